@@ -1,0 +1,282 @@
+"""What a notebook's stacks mean: which files are cells, which frames and threads are the kernel's.
+
+Works on tables and on the name of files; must not import IPython, nor know how a cell is run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from .. import _columns as columns
+from .._model import Profile
+
+# IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
+_IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
+# IPython names the code of statements either way, depending on its version.
+_MODULE_CODE = re.compile(r"<module>|<cell line: \d+>")
+_MODULE = "<module>"
+
+# What runs a cell. The kernel's packages have threads of their own beside it; the others may be
+# used by the profiled program as well, so a thread that begins in them is not left out.
+_KERNEL_PACKAGES = ("IPython", "ipykernel", "zmq", "debugpy", "_pydevd_bundle", "pydevd")
+_HOST_PACKAGES = (
+    "ipykernel_launcher",
+    "jupyter_client",
+    "jupyter_core",
+    "matplotlib_inline",
+    "runpy",
+    "tornado",
+    "traitlets",
+)
+_LOOP_PACKAGES = ("asyncio", "uvloop")
+
+
+def cell_label(number: int) -> str:
+    """Return what a cell is called in a profile, as in front of the cell itself."""
+    return f"In [{number}]"
+
+
+def cell_number(
+    filename: str, format_code_name: Callable[[str], tuple[str, str] | None] | None = None
+) -> int | None:
+    """Return the execution count of the cell compiled under `filename`, None where it is a file.
+
+    Parameters
+    ----------
+    filename : str
+    format_code_name : callable, optional
+        The shell's own mapping (`IPython.core.compilerop.CachingCompiler.format_code_name`), which
+        knows the temporary paths that kernels compile cells under.
+    """
+    named = format_code_name(filename) if format_code_name is not None else None
+    if named is not None:
+        digits = re.search(r"\[(\d+)\]", named[1])
+        if digits is not None:
+            return int(digits.group(1))
+    match = _IPYTHON_NAME.fullmatch(filename)
+    return int(match.group(1)) if match is not None else None
+
+
+@dataclass(frozen=True)
+class HostCode:
+    """Where the code lies that is not the user's.
+
+    Attributes
+    ----------
+    kernel : tuple of str
+        Path prefixes of code that runs a cell, and that a kernel's own threads begin with.
+    frames : tuple of str
+        Path prefixes of other code that runs a cell.
+    loop : tuple of str
+        Path prefixes of event loops: what they call directly is a task.
+    bootstrap : tuple of str
+        Path prefixes of code that any thread begins with.
+    entry : str
+        Path of the module that runs profiled code for the magic: the innermost mark of the host.
+    """
+
+    kernel: tuple[str, ...]
+    frames: tuple[str, ...]
+    loop: tuple[str, ...]
+    bootstrap: tuple[str, ...]
+    entry: str
+
+    @classmethod
+    def of_this_process(cls, entry: str) -> HostCode:
+        """Find the host's code among the modules imported here."""
+        return cls(
+            kernel=_prefixes(_KERNEL_PACKAGES),
+            frames=_prefixes(_HOST_PACKAGES),
+            loop=_prefixes(_LOOP_PACKAGES),
+            bootstrap=_prefixes(("threading",)),
+            entry=entry,
+        )
+
+
+def _prefixes(names: Iterable[str]) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        module = sys.modules.get(name)
+        path = getattr(module, "__file__", None)
+        if path is None:
+            continue
+        if os.path.basename(path).startswith("__init__."):  # noqa: PTH119 - a prefix, as text
+            path = os.path.dirname(path) + os.sep  # noqa: PTH120
+        found.append(path)
+        # Wheels keep the shared libraries of a package beside it.
+        if name == "zmq":
+            found.append(path.rstrip(os.sep)[: -len("zmq")] + "pyzmq.libs" + os.sep)
+    # A module that runs as __main__ or from the frozen set has this name instead.
+    found += [f"<frozen {name}>" for name in names]
+    return tuple(found)
+
+
+class _Part(Enum):
+    """What a frame is, for the purpose of finding where the user's part of a stack begins."""
+
+    CELL = 0  # module-level code of a cell
+    MODULE = 1  # other module-level code
+    OTHER = 2
+    ENTRY = 3  # the magic itself
+    LOOP = 4
+    HOST = 5
+    KERNEL = 6
+    BOOTSTRAP = 7
+    NATIVE = 8
+
+
+def localise(
+    profile: Profile,
+    *,
+    number_of: Callable[[str], int | None],
+    host: HostCode,
+    cell_threads: Collection[int],
+) -> Profile:
+    """Return the profile as the user of a notebook knows it.
+
+    The frames of cells are labelled ``In [n]``. On the thread that ran the cell everything above
+    the cell's own code is cut off, and samples that never reached it (the kernel before and after
+    the cell) are left out; so are the kernel's own threads, and the way from a cell through
+    another magic to the code that it runs. Tasks of an event loop that a cell awaits begin at the
+    task.
+
+    Parameters
+    ----------
+    profile : Profile
+    number_of : callable
+        Execution count of the cell compiled under a file name, or None.
+    host : HostCode
+    cell_threads : collection of int
+        Ids under which the thread that ran the cell may be listed.
+    """
+    t = profile._tables
+    builder = columns.Builder()
+    numbers = [number_of(text) for text in t.strings]
+    parts = [_part_of_func(t, func, numbers, host) for func in range(len(t.func_name))]
+
+    # One function a cell, though each of its statements was compiled on its own.
+    frames: list[int] = []
+    for frame, func in enumerate(t.frame_func):
+        file = t.func_file[func]
+        number = numbers[file]
+        name, first_line = t.strings[t.func_name[func]], t.func_line[func]
+        if number is not None and _MODULE_CODE.fullmatch(name):
+            name, first_line = _MODULE, 1
+        here = builder.func(
+            name,
+            t.strings[file] if number is None else cell_label(number),
+            first_line,
+            t.func_flags[func],
+        )
+        frames.append(builder.frame(here, t.frame_line[frame], t.frame_address[frame]))
+
+    def stacks(keep: Callable[[_Part, _Part], bool], restart: bool) -> list[int]:
+        """Map stacks to new ids; -1 where no frame was kept."""
+        mapped: list[int] = []
+        before: list[_Part] = []  # the innermost part that is not native, a stack
+        callers: list[int] = []  # the innermost stack that is not the kernel's, a stack
+        for parent, frame in zip(t.stack_parent, t.stack_frame):
+            part = parts[t.frame_func[frame]]
+            above, last, caller = -1, _Part.HOST, -1
+            if parent >= 0:
+                above, last, caller = mapped[parent], before[parent], callers[parent]
+            if part in (_Part.CELL, _Part.MODULE) and last is _Part.KERNEL:
+                above = caller
+            if restart and part is _Part.ENTRY:
+                here = -1
+            elif above >= 0 or keep(part, last):
+                here = builder.stack(above, frames[frame])
+            else:
+                here = -1
+            mapped.append(here)
+            before.append(last if part is _Part.NATIVE else part)
+            callers.append(caller if part in (_Part.NATIVE, _Part.KERNEL) and here >= 0 else here)
+        return mapped
+
+    # On the cell's thread: from the cell's code on, or from what an event loop calls.
+    from_cell = stacks(
+        lambda part, last: (
+            part is _Part.CELL
+            or (last is _Part.LOOP and part in (_Part.OTHER, _Part.MODULE, _Part.BOOTSTRAP))
+        ),
+        restart=True,
+    )
+    whole = stacks(lambda part, last: True, restart=False)
+    kernels = _kernel_stacks(t, parts)
+
+    cell_rows = {row for row, entry in enumerate(t.threads) if entry["tid"] in cell_threads}
+    reaches_cell = _reaches(t, parts)
+    cell_rows.update(
+        thread for thread, stack in zip(t.sample_thread, t.sample_stack) if reaches_cell[stack]
+    )
+    threads = {}
+    for row in range(t.rows):
+        thread, stack = t.sample_thread[row], t.sample_stack[row]
+        here = from_cell[stack] if thread in cell_rows else -1 if kernels[stack] else whole[stack]
+        if here < 0:
+            continue
+        if thread not in threads:
+            entry = t.threads[thread]
+            threads[thread] = builder.thread(
+                entry["tid"], entry["name"], entry["pid"], entry["host"]
+            )
+        builder.row(
+            threads[thread],
+            here,
+            weight=t.sample_weight[row],
+            time=t.sample_time[row],
+            last=t.sample_last[row],
+            count=t.sample_count[row],
+            state=t.sample_state[row],
+        )
+    builder.tables.meta.update(t.meta)
+    # Both mappings were interned; only what a sample refers to is kept.
+    tables = columns.take_rows(builder.tables, range(builder.tables.rows))
+    return Profile._of(tables)
+
+
+def _part_of_func(t: columns.Tables, func: int, numbers: list[int | None], host: HostCode) -> _Part:
+    file = t.strings[t.func_file[func]]
+    native = bool(t.func_flags[func] & columns.NATIVE)
+    if file.startswith(host.kernel):
+        return _Part.KERNEL
+    if native:
+        return _Part.NATIVE
+    module_level = _MODULE_CODE.fullmatch(t.strings[t.func_name[func]]) is not None
+    if numbers[t.func_file[func]] is not None:
+        return _Part.CELL if module_level else _Part.OTHER
+    if file == host.entry:
+        return _Part.ENTRY
+    if file.startswith(host.loop):
+        return _Part.LOOP
+    if file.startswith(host.frames):
+        return _Part.HOST
+    if file.startswith(host.bootstrap):
+        return _Part.BOOTSTRAP
+    return _Part.MODULE if module_level else _Part.OTHER
+
+
+def _reaches(t: columns.Tables, parts: list[_Part]) -> list[bool]:
+    reached: list[bool] = []
+    for parent, frame in zip(t.stack_parent, t.stack_frame):
+        above = parent >= 0 and reached[parent]
+        reached.append(above or parts[t.frame_func[frame]] is _Part.CELL)
+    return reached
+
+
+def _kernel_stacks(t: columns.Tables, parts: list[_Part]) -> list[bool]:
+    """Tell for each stack whether what a thread begins with is the kernel's."""
+    undecided, kernel, user = range(3)
+    states: list[int] = []
+    for parent, frame in zip(t.stack_parent, t.stack_frame):
+        state = states[parent] if parent >= 0 else undecided
+        part = parts[t.frame_func[frame]]
+        if state == undecided and part not in (_Part.NATIVE, _Part.BOOTSTRAP):
+            state = kernel if part is _Part.KERNEL else user
+        states.append(state)
+    return [state == kernel for state in states]

@@ -1,0 +1,138 @@
+"""How a profile becomes an output: widget, static picture or text, by what the host can show.
+
+Must not know how the profile was taken. Imports anywidget only where it is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import secrets
+import sys
+from typing import TYPE_CHECKING
+
+from ..formats import container, svg
+
+if TYPE_CHECKING:
+    from .._model import AggregatedProfile, Profile
+    from .widget import FlameGraphWidget
+
+# Static pictures live on in saved notebooks. Base64 makes four bytes of three, so this keeps what
+# is saved with a notebook under 150 kB an output.
+_STATIC_BYTES = 110_000
+
+MISSING_WIDGET = (
+    "spprof: the interactive flame graph needs anywidget. In a cell of its own:\n"
+    '    %pip install "spprof[jupyter]"\n'
+    "then restart the kernel. The profile itself is complete."
+)
+
+
+def display(
+    profile: Profile | AggregatedProfile, view: str | None = None
+) -> FlameGraphWidget | None:
+    """Show a profile where it can be seen best.
+
+    In a notebook: the interactive flame graph, and a static picture of it for wherever no widget
+    runs (a shared or exported notebook). In a terminal: a summary as text.
+
+    Parameters
+    ----------
+    profile : Profile or AggregatedProfile
+    view : {"flame", "icicle", "timeline", "table", "sandwich", "source", "speedscope"}, optional
+        The view to open with; the flame graph without it.
+
+    Returns
+    -------
+    FlameGraphWidget or None
+        The widget, whose traits follow what its user does (``selected``, ``search``, ``view``);
+        None where no widget can run.
+
+    Raises
+    ------
+    ValueError
+        There is no such view.
+    """
+    shown = profile._for_output()
+    if not shown.sample_count:
+        print(_nothing_to_show(shown))
+        return None
+    if _in_marimo():
+        # A cell's last expression is its output there, and nothing else is.
+        return _widget(shown, view) if _has_widgets() else None
+    if not _in_notebook():
+        print(shown)
+        return None
+    if not _has_widgets():
+        _publish({"text/html": _static_html(shown, key=None), "text/plain": str(shown)})
+        print(MISSING_WIDGET, file=sys.stderr)
+        return None
+    widget = _widget(shown, view)
+    key = f"spprof-{secrets.token_hex(8)}"
+    # The class on the widget's own element tells the static twin that it is not needed.
+    widget.add_class(key)
+    widget.publish(fallback=str(shown))
+    _publish({"text/html": _static_html(shown, key), "text/plain": ""})
+    return widget
+
+
+def _has_widgets() -> bool:
+    return importlib.util.find_spec("anywidget") is not None
+
+
+def _in_marimo() -> bool:
+    marimo = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
+
+
+def _in_notebook() -> bool:
+    """Tell whether a kernel with a rich front end runs this."""
+    core = sys.modules.get("IPython.core.getipython")
+    shell = core.get_ipython() if core is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _publish(bundle: dict[str, str]) -> None:
+    from IPython.display import publish_display_data
+
+    publish_display_data(bundle)
+
+
+def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
+    from .widget import FlameGraphWidget
+
+    data = container.encode(profile, for_display=True)
+    return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
+
+
+def _static_html(profile: Profile, key: str | None) -> str:
+    """Return the picture as HTML that gives way to the widget whose element has the class `key`.
+
+    An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
+    second MIME type beside the widget's: hosts choose by type, whether or not that type then
+    works, and the picture must also show with JavaScript off or when the kernel is long gone.
+    """
+    picture = io.BytesIO()
+    svg.dump(profile, picture, max_bytes=_STATIC_BYTES)
+    data = base64.b64encode(picture.getvalue()).decode("ascii")
+    text = f"Flame graph of {profile.sample_count} samples"
+    image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+    if key is None:
+        return image
+    return (
+        f"<style>html:has(.{key}) .{key}-static, "
+        f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
+        f'<div class="{key}-static">{image}</div>'
+    )
+
+
+def _nothing_to_show(profile: Profile) -> str:
+    if profile.mode == "wall":
+        advice = "a shorter interval takes more"
+    else:
+        advice = 'a shorter interval takes more, and mode="wall" counts waiting as well'
+    return (
+        f"spprof: no samples in {profile.total_duration_ms:.0f} ms at "
+        f"{profile.interval_ms:g} ms between samples; {advice}."
+    )
