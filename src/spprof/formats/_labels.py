@@ -1,0 +1,78 @@
+"""How threads and functions are called in formats that have only text for them.
+
+Must not know any one format.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .. import _columns as columns
+from .._columns import Tables, ThreadRow
+
+_THREAD_LABEL = re.compile(r"(?P<name>.*) \((?P<tid>\d+)\)(?:, process (?P<pid>\d+))?", re.DOTALL)
+
+# Where only "name (place)" is known, these endings tell machine code from Python.
+_NATIVE_SOURCE = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".rs", ".s", ".f", ".f90")
+_PYTHON_SOURCE = (".py", ".pyw", ".pyx", ".ipynb")
+
+
+def exporter() -> str:
+    """Name and version of this package, as exporters call themselves."""
+    from importlib import metadata
+
+    try:
+        return f"spprof@{metadata.version('spprof')}"
+    except metadata.PackageNotFoundError:
+        return "spprof"
+
+
+def processes(tables: Tables) -> set[tuple[str, int]]:
+    """Distinct (host, pid) among the threads."""
+    return {(thread["host"], thread["pid"]) for thread in tables.threads}
+
+
+def process_label(thread: ThreadRow) -> str:
+    """``process 4242``, with the host where that is another one."""
+    label = f"process {thread['pid']}"
+    return f"{label} on {thread['host']}" if thread["host"] else label
+
+
+def thread_label(thread: ThreadRow, *, with_process: bool = False) -> str:
+    """``MainThread (4242)``, with the process where there are several."""
+    label = f"{thread['name']} ({thread['tid']})"
+    return f"{label}, {process_label(thread)}" if with_process else label
+
+
+def parse_thread_label(label: str, default_tid: int) -> ThreadRow:
+    """Read back `thread_label`; any other text is a name."""
+    match = _THREAD_LABEL.fullmatch(label)
+    if match is None:
+        return {"tid": default_tid, "name": label, "pid": 0, "host": ""}
+    return {
+        "tid": int(match["tid"]),
+        "name": match["name"],
+        "pid": int(match["pid"] or 0),
+        "host": "",
+    }
+
+
+def looks_native(place: str, has_line: bool) -> bool:
+    """Guess whether ``name (place:line)`` or ``name (place)`` is machine code."""
+    lowered = place.lower()
+    if has_line:
+        return lowered.endswith(_NATIVE_SOURCE)
+    return not (lowered.endswith(_PYTHON_SOURCE) or lowered.startswith(("<", "in [")))
+
+
+def shown_line(tables: Tables, frame: int, lines: bool) -> int:
+    """Line to print for a frame: the executed one, or its function's first where known."""
+    executed = tables.frame_line[frame]
+    if lines:
+        return executed
+    return tables.func_line[tables.frame_func[frame]] or executed
+
+
+def is_native(tables: Tables, frame: int) -> bool:
+    """Whether a frame is machine code."""
+    return bool(tables.func_flags[tables.frame_func[frame]] & columns.NATIVE)

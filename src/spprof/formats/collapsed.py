@@ -1,0 +1,212 @@
+"""Collapsed ("folded") stacks: one ``root;caller;leaf 12`` a line, the number counting samples.
+
+Must not know any other format. What flamegraph.pl, Speedscope and inferno read is the lowest
+common ground: the number is what follows the last space, frames are divided by ``;``, and
+flamegraph.pl takes a second number before it for a differential profile. Therefore:
+
+- ``;`` in a name is written ``%3B``, line ends ``%0A`` and ``%0D``, a space at either end of a
+  frame ``%20``, and so are spaces inside of it where they would be misread; a ``%`` that would
+  be taken for such an escape is written ``%25``.
+- A frame reads ``function (file:line)``, a native one ``function (module)``, as py-spy writes
+  them; without a file just ``function``; native without a module ``function ([unknown])``.
+- Where there is more than one thread, each stack begins with ``thread (id): name``; where there
+  is more than one process, ``process pid on host`` comes before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from .. import _columns as columns
+from .._columns import Builder, Tables
+from .._model import Profile
+from . import _labels as labels
+from ._errors import FormatError
+from .speedscope import read_meta
+
+if TYPE_CHECKING:
+    from .._compare import ProfileDiff
+
+_UNKNOWN_MODULE = "[unknown]"
+
+_CODES = "00|0A|0D|20|25|3A|3B"
+_ESCAPED = re.compile(rf"%(?={_CODES})|[;\n\r\0]|^ | $")
+_ESCAPED_IN_PLACE = re.compile(rf"%(?={_CODES})|[;\n\r\0]|^ | $| (?=\()|:(?=\d+$)")
+_ESCAPE = re.compile(f"%({_CODES})")
+_NUMBER_AT_END = re.compile(r" \d+(?:\.\d*)?$", re.ASCII)
+_FRAME = re.compile(r"(?P<name>.*) \((?P<place>.*?)(?::(?P<line>\d+))?\)", re.DOTALL)
+_THREAD = re.compile(r"thread \((?P<tid>-?\d+|0[xX][0-9a-fA-F]+)\)(?:: (?P<name>.*))?", re.DOTALL)
+_PROCESS = re.compile(r"process (?P<pid>\d+)(?: on (?P<host>.*))?", re.DOTALL)
+
+
+def _escape(text: str, pattern: re.Pattern[str] = _ESCAPED) -> str:
+    return pattern.sub(lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+
+
+def frame_text(name: str, file: str, line: int, native: bool) -> str:
+    """One frame as it stands in a line, escaped."""
+    if native or file or line:
+        place = _escape(file or (_UNKNOWN_MODULE if native else ""), _ESCAPED_IN_PLACE)
+        return f"{_escape(name)} ({place})" if native else f"{_escape(name)} ({place}:{line})"
+    text = _escape(name)
+    if any(pattern.fullmatch(text) for pattern in (_FRAME, _THREAD, _PROCESS)) or (
+        _NUMBER_AT_END.search(text)
+    ):
+        text = text.replace(" ", "%20")
+    return text or "%00"
+
+
+def _stack_texts(tables: Tables, lines: bool) -> list[str]:
+    of_frame = []
+    for frame, func in enumerate(tables.frame_func):
+        of_frame.append(
+            frame_text(
+                tables.strings[tables.func_name[func]],
+                tables.strings[tables.func_file[func]],
+                labels.shown_line(tables, frame, lines),
+                labels.is_native(tables, frame),
+            )
+        )
+    texts: list[str] = []
+    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
+        text = of_frame[frame]
+        texts.append(f"{texts[parent]};{text}" if parent >= 0 else text)
+    return texts
+
+
+def _thread_texts(tables: Tables) -> list[str]:
+    used = set(tables.sample_thread)
+    if len(used) <= 1:
+        return [""] * len(tables.threads)
+    several = len(labels.processes(tables)) > 1
+    texts = []
+    for thread in tables.threads:
+        text = _escape(f"thread ({thread['tid']}): {thread['name']}") + ";"
+        texts.append(_escape(labels.process_label(thread)) + ";" + text if several else text)
+    return texts
+
+
+def lines_of(profile: Profile, lines: bool) -> Iterator[str]:
+    """Yield each distinct line with its line end, threads and stacks in order."""
+    tables = profile._tables
+    stacks = _stack_texts(tables, lines)
+    threads = _thread_texts(tables)
+    counts: dict[tuple[int, str], int] = {}
+    for thread, stack, count, _ in columns.sum_by_thread_and_stack(tables):
+        key = (thread, stacks[stack])
+        counts[key] = counts.get(key, 0) + count
+    for (thread, stack_text), count in counts.items():
+        yield f"{threads[thread]}{stack_text} {count}\n"
+
+
+def to_text(profile: Profile, *, lines: bool = False) -> str:
+    """Return the whole text; see `Profile.to_collapsed`."""
+    return "".join(lines_of(profile, lines))
+
+
+def dump(profile: Profile, file: BinaryIO, *, lines: bool = False) -> None:
+    """Write the text as UTF-8."""
+    for line in lines_of(profile, lines):
+        file.write(line.encode("utf-8", "surrogateescape"))
+
+
+def dump_diff(difference: ProfileDiff, file: BinaryIO) -> None:
+    """Write ``stack before after`` lines in microseconds, as difffolded.pl does.
+
+    flamegraph.pl draws the differential flame graph from them.
+    """
+    for entry in difference.stacks:
+        frames = [
+            frame_text(name, "", 0, False) if not place else f"{_escape(name)} ({_escape(place)})"
+            for name, place in zip(reversed(entry.functions), reversed(entry.places))
+        ]
+        before, after = round(entry.before_ns / 1e3), round(entry.after_ns / 1e3)
+        line = f"{';'.join(frames)} {before} {after}\n"
+        file.write(line.encode("utf-8", "surrogateescape"))
+
+
+_DEFAULT_INTERVAL_MS = 1.0
+
+
+def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+    """Read collapsed stacks of this or any other tool.
+
+    Parameters
+    ----------
+    data : bytes
+    interval_ms : float, optional
+        What one sample stands for; 1 ms without it, and the profile's notes say so.
+
+    Raises
+    ------
+    FormatError
+    """
+    builder = Builder()
+    interval_ns = round((_DEFAULT_INTERVAL_MS if interval_ms is None else interval_ms) * 1e6)
+    frames: dict[str, int] = {}
+    total = 0
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        line = raw.decode("utf-8", "surrogateescape").rstrip("\r")
+        if number == 1:
+            line = line.removeprefix("\ufeff")
+        if not line or line.startswith("#"):
+            continue
+        stack_text, _, count_text = line.rpartition(" ")
+        if not stack_text or not re.fullmatch(r"\d+(?:\.\d*)?", count_text, re.ASCII):
+            raise FormatError(
+                f"line {number}: should be frames, a space and a number: {line!r:.80}"
+            )
+        count = round(float(count_text)) if "." in count_text else int(count_text)
+        if count < 1:
+            continue
+        if count > columns.COUNT_LIMIT:
+            raise FormatError(f"line {number}: {count} samples are more than can be kept")
+        thread, texts = _thread_of(builder, stack_text.split(";"))
+        ids = []
+        for text in texts:
+            frame = frames.get(text)
+            if frame is None:
+                frame = frames[text] = _frame(builder, text)
+            ids.append(frame)
+        total += count
+        builder.row(thread, builder.stack_of(ids), count=count, weight=count * interval_ns)
+    notes = []
+    if interval_ms is None:
+        notes.append("the file counts samples without their interval: 1 ms each is assumed")
+    builder.tables.meta = read_meta(
+        duration_ns=total * interval_ns, interval_ns=interval_ns, weights="samples", notes=notes
+    )
+    return Profile._of(builder.tables)
+
+
+def _thread_of(builder: Builder, texts: list[str]) -> tuple[int, list[str]]:
+    pid, host, start = 0, "", 0
+    process = _PROCESS.fullmatch(texts[0])
+    if process is not None and len(texts) > 1:
+        pid, host, start = int(process["pid"]), _unescape(process["host"] or ""), 1
+    match = _THREAD.fullmatch(texts[start])
+    if match is None:
+        return builder.thread(0, "main"), texts
+    name = f"thread {match['tid']}" if match["name"] is None else _unescape(match["name"])
+    return builder.thread(int(match["tid"], 0), name, pid, host), texts[start + 1 :]
+
+
+def _frame(builder: Builder, text: str) -> int:
+    match = _FRAME.fullmatch(text)
+    if match is None:
+        name = "" if text == "%00" else _unescape(text)
+        return builder.frame(builder.func(name, ""))
+    name, place = _unescape(match["name"]), _unescape(match["place"])
+    line = int(match["line"] or 0)
+    if line >= 2**31:
+        line = 0
+    native = labels.looks_native(place, match["line"] is not None)
+    if native and place == _UNKNOWN_MODULE:
+        place = ""
+    return builder.frame(builder.func(name, place, 0, columns.NATIVE if native else 0), line)

@@ -1,0 +1,246 @@
+"""The `.spprof` file and the widget's binary trait: columns behind a JSON header, checksummed.
+
+The layout is in docs/ARCHITECTURE.md. Must not know any other format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any, BinaryIO, cast
+
+from .. import _columns as columns
+from .._columns import Tables, ThreadRow
+from .._model import Profile, parse_time
+from ._errors import FormatError
+
+MAGIC = b"SPPROF\r\n"
+VERSION = 1
+
+# The widget draws a few thousand pixels: more rows than this only cost transfer and memory.
+DISPLAY_ROWS = 200_000
+
+_SIZES = {"u8": 1, "u32": 4, "i32": 4, "u64": 8, "i64": 8}
+
+
+def encode(profile: Profile, *, for_display: bool = False) -> bytes:
+    """Return a profile in its binary form.
+
+    Parameters
+    ----------
+    profile : Profile
+    for_display : bool
+        Merge equal stacks that are close in time until at most `DISPLAY_ROWS` sample rows are
+        left. Counts and weights stay exact, timestamps become coarser.
+    """
+    tables = profile._tables
+    if for_display:
+        from .._queries import thin
+
+        tables = thin(tables, DISPLAY_ROWS)
+    return b"".join(_parts(tables))
+
+
+def dump(profile: Profile, file: BinaryIO) -> None:
+    """Write a profile to a binary file."""
+    file.writelines(_parts(profile._tables))
+
+
+def _parts(tables: Tables) -> list[Any]:
+    texts = [text.encode("utf-8", "surrogatepass") for text in tables.strings]
+    offsets = columns.empty_column("sample.thread")
+    position = 0
+    offsets.append(0)
+    for text in texts:
+        position += len(text)
+        offsets.append(position)
+    raw: list[tuple[str, str, Any]] = [
+        ("strings.bytes", "u8", b"".join(texts)),
+        ("strings.offsets", "u32", offsets),
+    ]
+    raw += [(name, kind, tables.column(name)) for name, kind in columns.COLUMN_TYPES.items()]
+    views = [(name, kind, memoryview(data).cast("B")) for name, kind, data in raw]
+
+    def header(start: int) -> bytes:
+        entries, offset = [], start
+        for name, kind, view in views:
+            length = len(view) // _SIZES[kind]
+            entries.append({"name": name, "type": kind, "offset": offset, "length": length})
+            offset += _padded(len(view))
+        content = {"meta": tables.meta, "threads": tables.threads, "columns": entries}
+        return json.dumps(content, separators=(",", ":")).encode()
+
+    # Offsets count from the start of the file, so they depend on the length of the header that
+    # holds them: leave room for the longest, filled with spaces, which JSON ignores.
+    prefix = len(MAGIC) + 8
+    start = _padded(prefix + len(header(0)) + 20 * len(views))
+    text = header(start).ljust(start - prefix)
+
+    parts: list[Any] = [
+        MAGIC,
+        VERSION.to_bytes(4, "little"),
+        len(text).to_bytes(4, "little"),
+        text,
+    ]
+    for _, _, view in views:
+        parts.append(view)
+        parts.append(bytes(_padded(len(view)) - len(view)))
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    parts.append(checksum.to_bytes(4, "little"))
+    return parts
+
+
+def _padded(size: int) -> int:
+    return (size + 7) & ~7
+
+
+def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+    """Read a profile; `interval_ms` is accepted for symmetry, the file knows its own."""
+    return decode(data)
+
+
+def decode(data: bytes) -> Profile:
+    """Read a profile from its binary form, without copying its columns.
+
+    Raises
+    ------
+    FormatError
+        The data is damaged, incomplete, or of a version this spprof does not know.
+    """
+    header_start = len(MAGIC) + 8
+    if not data.startswith(MAGIC):
+        if data.startswith(b"SPPROF"):
+            raise FormatError(
+                "byte 6: the magic's line ending is damaged; was the file transferred as text?"
+            )
+        raise FormatError('byte 0: not an spprof file, it does not start with "SPPROF"')
+    if len(data) < header_start + 4:
+        raise FormatError(f"byte {len(data)}: the file ends within its header")
+    version = int.from_bytes(data[8:12], "little")
+    if version != VERSION:
+        raise FormatError(
+            f"byte 8: container version {version}; this spprof reads version {VERSION}, "
+            "a newer spprof may read it"
+        )
+    expected = int.from_bytes(data[-4:], "little")
+    actual = zlib.crc32(memoryview(data)[:-4])
+    if actual != expected:
+        raise FormatError(
+            f"byte {len(data) - 4}: checksum {actual:08x} instead of {expected:08x}; "
+            "the file is damaged or incomplete"
+        )
+    header_end = header_start + int.from_bytes(data[12:16], "little")
+    if header_end > len(data) - 4:
+        raise FormatError("byte 12: the header is longer than the file")
+    try:
+        header = json.loads(data[header_start:header_end].decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"byte {header_start}: the header is not JSON: {error}") from None
+    try:
+        raw, strings = _columns_of(header, data)
+        meta = check_meta(_member(header, "meta", dict))
+        threads = check_threads(_member(header, "threads", list))
+        tables = Tables.from_bytes(raw, strings, threads, meta)
+        columns.check(tables)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(str(error)) from None
+    return Profile._of(tables)
+
+
+def _member(header: Any, name: str, kind: type) -> Any:
+    value = header.get(name) if isinstance(header, dict) else None
+    if not isinstance(value, kind):
+        raise FormatError(f"header: {name} should be a {kind.__name__}")
+    return value
+
+
+def _columns_of(header: Any, data: bytes) -> tuple[dict[str, Any], list[str]]:
+    view = memoryview(data)
+    raw: dict[str, Any] = {}
+    types = {"strings.bytes": "u8", "strings.offsets": "u32", **columns.COLUMN_TYPES}
+    for number, entry in enumerate(_member(header, "columns", list)):
+        try:
+            name, kind = entry["name"], entry["type"]
+            offset, length = entry["offset"], entry["length"]
+        except (TypeError, KeyError):
+            raise FormatError(f"header: column entry {number} is incomplete") from None
+        if not isinstance(name, str) or name not in types:
+            continue  # a column that a later spprof added
+        if kind != types[name]:
+            raise FormatError(f"header: column {name} has type {kind!r}, not {types[name]}")
+        if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
+            raise FormatError(f"header: column {name} has no valid offset and length")
+        end = offset + length * _SIZES[kind]
+        if end > len(data) - 4 or offset % 8:
+            raise FormatError(f"header: column {name} lies outside of the file or is unaligned")
+        raw[name] = view[offset:end]
+    for name in ("strings.bytes", "strings.offsets"):
+        if name not in raw:
+            raise FormatError(f"header: missing column {name}")
+    text = bytes(raw.pop("strings.bytes"))
+    offsets = raw.pop("strings.offsets").cast("I").tolist()
+    ordered = all(map(int.__le__, offsets, offsets[1:]))
+    if not offsets or offsets[0] != 0 or offsets[-1] != len(text) or not ordered:
+        raise FormatError("column strings.offsets: does not divide strings.bytes")
+    strings = []
+    for number, (start, end) in enumerate(zip(offsets, offsets[1:])):
+        try:
+            strings.append(text[start:end].decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError as error:
+            raise FormatError(f"string {number} is not UTF-8: {error.reason}") from None
+    return raw, strings
+
+
+def check_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Verify the types of the circumstances; raises FormatError."""
+    meta = dict(meta)
+    for name, kinds in {
+        "start_time": str,
+        "end_time": str,
+        "duration_ns": int,
+        "interval_ns": (int, float),
+        "mode": str,
+        "engine": str,
+        "weights": str,
+        "dropped_count": int,
+        "python_version": str,
+        "platform": str,
+        "notes": list,
+        "modules": list,
+    }.items():
+        value = meta.get(name)
+        if not isinstance(value, cast(Any, kinds)) or isinstance(value, bool):
+            raise FormatError(f"header: meta.{name} is missing or of the wrong type")
+    for name in ("duration_ns", "interval_ns", "dropped_count"):
+        if not (math.isfinite(meta[name]) and 0 <= meta[name] < 2**63):
+            raise FormatError(f"header: meta.{name} is out of range")
+    for name in ("start_time", "end_time"):
+        try:
+            parse_time(meta[name])
+        except ValueError:
+            raise FormatError(f"header: meta.{name} is not an ISO 8601 time") from None
+    if not all(isinstance(note, str) for note in meta["notes"]):
+        raise FormatError("header: meta.notes should hold strings")
+    for module in meta["modules"]:
+        if not isinstance(module, dict) or not isinstance(module.get("path"), str):
+            raise FormatError("header: meta.modules should hold objects with a path")
+    until = meta.setdefault("timestamps_until_ns", None)
+    if until is not None and type(until) is not int:
+        raise FormatError("header: meta.timestamps_until_ns should be an integer or null")
+    return meta
+
+
+def check_threads(threads: list[Any]) -> list[ThreadRow]:
+    """Verify the thread table; raises FormatError."""
+    for number, thread in enumerate(threads):
+        if not isinstance(thread, dict):
+            raise FormatError(f"header: thread {number} should be an object")
+        for name, kind in (("tid", int), ("name", str), ("pid", int), ("host", str)):
+            if type(thread.get(name)) is not kind:
+                raise FormatError(f"header: thread {number}: {name} should be a {kind.__name__}")
+    return cast("list[ThreadRow]", threads)

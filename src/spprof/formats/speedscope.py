@@ -1,0 +1,447 @@
+"""Speedscope's JSON: written one sampled profile a thread, read from any tool.
+
+Must not know any other format. What Speedscope does not provide for (native frames, counts,
+thread ids, circumstances) travels in additional keys, which Speedscope ignores.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import Any, BinaryIO
+
+from .. import _columns as columns
+from .._columns import Builder, Tables, ThreadRow
+from .._model import Profile
+from . import _labels as labels
+from ._errors import FormatError
+
+SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+
+_CHUNK = 8192
+
+# Circumstances that a file carries beside the profile, to come back when it is read.
+_KEPT_META = (
+    "start_time",
+    "end_time",
+    "duration_ns",
+    "interval_ns",
+    "mode",
+    "engine",
+    "weights",
+    "dropped_count",
+    "python_version",
+    "platform",
+    "notes",
+)
+
+
+class _Layout:
+    """Speedscope's frames, each stack as their indices, and the rows of each thread."""
+
+    def __init__(self, tables: Tables, lines: bool) -> None:
+        self.tables = tables
+        self.frames: list[dict[str, Any]] = []
+        known: dict[tuple[int, int], int] = {}
+        of_frame = []
+        for frame, func in enumerate(tables.frame_func):
+            line = labels.shown_line(tables, frame, lines)
+            index = known.get((func, line))
+            if index is None:
+                index = known[func, line] = len(self.frames)
+                self.frames.append(self._frame(func, line, lines))
+            of_frame.append(index)
+        self._of_frame = of_frame
+        self.threads = [thread for thread, used in enumerate(_used_threads(tables)) if used]
+        self.several_processes = len(labels.processes(tables)) > 1
+
+    def _frame(self, func: int, line: int, lines: bool) -> dict[str, Any]:
+        t = self.tables
+        frame: dict[str, Any] = {"name": t.strings[t.func_name[func]] or "(unnamed)"}
+        if t.strings[t.func_file[func]]:
+            frame["file"] = t.strings[t.func_file[func]]
+        if line:
+            frame["line"] = line
+            if not lines and t.func_line[func]:
+                frame["definition"] = True
+        if t.func_flags[func] & columns.NATIVE:
+            frame["native"] = True
+        return frame
+
+    def stack(self, stack: int) -> list[int]:
+        """Indices of a stack's frames, root first."""
+        t = self.tables
+        path = []
+        while stack >= 0:
+            path.append(self._of_frame[t.stack_frame[stack]])
+            stack = t.stack_parent[stack]
+        path.reverse()
+        return path
+
+    def thread_rows(self, thread: int) -> Any:
+        """Iterate over (stack, count, weight) of one thread, in order."""
+        t = self.tables
+        rows = zip(t.sample_thread, t.sample_stack, t.sample_count, t.sample_weight)
+        if len(self.threads) == 1:
+            return ((stack, count, weight) for _, stack, count, weight in rows)
+        return ((stack, count, weight) for th, stack, count, weight in rows if th == thread)
+
+    def head(self, thread: int) -> dict[str, Any]:
+        """A thread's profile without its samples and weights."""
+        entry = self.tables.threads[thread]
+        return {
+            "type": "sampled",
+            "name": labels.thread_label(entry, with_process=self.several_processes),
+            "unit": "nanoseconds",
+            "startValue": 0,
+            "endValue": sum(weight for _, _, weight in self.thread_rows(thread)),
+            "thread": dict(entry),
+        }
+
+
+def _used_threads(tables: Tables) -> bytearray:
+    used = bytearray(len(tables.threads))
+    for thread in set(tables.sample_thread):
+        used[thread] = 1
+    return used
+
+
+def _document(layout: _Layout, heads: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
+    meta = layout.tables.meta
+    busiest = max(range(len(heads)), key=lambda i: heads[i]["endValue"], default=0)
+    return {
+        "$schema": SCHEMA,
+        "exporter": labels.exporter(),
+        "name": name or f"Python profile of {meta['start_time']}",
+        "activeProfileIndex": busiest,
+        "spprof": {key: meta[key] for key in _KEPT_META if key in meta},
+        "shared": {"frames": layout.frames},
+    }
+
+
+def _empty_head() -> dict[str, Any]:
+    # Speedscope cannot open a document without any profile.
+    return {
+        "type": "sampled",
+        "name": "no samples",
+        "unit": "nanoseconds",
+        "startValue": 0,
+        "endValue": 0,
+    }
+
+
+def to_dict(profile: Profile, *, name: str | None = None, lines: bool = False) -> dict[str, Any]:
+    """Return the document; see `Profile.to_speedscope`. Equal stacks share one list."""
+    layout = _Layout(profile._tables, lines)
+    stacks: dict[int, list[int]] = {}
+    heads = [layout.head(thread) for thread in layout.threads]
+    document = _document(layout, heads, name)
+    profiles = document["profiles"] = []
+    for thread, head in zip(layout.threads, heads):
+        samples, weights, counts = [], [], []
+        for stack, count, weight in layout.thread_rows(thread):
+            path = stacks.get(stack)
+            if path is None:
+                path = stacks[stack] = layout.stack(stack)
+            samples.append(path)
+            weights.append(weight)
+            counts.append(count)
+        profiles.append({**head, "samples": samples, "weights": weights})
+        if any(count != 1 for count in counts):
+            profiles[-1]["counts"] = counts
+    if not profiles:
+        profiles.append({**_empty_head(), "samples": [], "weights": []})
+    return document
+
+
+def dump(profile: Profile, file: BinaryIO, *, name: str | None = None, lines: bool = False) -> None:
+    """Write the document piece by piece: each stack's text is made once, no list of lists."""
+    layout = _Layout(profile._tables, lines)
+    heads = [layout.head(thread) for thread in layout.threads]
+    texts: dict[int, str] = {}
+
+    def text_of(stack: int) -> str:
+        text = texts.get(stack)
+        if text is None:
+            text = texts[stack] = "[" + ",".join(map(str, layout.stack(stack))) + "]"
+        return text
+
+    def write_list(items: Any) -> None:
+        file.write(b"[")
+        first = True
+        while chunk := ",".join(islice(items, _CHUNK)):
+            file.write((chunk if first else "," + chunk).encode("ascii"))
+            first = False
+        file.write(b"]")
+
+    def write_members(members: dict[str, Any]) -> None:
+        file.write(json.dumps(members, separators=(",", ":"))[:-1].encode("ascii"))
+
+    write_members(_document(layout, heads, name))
+    file.write(b',"profiles":[')
+    for number, (thread, head) in enumerate(zip(layout.threads, heads)):
+        file.write(b"," if number else b"")
+        write_members(head)
+        file.write(b',"samples":')
+        write_list(text_of(stack) for stack, _, _ in layout.thread_rows(thread))
+        file.write(b',"weights":')
+        write_list(str(weight) for _, _, weight in layout.thread_rows(thread))
+        if any(count != 1 for _, count, _ in layout.thread_rows(thread)):
+            file.write(b',"counts":')
+            write_list(str(count) for _, count, _ in layout.thread_rows(thread))
+        file.write(b"}")
+    if not layout.threads:
+        write_members({**_empty_head(), "samples": [], "weights": []})
+        file.write(b"}")
+    file.write(b"]}")
+
+
+_UNITS_NS = {
+    "nanoseconds": 1,
+    "microseconds": 1_000,
+    "milliseconds": 1_000_000,
+    "seconds": 1_000_000_000,
+}
+
+
+def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+    """Read a Speedscope document, of this or any other tool.
+
+    Parameters
+    ----------
+    data : bytes
+    interval_ms : float, optional
+        What one sample stands for in profiles that only count ("unit": "none"); 1 ms without it.
+
+    Raises
+    ------
+    FormatError
+    """
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"byte {error.start}: not UTF-8: {error.reason}") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"not JSON that can be read: {error}") from None
+    return _Reader(document, interval_ms).profile()
+
+
+class _Reader:
+    """Turns a parsed document into a profile; `where` names the place in messages."""
+
+    def __init__(self, document: Any, interval_ms: float | None) -> None:
+        if not isinstance(document, dict) or "shared" not in document:
+            raise FormatError('not a Speedscope document: there is no "shared" at its top')
+        self._document = document
+        self._interval_ns = round((1.0 if interval_ms is None else interval_ms) * 1e6)
+        self._interval_assumed = interval_ms is None
+        self._builder = Builder()
+        self._counted = False
+        shared = _get(document, "shared", dict, "top")
+        self._frames = [
+            self._frame(frame, f"shared.frames[{i}]")
+            for i, frame in enumerate(_get(shared, "frames", list, "shared"))
+        ]
+
+    def _frame(self, frame: Any, where: str) -> int:
+        name = _get(frame, "name", str, where)
+        file = frame.get("file") or ""
+        line = frame.get("line") or 0
+        if not isinstance(file, str):
+            raise FormatError(f"{where}.file should be a string")
+        if isinstance(line, float) and line.is_integer():
+            line = int(line)
+        if type(line) is not int or not 0 <= line < 2**31:
+            raise FormatError(f"{where}.line should be a line number")
+        native = frame.get("native")
+        if native is None:
+            native = bool(file) and labels.looks_native(file, bool(line))
+        flags = columns.NATIVE if native else 0
+        if frame.get("definition") is True:
+            return self._builder.frame(self._builder.func(name, file, line, flags))
+        return self._builder.frame(self._builder.func(name, file, 0, flags), line)
+
+    def profile(self) -> Profile:
+        profiles = _get(self._document, "profiles", list, "top")
+        for number, profile in enumerate(profiles):
+            where = f"profiles[{number}]"
+            kind = _get(profile, "type", str, where)
+            unit = _get(profile, "unit", str, where)
+            if unit == "none":
+                self._counted = True
+                scale = self._interval_ns
+            elif unit in _UNITS_NS:
+                scale = _UNITS_NS[unit]
+            else:
+                raise FormatError(f"{where}.unit is {unit!r}: only time and counts can be shown")
+            thread = self._thread(profile, number)
+            if kind == "sampled":
+                self._sampled(profile, where, thread, unit, scale)
+            elif kind == "evented":
+                self._evented(profile, where, thread, scale)
+            else:
+                raise FormatError(f"{where}.type is {kind!r}, neither sampled nor evented")
+        tables = self._builder.tables
+        tables.meta = self._meta()
+        return Profile._of(tables)
+
+    def _thread(self, profile: dict[str, Any], number: int) -> int:
+        name = profile.get("name")
+        entry: ThreadRow = labels.parse_thread_label(
+            name if isinstance(name, str) else f"thread {number + 1}", number + 1
+        )
+        kept = profile.get("thread")
+        if isinstance(kept, dict):
+            for key, kind in (("tid", int), ("name", str), ("pid", int), ("host", str)):
+                if type(kept.get(key)) is kind:
+                    entry[key] = kept[key]  # type: ignore[literal-required]
+        return self._builder.thread(entry["tid"], entry["name"], entry["pid"], entry["host"])
+
+    def _sampled(
+        self, profile: dict[str, Any], where: str, thread: int, unit: str, scale: int
+    ) -> None:
+        samples = _get(profile, "samples", list, where)
+        weights = _get(profile, "weights", list, where)
+        if len(samples) != len(weights):
+            raise FormatError(f"{where}: {len(samples)} samples but {len(weights)} weights")
+        counts = profile.get("counts")
+        if counts is not None and (
+            not isinstance(counts, list)
+            or len(counts) != len(samples)
+            or not all(type(c) is int and 0 < c <= columns.COUNT_LIMIT for c in counts)
+        ):
+            raise FormatError(f"{where}.counts should hold one positive integer a sample")
+        add_row, add_stack, frames = self._builder.row, self._builder.stack_of, self._frames
+        known: dict[tuple[int, ...], int] = {}
+        now = 0
+        for row, (path, weight) in enumerate(zip(samples, weights)):
+            key: tuple[int, ...] | None
+            try:
+                key = tuple(path)
+                stack = known.get(key)
+            except TypeError:
+                key = stack = None
+            if stack is None or key is None:
+                if key is None or not all(
+                    type(index) is int and 0 <= index < len(frames) for index in key
+                ):
+                    raise FormatError(
+                        f"{where}.samples[{row}] should hold indices into shared.frames"
+                    )
+                stack = known[key] = add_stack(frames[index] for index in key)
+            ns = _nanoseconds(weight, scale, f"{where}.weights[{row}]")
+            count = counts[row] if counts is not None else 1
+            if unit == "none":
+                count = min(max(1, round(weight)), columns.COUNT_LIMIT)
+            add_row(thread, stack, time=now, last=now, count=count, weight=ns)
+            now += ns
+        _in_range(now, where)
+
+    def _evented(self, profile: dict[str, Any], where: str, thread: int, scale: int) -> None:
+        open_frames: list[int] = []
+        stacks = [-1]
+        start = _nanoseconds(profile.get("startValue", 0), scale, f"{where}.startValue")
+        previous = start
+        for number, event in enumerate(_get(profile, "events", list, where)):
+            place = f"{where}.events[{number}]"
+            kind = _get(event, "type", str, place)
+            frame = event.get("frame")
+            if type(frame) is not int or not 0 <= frame < len(self._frames):
+                raise FormatError(f"{place}.frame should be an index into shared.frames")
+            at = _nanoseconds(event.get("at"), scale, f"{place}.at")
+            if at < previous:
+                raise FormatError(f"{place} is earlier than the event before it")
+            if at > previous and open_frames:
+                time = previous - start
+                self._builder.row(thread, stacks[-1], time=time, last=time, weight=at - previous)
+            previous = at
+            if kind == "O":
+                open_frames.append(frame)
+                stacks.append(self._builder.stack(stacks[-1], self._frames[frame]))
+            elif kind == "C":
+                if not open_frames or open_frames[-1] != frame:
+                    raise FormatError(f"{place} closes frame {frame}, which is not the innermost")
+                open_frames.pop()
+                stacks.pop()
+            else:
+                raise FormatError(f'{place}.type is {kind!r}, neither "O" nor "C"')
+        if open_frames:
+            raise FormatError(f"{where}: {len(open_frames)} frames are never closed")
+
+    def _meta(self) -> dict[str, Any]:
+        t = self._builder.tables
+        spans: dict[int, int] = {}
+        for thread, weight in zip(t.sample_thread, t.sample_weight):
+            spans[thread] = spans.get(thread, 0) + weight
+        duration = max(spans.values(), default=0)
+        exporter = self._document.get("exporter")
+        notes = []
+        if isinstance(exporter, str) and not exporter.startswith("spprof"):
+            notes.append(f"read from a Speedscope file of {exporter}")
+        if self._counted and self._interval_assumed:
+            notes.append("the file counts samples without their interval: 1 ms each is assumed")
+        meta = read_meta(
+            duration_ns=duration,
+            interval_ns=self._interval_ns if self._counted else 0,
+            weights="samples" if self._counted else "measured",
+            notes=notes,
+        )
+        kept = self._document.get("spprof")
+        if isinstance(kept, dict):
+            from .container import check_meta
+
+            meta = check_meta({**meta, **{k: kept[k] for k in _KEPT_META if k in kept}})
+        return meta
+
+
+def read_meta(
+    *, duration_ns: int, interval_ns: int, weights: str, notes: list[str]
+) -> dict[str, Any]:
+    """Circumstances of a profile whose file says no more than this."""
+    epoch = datetime.fromtimestamp(0, timezone.utc)
+    try:
+        end = epoch + timedelta(microseconds=duration_ns // 1000)
+    except OverflowError:
+        raise FormatError(f"a duration of {duration_ns} ns is out of range") from None
+    return {
+        "version": columns.LAYOUT_VERSION,
+        "start_time": epoch.isoformat(),
+        "end_time": end.isoformat(),
+        "duration_ns": duration_ns,
+        "interval_ns": interval_ns,
+        "mode": "",
+        "engine": "",
+        "weights": weights,
+        "dropped_count": 0,
+        "python_version": "",
+        "platform": "",
+        "notes": notes,
+        "modules": [],
+        "timestamps_until_ns": None,
+    }
+
+
+def _get(value: Any, name: str, kind: type, where: str) -> Any:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, kind):
+        expected = {"str": "a string", "list": "a list", "dict": "an object"}[kind.__name__]
+        raise FormatError(f"{where}: {name} should be {expected}")
+    return found
+
+
+def _nanoseconds(value: Any, scale: int, where: str) -> int:
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        raise FormatError(f"{where} should be a number that is not negative")
+    return _in_range(round(value * scale), where)
+
+
+def _in_range(ns: int, where: str) -> int:
+    if ns >= 2**63:
+        raise FormatError(f"{where}: more than 292 years")
+    return ns
