@@ -1,4 +1,206 @@
-// The Python module spprof._native, and the only file that knows nanobind.
+// The Python module spprof._native, and the only file that knows nanobind. What the functions mean
+// is documented in docs/ARCHITECTURE.md; the public API is the Python package.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
 
-NB_MODULE(_native, module) { module.doc() = "The native core of spprof (internal)."; }
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "interpreter/self_test.h"
+#include "platform/platform.h"
+#include "sampling/session.h"
+
+namespace nb = nanobind;
+using spprof::sampling::Session;
+
+namespace {
+
+template <class T>
+nb::bytes to_bytes(const spprof::profile::Column<T>& column) {
+    PyObject* bytes =
+        PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(column.size() * sizeof(T)));
+    if (bytes == nullptr) {
+        throw nb::python_error();
+    }
+    column.copy_to(PyBytes_AS_STRING(bytes));
+    return nb::steal<nb::bytes>(bytes);
+}
+
+template <class T>
+nb::bytes to_bytes(const std::vector<T>& values) {
+    return nb::bytes(values.data(), values.size() * sizeof(T));
+}
+
+nb::list to_list(const std::vector<std::string>& texts) {
+    nb::list result;
+    for (const std::string& text : texts) {
+        result.append(nb::str(text.data(), text.size()));
+    }
+    return result;
+}
+
+nb::dict to_dict(const spprof::sampling::Figures& figures) {
+    nb::dict result;
+    result["samples"] = figures.samples;
+    result["dropped"] = figures.dropped;
+    result["torn"] = figures.torn;
+    result["handler_calls"] = figures.handler_calls;
+    result["handler_ns"] = figures.handler_ns;
+    result["handler_worst_ns"] = figures.handler_worst_ns;
+    result["duration_ns"] = figures.duration_ns;
+    result["process_cpu_ns"] = figures.process_cpu_ns;
+    result["background_cpu_ns"] = figures.background_cpu_ns;
+    result["threads"] = figures.threads;
+    result["memory_bytes"] = figures.memory_bytes;
+    result["paused"] = figures.paused;
+    return result;
+}
+
+std::string start(std::int64_t interval_ns, const std::string& mode, std::size_t memory_limit_bytes,
+                  bool native, bool aggregate) {
+    spprof::sampling::Settings settings;
+    settings.interval_ns = interval_ns;
+    settings.mode = mode == "wall" ? spprof::sampling::Mode::wall : spprof::sampling::Mode::cpu;
+    settings.memory_limit_bytes = memory_limit_bytes;
+    settings.native = native;
+    settings.aggregate = aggregate;
+    return Session::instance().start(settings);
+}
+
+nb::dict stop() {
+    spprof::sampling::Outcome outcome = Session::instance().stop();
+    spprof::profile::Tables& tables = outcome.tables;
+    nb::dict columns;
+    columns["func.name"] = to_bytes(tables.func_name);
+    columns["func.file"] = to_bytes(tables.func_file);
+    columns["func.line"] = to_bytes(tables.func_line);
+    columns["func.flags"] = to_bytes(tables.func_flags);
+    columns["frame.func"] = to_bytes(tables.frame_func);
+    columns["frame.line"] = to_bytes(tables.frame_line);
+    columns["frame.address"] = to_bytes(tables.frame_address);
+    columns["stack.parent"] = to_bytes(tables.stack_parent);
+    columns["stack.frame"] = to_bytes(tables.stack_frame);
+    // A column is given up as soon as it is copied: never two of everything in memory.
+    const auto move_out = [&columns](const char* name, auto& column) {
+        columns[name] = to_bytes(column);
+        column.clear();
+    };
+    move_out("sample.thread", tables.samples.thread);
+    move_out("sample.stack", tables.samples.stack);
+    move_out("sample.time", tables.samples.time);
+    move_out("sample.last", tables.samples.last);
+    move_out("sample.count", tables.samples.count);
+    move_out("sample.weight", tables.samples.weight);
+    move_out("sample.state", tables.samples.state);
+    nb::list threads;
+    for (const auto& thread : tables.threads) {
+        nb::dict row;
+        row["tid"] = thread.tid;
+        row["name"] = thread.name;
+        row["pid"] = spprof::platform::current_pid();
+        row["host"] = "";
+        threads.append(row);
+    }
+    nb::list modules;
+    for (const auto& module : tables.modules) {
+        nb::dict row;
+        row["path"] = module.path;
+        row["build_id"] = module.build_id;
+        modules.append(row);
+    }
+    nb::dict meta;
+    meta["start_realtime_ns"] = outcome.start_realtime_ns;
+    meta["end_realtime_ns"] = outcome.end_realtime_ns;
+    meta["duration_ns"] = outcome.figures.duration_ns;
+    meta["interval_ns"] = outcome.settings.interval_ns;
+    meta["mode"] = outcome.settings.mode == spprof::sampling::Mode::wall ? "wall" : "cpu";
+    meta["engine"] = outcome.engine;
+    meta["dropped_count"] = outcome.figures.dropped;
+    meta["timestamps_until_ns"] = outcome.timestamps_until_ns;
+    meta["stacks_were_cut"] = outcome.stacks_were_cut;
+    meta["notes"] = to_list(outcome.notes);
+    meta["modules"] = modules;
+    nb::dict result;
+    result["columns"] = columns;
+    result["strings"] = to_list(tables.strings);
+    result["threads"] = threads;
+    result["meta"] = meta;
+    result["stats"] = to_dict(outcome.figures);
+    return result;
+}
+
+// Runs a thread's function with the thread watched from its first to its last moment, without a
+// Python frame of its own.
+class ThreadEntry {
+public:
+    explicit ThreadEntry(nb::object function) : function_(std::move(function)) {}
+
+    nb::object call(nb::args args, nb::kwargs kwargs) {
+        Session::instance().register_current_thread("");
+        const Leave leave{*this};
+        return function_(*args, **kwargs);
+    }
+
+private:
+    struct Leave {
+        ThreadEntry& entry;
+        ~Leave() { Session::instance().current_thread_ends(entry.thread_name()); }
+    };
+
+    // threading.Thread passes a bound method of the thread object, which has its latest name.
+    std::string thread_name() const noexcept {
+        const nb::error_scope keep_current_exception;
+        std::string result;
+        PyObject* owner = PyObject_GetAttrString(function_.ptr(), "__self__");
+        PyObject* name = owner == nullptr ? nullptr : PyObject_GetAttrString(owner, "name");
+        if (name != nullptr && PyUnicode_Check(name)) {
+            if (const char* text = PyUnicode_AsUTF8(name)) {
+                result = text;
+            }
+        }
+        PyErr_Clear();  // a function without an owner, or an owner without a name
+        Py_XDECREF(name);
+        Py_XDECREF(owner);
+        return result;
+    }
+
+    nb::object function_;
+};
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+    nb::set_leak_warnings(false);  // daemon threads keep their entry beyond the interpreter's end
+    module.doc() = "The native core of spprof (internal).";
+
+    if (const char* problem = spprof::interpreter::self_test()) {
+        throw nb::import_error(problem);
+    }
+    Session::instance();
+
+    module.def("start", &start, nb::arg("interval_ns"), nb::arg("mode"),
+               nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"));
+    module.def("stop", &stop);
+    module.def("is_active", [] { return Session::instance().active(); });
+    module.def("stats", [] { return to_dict(Session::instance().figures()); });
+    module.def("notes", [] { return to_list(Session::instance().notes()); });
+    module.def("pause", [] { Session::instance().pause(); });
+    module.def("resume", [] { Session::instance().resume(); });
+    module.def(
+        "register_thread",
+        [](const std::string& name) { return Session::instance().register_current_thread(name); },
+        nb::arg("name") = "");
+    module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
+    module.def(
+        "name_thread",
+        [](std::int32_t tid, const std::string& name) {
+            Session::instance().name_thread(tid, name);
+        },
+        nb::arg("tid"), nb::arg("name"));
+    module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
+    module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
+    nb::class_<ThreadEntry>(module, "ThreadEntry")
+        .def(nb::init<nb::object>(), nb::arg("function"))
+        .def("__call__", &ThreadEntry::call);
+}

@@ -1,0 +1,26 @@
+// The one place that opens CPython's internal headers, and the names that moved between versions.
+#pragma once
+
+#ifndef Py_BUILD_CORE
+#define Py_BUILD_CORE 1
+#endif
+#include <Python.h>
+
+#if PY_VERSION_HEX >= 0x030B0000
+#include <internal/pycore_frame.h>
+#else
+#include <frameobject.h>
+#endif
+
+namespace spprof::interpreter {
+
+// The attached thread state, without asserting that there is one. Handler-safe.
+inline PyThreadState* unchecked_thread_state() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+}  // namespace spprof::interpreter

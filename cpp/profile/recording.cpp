@@ -1,0 +1,212 @@
+// See recording.h.
+#include "profile/recording.h"
+
+#include <utility>
+
+namespace spprof::profile {
+
+namespace {
+
+constexpr std::uint64_t pair(std::uint32_t high, std::uint32_t low) noexcept {
+    return (static_cast<std::uint64_t>(high) << 32) | low;
+}
+
+}  // namespace
+
+std::uint32_t Strings::intern(const std::string& text) {
+    const auto [position, is_new] =
+        rows_.try_emplace(text, static_cast<std::uint32_t>(texts_.size()));
+    if (is_new) {
+        texts_.push_back(text);
+        bytes_ += 2 * (text.size() + sizeof(std::string)) + 32;
+    }
+    return position->second;
+}
+
+void Recording::Samples::clear() noexcept {
+    thread.clear();
+    stack.clear();
+    count.clear();
+    time.clear();
+    last.clear();
+    weight.clear();
+    state.clear();
+}
+
+Recording::Recording(std::size_t memory_limit_bytes, bool counts_only)
+    : memory_limit_(memory_limit_bytes), counts_only_(counts_only) {}
+
+std::size_t Recording::bytes() const noexcept {
+    return outside_bytes_ + strings_.bytes() + codes_.capacity() * sizeof(Code) +
+           frames_.capacity() * sizeof(FrameRow) + codes_by_address_.bytes() +
+           python_frames_.bytes() + native_frames_.bytes() + stack_parent_.bytes() +
+           stack_frame_.bytes() + stacks_.bytes() + threads_.capacity() * sizeof(Thread) +
+           samples_.bytes() + counted_rows_.bytes();
+}
+
+// --- interning ----------------------------------------------------------------------------------
+
+std::uint32_t Recording::add_frame(FrameRow row) {
+    frames_.push_back(row);
+    return static_cast<std::uint32_t>(frames_.size() - 1);
+}
+
+std::uint32_t Recording::python_frame(std::uint64_t code_address, std::uint32_t offset) {
+    std::uint32_t code = codes_by_address_.find(code_address);
+    if (code == kNone) {
+        if (at_limit()) {
+            return special_frame(SpecialFrame::memory_limit);
+        }
+        code = static_cast<std::uint32_t>(codes_.size());
+        codes_.push_back({code_address, kNone, {}});
+        codes_by_address_.insert(code_address, code);
+    }
+    const std::uint64_t key = pair(code, offset);
+    std::uint32_t frame = python_frames_.find(key);
+    if (frame == kNone) {
+        if (at_limit()) {
+            return special_frame(SpecialFrame::memory_limit);
+        }
+        frame = add_frame({code, offset, 0, codes_[code].first_frame, FrameKind::python});
+        codes_[code].first_frame = frame;
+        python_frames_.insert(key, frame);
+    }
+    return frame;
+}
+
+std::uint32_t Recording::native_frame(std::uint64_t address) {
+    std::uint32_t frame = native_frames_.find(address);
+    if (frame == kNone) {
+        if (at_limit()) {
+            return special_frame(SpecialFrame::memory_limit);
+        }
+        frame = add_frame({address, 0, 0, kNone, FrameKind::native});
+        native_frames_.insert(address, frame);
+    }
+    return frame;
+}
+
+std::uint32_t Recording::special_frame(SpecialFrame which) {
+    std::uint32_t& frame = special_frames_[static_cast<std::size_t>(which)];
+    if (frame == kNone) {
+        frame = add_frame({static_cast<std::uint64_t>(which), 0, 0, kNone, FrameKind::special});
+    }
+    return frame;
+}
+
+std::uint32_t Recording::stack(std::uint32_t parent, std::uint32_t frame) {
+    std::uint64_t key = pair(parent, frame);
+    std::uint32_t row = stacks_.find(key);
+    if (row != kNone) {
+        return row;
+    }
+    const std::uint32_t marker = special_frames_[static_cast<int>(SpecialFrame::memory_limit)];
+    if (marker != kNone && parent != kNone && stack_frame_[parent] == marker) {
+        return parent;
+    }
+    if (at_limit()) {
+        stacks_were_cut_ = true;
+        frame = special_frame(SpecialFrame::memory_limit);
+        key = pair(parent, frame);
+        row = stacks_.find(key);
+        if (row != kNone) {
+            return row;
+        }
+    }
+    row = static_cast<std::uint32_t>(stack_parent_.size());
+    stack_parent_.push_back(parent);
+    stack_frame_.push_back(frame);
+    stacks_.insert(key, row);
+    return row;
+}
+
+// --- samples ------------------------------------------------------------------------------------
+
+std::uint32_t Recording::add_thread(std::int64_t tid, std::string name) {
+    threads_.push_back({tid, std::move(name), kNone});
+    return static_cast<std::uint32_t>(threads_.size() - 1);
+}
+
+void Recording::rename_thread(std::uint32_t thread, std::string name) {
+    threads_[thread].name = std::move(name);
+}
+
+void Recording::append_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
+                           std::int64_t time_ns, std::int64_t last_ns, std::uint32_t count,
+                           std::int64_t weight_ns) {
+    threads_[thread].last_row = static_cast<std::uint32_t>(samples_.thread.size());
+    samples_.thread.push_back(thread);
+    samples_.stack.push_back(stack);
+    samples_.state.push_back(state);
+    samples_.time.push_back(time_ns);
+    samples_.last.push_back(last_ns);
+    samples_.count.push_back(count);
+    samples_.weight.push_back(weight_ns);
+}
+
+// One row for each (thread, stack, state). Threads are bucketed with the state to make a key of
+// 64 bits: 2^27 threads and 2^5 states are more than a process can have.
+void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
+                          std::uint32_t count, std::int64_t weight_ns) {
+    const std::uint64_t key = pair((thread << 5) | state, stack);
+    const std::uint32_t row = counted_rows_.find(key);
+    if (row == kNone) {
+        append_row(thread, stack, state, -1, -1, count, weight_ns);
+        counted_rows_.insert(key, threads_[thread].last_row);
+    } else {
+        threads_[thread].last_row = row;
+        samples_.count[row] += count;
+        samples_.weight[row] += weight_ns;
+    }
+}
+
+void Recording::add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
+                           std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns) {
+    sample_count_ += count;
+    if (!counts_only_ && (samples_.thread.size() & 0xFF) == 0 && full()) {
+        give_up_timestamps(time_ns);
+    }
+    if (counts_only_) {
+        count_row(thread, stack, state, count, weight_ns);
+        return;
+    }
+    const std::uint32_t last = threads_[thread].last_row;
+    if (last != kNone && samples_.stack[last] == stack && samples_.state[last] == state) {
+        samples_.last[last] = time_ns;
+        samples_.count[last] += count;
+        samples_.weight[last] += weight_ns;
+        return;
+    }
+    append_row(thread, stack, state, time_ns, time_ns, count, weight_ns);
+}
+
+bool Recording::extend_last(std::uint32_t thread, std::int64_t time_ns, std::uint32_t count,
+                            std::int64_t weight_ns) {
+    const std::uint32_t row = threads_[thread].last_row;
+    if (row == kNone) {
+        return false;
+    }
+    sample_count_ += count;
+    samples_.count[row] += count;
+    samples_.weight[row] += weight_ns;
+    if (!counts_only_ && count > 0) {
+        samples_.last[row] = time_ns;
+    }
+    return true;
+}
+
+void Recording::give_up_timestamps(std::int64_t now_ns) {
+    counts_only_ = true;
+    timestamps_until_ns_ = now_ns;
+    Samples timed;
+    std::swap(timed, samples_);
+    for (Thread& thread : threads_) {
+        thread.last_row = kNone;
+    }
+    for (std::size_t row = 0; row < timed.thread.size(); ++row) {
+        count_row(timed.thread[row], timed.stack[row], timed.state[row], timed.count[row],
+                  timed.weight[row]);
+    }
+}
+
+}  // namespace spprof::profile

@@ -1,0 +1,52 @@
+// Reached from the signal handler. What one sample looks like in a ring: this head, then
+// `python_count` PyFrameRecords, then `native_count` native addresses, both innermost first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "interpreter/walk.h"
+
+namespace spprof::sampling {
+
+struct SampleRecord {
+    std::uint32_t bytes;  // of the whole record, a multiple of 8
+    std::uint16_t python_count;
+    std::uint16_t native_count;
+    std::int64_t time_ns;  // monotonic clock
+    std::int64_t cpu_ns;   // the thread's CPU clock
+    std::uint8_t state;    // profile::SampleState
+    bool truncated;        // more Python frames than kMaxPythonFrames
+    bool native_truncated;
+    std::uint8_t reserved[5];
+
+    static constexpr std::size_t kMaxPythonFrames = 2048;
+    static constexpr std::size_t kMaxNativeFrames = 256;
+
+    interpreter::PyFrameRecord* python() noexcept {
+        return reinterpret_cast<interpreter::PyFrameRecord*>(this + 1);
+    }
+    const interpreter::PyFrameRecord* python() const noexcept {
+        return reinterpret_cast<const interpreter::PyFrameRecord*>(this + 1);
+    }
+    std::uintptr_t* native() noexcept {
+        return reinterpret_cast<std::uintptr_t*>(python() + python_count);
+    }
+    const std::uintptr_t* native() const noexcept {
+        return reinterpret_cast<const std::uintptr_t*>(python() + python_count);
+    }
+    std::size_t size() const noexcept {
+        return sizeof(SampleRecord) + python_count * sizeof(interpreter::PyFrameRecord) +
+               native_count * sizeof(std::uintptr_t);
+    }
+};
+static_assert(sizeof(SampleRecord) % 8 == 0 && sizeof(interpreter::PyFrameRecord) % 8 == 0 &&
+                  sizeof(std::uintptr_t) == 8,
+              "records keep 8-byte alignment");
+
+constexpr std::size_t kMaxRecordBytes =
+    sizeof(SampleRecord) +
+    SampleRecord::kMaxPythonFrames * sizeof(interpreter::PyFrameRecord) +
+    SampleRecord::kMaxNativeFrames * sizeof(std::uintptr_t);
+
+}  // namespace spprof::sampling

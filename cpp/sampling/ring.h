@@ -1,0 +1,100 @@
+// Reached from the signal handler. A ring of bytes with one producer (the handler on the sampled
+// thread) and one consumer (the collector). Records are contiguous and never wrap.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace spprof::sampling {
+
+class Ring {
+public:
+    static constexpr std::size_t kBytes = 256 * 1024;
+
+    // Memory of kBytes, 8-aligned, that outlives the use of the ring.
+    void attach(void* pages) noexcept {
+        bytes_ = static_cast<std::uint8_t*>(pages);
+        head_.store(0, std::memory_order_relaxed);
+        tail_.store(0, std::memory_order_relaxed);
+        touched_ = 0;
+    }
+    void* detach() noexcept {
+        void* pages = bytes_;
+        bytes_ = nullptr;
+        return pages;
+    }
+    bool attached() const noexcept { return bytes_ != nullptr; }
+
+    // --- producer ---------------------------------------------------------------------------------
+
+    // Room for a record of up to `most` bytes, or nullptr when the consumer is too far behind.
+    // A record begins with its size in bytes (u32, a multiple of 8); zero means "go on at the
+    // beginning".
+    std::uint8_t* begin(std::size_t most) noexcept {
+        std::uint64_t head = head_.load(std::memory_order_relaxed);
+        const std::uint64_t tail = tail_.load(std::memory_order_acquire);
+        std::size_t at = static_cast<std::size_t>(head % kBytes);
+        // An empty ring starts over at its beginning: pages that were never needed stay untouched.
+        if ((head == tail && at >= most) || at + most > kBytes) {
+            const std::size_t rest = kBytes - at;
+            if (kBytes - (head - tail) < rest + most) {
+                return nullptr;
+            }
+            *reinterpret_cast<std::uint32_t*>(bytes_ + at) = 0;
+            head += rest;
+            head_.store(head, std::memory_order_release);
+            at = 0;
+        }
+        if (kBytes - (head - tail) < most) {
+            return nullptr;
+        }
+        return bytes_ + at;
+    }
+
+    void commit(std::size_t size) noexcept {
+        const std::uint64_t head = head_.load(std::memory_order_relaxed);
+        const std::size_t end = static_cast<std::size_t>(head % kBytes) + size;
+        if (end > touched_.load(std::memory_order_relaxed)) {
+            touched_.store(end, std::memory_order_relaxed);
+        }
+        head_.store(head + size, std::memory_order_release);
+    }
+
+    // Handler-side view of how far behind the consumer is.
+    std::size_t backlog() const noexcept {
+        return static_cast<std::size_t>(head_.load(std::memory_order_relaxed) -
+                                        tail_.load(std::memory_order_relaxed));
+    }
+
+    // --- consumer ---------------------------------------------------------------------------------
+
+    // Calls take(const uint8_t* record) for every record that is complete now.
+    template <class Take>
+    void drain(Take take) {
+        std::uint64_t tail = tail_.load(std::memory_order_relaxed);
+        const std::uint64_t head = head_.load(std::memory_order_acquire);
+        while (tail != head) {
+            const std::size_t at = static_cast<std::size_t>(tail % kBytes);
+            const std::uint32_t size = *reinterpret_cast<const std::uint32_t*>(bytes_ + at);
+            if (size == 0) {
+                tail += kBytes - at;
+            } else {
+                take(bytes_ + at);
+                tail += size;
+            }
+            tail_.store(tail, std::memory_order_release);
+        }
+    }
+
+    // Bytes of memory in use: only pages that were written count.
+    std::size_t touched() const noexcept { return touched_.load(std::memory_order_relaxed); }
+
+private:
+    std::uint8_t* bytes_ = nullptr;
+    std::atomic<std::uint64_t> head_{0};  // bytes ever produced
+    std::atomic<std::uint64_t> tail_{0};  // bytes ever consumed
+    std::atomic<std::size_t> touched_{0};
+};
+
+}  // namespace spprof::sampling

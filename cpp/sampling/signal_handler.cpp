@@ -1,0 +1,118 @@
+// Reached from the signal handler: no allocation, no lock, no lazily bound symbols, no Python call
+// that faulthandler would not make here.
+#include "sampling/signal_handler.h"
+
+#include "interpreter/walk.h"
+#include "platform/safe_memory.h"
+#include "profile/recording.h"
+#include "sampling/record.h"
+#include "sampling/thread_registry.h"
+
+namespace spprof::sampling {
+
+namespace {
+
+HandlerControl control;
+
+template <class T>
+void increase(std::atomic<T>& counter, T by = 1) noexcept {
+    // Only the handler of one thread writes it: no locked instruction is needed.
+    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+void call_collector() noexcept {
+    if (!control.collector_called.exchange(true, std::memory_order_relaxed)) {
+        if (platform::WakeUp* collector = control.collector.load(std::memory_order_acquire)) {
+            collector->post();
+        }
+    }
+}
+
+std::uint8_t gil_state([[maybe_unused]] PyThreadState* thread) noexcept {
+#ifdef Py_GIL_DISABLED
+    return 0;
+#else
+    return interpreter::unchecked_thread_state() == thread ? profile::SampleState::kGilHeld
+                                                           : profile::SampleState::kGilNotHeld;
+#endif
+}
+
+void capture(ThreadRecord& thread, std::int64_t cpu_ns, bool waiting) noexcept {
+    const platform::SafeMemory memory;
+    PyThreadState* state = interpreter::current_thread_state(memory);
+    if (state == nullptr) {
+        thread.not_python.store(true, std::memory_order_relaxed);
+        return;
+    }
+    thread.not_python.store(false, std::memory_order_relaxed);
+    std::uint8_t* room = thread.ring.begin(kMaxRecordBytes);
+    if (room == nullptr) {
+        increase(thread.dropped);
+        call_collector();
+        return;
+    }
+    auto* record = reinterpret_cast<SampleRecord*>(room);
+    const interpreter::WalkResult walked =
+        interpreter::walk(memory, state, record->python(), SampleRecord::kMaxPythonFrames);
+    if (walked.end == interpreter::WalkEnd::torn) {
+        increase(thread.torn);
+        return;
+    }
+    if (walked.count == 0) {
+        return;
+    }
+    record->python_count = static_cast<std::uint16_t>(walked.count);
+    record->native_count = 0;
+    record->time_ns = platform::monotonic_ns();
+    record->cpu_ns = cpu_ns;
+    record->state = static_cast<std::uint8_t>(
+        gil_state(state) | (waiting ? profile::SampleState::kWaiting : 0));
+    record->truncated = walked.end == interpreter::WalkEnd::truncated;
+    record->native_truncated = false;
+    record->bytes = static_cast<std::uint32_t>(record->size());
+    thread.ring.commit(record->bytes);
+    increase(thread.captured);
+    if (thread.ring.backlog() > Ring::kBytes / 2) {
+        call_collector();
+    }
+}
+
+}  // namespace
+
+HandlerControl& handler_control() noexcept { return control; }
+
+void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
+    ThreadRecord* thread = ThreadRegistry::instance().resolve(cookie);
+    if (thread == nullptr) {
+        return;
+    }
+    // Announce, then look: whoever turns sampling off looks for announced handlers afterwards.
+    thread->in_handler.store(true, std::memory_order_seq_cst);
+    if (control.sampling.load(std::memory_order_seq_cst)) {
+        const std::int64_t started = platform::current_thread_cpu_ns();
+        // Without the guard even a look at the interrupted instruction may fault.
+        const bool guarded = platform::FaultGuard::armed();
+        const bool waiting = guarded && platform::interrupted_in_syscall(context);
+        if (guarded) {
+            capture(*thread, started, waiting);
+        } else {
+            control.guard_lost.store(true, std::memory_order_relaxed);
+            increase(thread->torn);
+            call_collector();
+        }
+        thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
+        thread->awake.store(true, std::memory_order_relaxed);
+        // CPU time: what the handler cost, not how long it was kept off the processor.
+        const std::int64_t finished = platform::current_thread_cpu_ns();
+        thread->sampled_cpu.store(finished, std::memory_order_relaxed);
+        const auto spent = static_cast<std::uint64_t>(finished - started);
+        increase(thread->handler_calls);
+        increase(thread->handler_ns, spent);
+        if (spent > thread->handler_worst_ns.load(std::memory_order_relaxed)) {
+            thread->handler_worst_ns.store(spent, std::memory_order_relaxed);
+        }
+    }
+    thread->in_handler.store(false, std::memory_order_release);
+}
+
+}  // namespace spprof::sampling

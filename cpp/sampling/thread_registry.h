@@ -1,0 +1,119 @@
+// The threads of this process that are sampled: one record each, with its ring, its timer and what
+// the handler, the ticker and the collector keep of it. Records are never freed, only reused: a late
+// signal always finds memory that is a record.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "platform/platform.h"
+#include "sampling/record.h"
+#include "sampling/ring.h"
+
+namespace spprof::sampling {
+
+struct ThreadRecord {
+    // --- identity; changes only while no handler can run for this record --------------------------
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    std::atomic<platform::Tid> tid{0};  // whose signals are taken; 0: nobody's (any more)
+    platform::Tid os_tid = 0;           // whose record this is or was
+    Ring ring;
+
+    // --- written by the handler --------------------------------------------------------------------
+    std::atomic<bool> in_handler{false};
+    std::atomic<bool> not_python{false};         // the last signal found no thread state
+    std::atomic<bool> awake{false};              // its idle timer fired
+    std::atomic<std::int64_t> sampled_cpu{-1};   // CPU clock at the end of the last capture
+    std::atomic<bool> sampled_waiting{false};    // it interrupted a system call
+    std::atomic<std::uint64_t> captured{0};      // samples written to the ring
+    std::atomic<std::uint64_t> dropped{0};       // ring full
+    std::atomic<std::uint64_t> torn{0};          // chains that could not be trusted
+    std::atomic<std::uint64_t> handler_ns{0};
+    std::atomic<std::uint64_t> handler_calls{0};
+    std::atomic<std::uint64_t> handler_worst_ns{0};
+
+    // --- engine: guarded by the registry's mutex -----------------------------------------------------
+    platform::CpuTimer timer;
+    bool by_ticker = false;    // the ticker looks after it; else its timer does
+    bool muted = false;        // unregister_thread() was called for it
+    bool dormant = false;      // no Python there: signals are off until `probe_at`
+    std::int64_t probe_at = 0;
+    std::int64_t probe_wait = 0;
+    bool idle = false;         // ticker: left to its timer, or looked at rarely
+    int quiet_ticks = 0;
+    std::int64_t ticked_cpu = -1;    // CPU clock at the last look
+    std::int64_t next_look = 0;
+    std::int64_t settled_cpu = -1;   // wall mode: CPU clock of a stack that is known to be current
+    bool capture_pending = false;    // wall mode: a capture was asked for at the last look...
+    std::uint64_t calls_before_capture = 0;  // ...when the handler had run so often
+    std::string name;
+
+    // --- collector -------------------------------------------------------------------------------------
+    std::uint32_t thread_row = 0xFFFFFFFFu;  // in the recording; none until the first sample
+    std::int64_t last_time = 0;
+    std::int64_t last_cpu = 0;
+    bool last_waiting = false;
+    std::vector<interpreter::PyFrameRecord> seen;  // root first: the frames of the last sample...
+    std::vector<std::uint32_t> seen_frames;        // ...their rows...
+    std::vector<std::uint32_t> seen_stacks;        // ...and the stacks they make
+    std::uint64_t seen_epoch = 0;
+    std::int64_t final_cpu = -1;  // CPU clock when the thread ended
+    std::int64_t final_time = -1;
+
+    platform::Cookie cookie() const noexcept {
+        return (static_cast<platform::Cookie>(generation & 0xFFFFFF) << 24) | index;
+    }
+};
+
+// Counters of records that are gone.
+struct HandlerTotals {
+    std::uint64_t captured = 0, dropped = 0, torn = 0;
+    std::uint64_t handler_ns = 0, handler_calls = 0, handler_worst_ns = 0;
+    void add(const ThreadRecord& record) noexcept;
+};
+
+class ThreadRegistry {
+public:
+    static ThreadRegistry& instance();
+
+    // Guards everything below but `resolve`.
+    std::mutex& mutex() noexcept { return mutex_; }
+
+    // A fresh record with a ring for this thread; nullptr when there is no memory.
+    ThreadRecord* add(platform::Tid tid);
+    ThreadRecord* find(platform::Tid tid) const noexcept;
+    const std::vector<ThreadRecord*>& live() const noexcept { return live_; }
+    // The thread is gone or left: its record waits until the collector has drained it.
+    void retire(ThreadRecord* record);
+    std::vector<ThreadRecord*>& retired() noexcept { return retired_; }
+    // Drained: the record may be used for another thread.
+    void recycle(ThreadRecord* record);
+    // Forgets all threads and gives the rings back. No handler may be running.
+    void clear();
+    // In a forked child, which has neither the timers nor the threads of its parent.
+    void clear_after_fork();
+
+    HandlerTotals totals() const noexcept;
+    std::size_t ring_bytes() const noexcept;
+
+    // Handler-safe: the record a signal was sent for; nullptr when it has a new owner by now.
+    ThreadRecord* resolve(platform::Cookie cookie) const noexcept;
+
+private:
+    static constexpr std::size_t kBlock = 64;
+    static constexpr std::size_t kBlocks = 4096;
+
+    std::mutex mutex_;
+    std::atomic<ThreadRecord*> blocks_[kBlocks] = {};
+    std::size_t block_count_ = 0;
+    std::vector<ThreadRecord*> free_, live_, retired_;
+    std::vector<void*> spare_rings_;
+    HandlerTotals gone_;
+};
+
+}  // namespace spprof::sampling
