@@ -168,6 +168,19 @@ private:
     nb::object function_;
 };
 
+// Stands in for a function of the interpreter that starts threads, such as _thread.start_new_thread.
+class ThreadStarter {
+public:
+    explicit ThreadStarter(nb::object original) : original_(std::move(original)) {}
+
+    nb::object call(nb::object function, nb::args args, nb::kwargs kwargs) {
+        return original_(nb::cast(ThreadEntry(std::move(function))), *args, **kwargs);
+    }
+
+private:
+    nb::object original_;
+};
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -191,6 +204,8 @@ NB_MODULE(_native, module) {
         "register_thread",
         [](const std::string& name) { return Session::instance().register_current_thread(name); },
         nb::arg("name") = "");
+    module.def("is_thread_registered",
+               [] { return Session::instance().current_thread_is_registered(); });
     module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
     module.def(
         "name_thread",
@@ -203,4 +218,7 @@ NB_MODULE(_native, module) {
     nb::class_<ThreadEntry>(module, "ThreadEntry")
         .def(nb::init<nb::object>(), nb::arg("function"))
         .def("__call__", &ThreadEntry::call);
+    nb::class_<ThreadStarter>(module, "ThreadStarter")
+        .def(nb::init<nb::object>(), nb::arg("original"))
+        .def("__call__", &ThreadStarter::call);
 }

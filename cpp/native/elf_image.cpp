@@ -63,6 +63,7 @@ struct SymbolEntry {
 static_assert(sizeof(SymbolEntry) == 24);
 
 constexpr uint32_t kSymbolTable = 2;
+constexpr uint32_t kStringTable = 3;
 constexpr uint32_t kDynamicSymbols = 11;
 constexpr uint32_t kNoBits = 8;
 constexpr uint32_t kNoteSection = 7;
@@ -70,10 +71,35 @@ constexpr uint32_t kBuildIdNote = 3;
 
 }  // namespace
 
+namespace {
+
+bool read_file_header(ByteView image, FileHeader& header) {
+    constexpr uint8_t kIdent[] = {0x7f, 'E', 'L', 'F', 2 /* 64 bit */, 1 /* little-endian */};
+    return image.read(0, header) && std::memcmp(header.ident, kIdent, sizeof(kIdent)) == 0;
+}
+
+}  // namespace
+
+bool ElfTables::of_header(ByteView image, ElfTables& out) {
+    FileHeader header;
+    if (!read_file_header(image, header)) {
+        return false;
+    }
+    out = {header.program_headers, uint64_t{header.program_header_count} * sizeof(ProgramHeader),
+           header.section_headers, uint64_t{header.section_header_count} * sizeof(SectionHeader)};
+    return true;
+}
+
+bool ElfSection::holds_strings() const { return type == kStringTable && !bytes.empty(); }
+
+bool ElfSection::holds_symbols_or_notes() const {
+    return !bytes.empty() && (type == kSymbolTable || type == kDynamicSymbols ||
+                              type == kNoteSection || name == ".gnu_debuglink");
+}
+
 bool ElfImage::parse(ByteView image, ElfImage& out) {
     FileHeader header;
-    constexpr uint8_t kIdent[] = {0x7f, 'E', 'L', 'F', 2 /* 64 bit */, 1 /* little-endian */};
-    if (!image.read(0, header) || std::memcmp(header.ident, kIdent, sizeof(kIdent)) != 0) {
+    if (!read_file_header(image, header)) {
         return false;
     }
     out = ElfImage{};
@@ -110,7 +136,7 @@ bool ElfImage::parse(ByteView image, ElfImage& out) {
         const ByteView bytes =
             section.type == kNoBits ? ByteView{} : image.slice(section.offset, section.size);
         out.sections_.push_back({name_bytes.string_at(section.name), section.type, section.address,
-                                 section.link, bytes});
+                                 section.size, section.link, bytes});
     }
     return true;
 }
@@ -238,7 +264,7 @@ bool ElfImage::debug_link(DebugLink& out) const {
     return true;
 }
 
-uint32_t crc32(ByteView bytes) {
+void Crc32::add(ByteView bytes) {
     static const std::array<uint32_t, 256> table = [] {
         std::array<uint32_t, 256> result{};
         for (uint32_t i = 0; i < 256; ++i) {
@@ -250,11 +276,9 @@ uint32_t crc32(ByteView bytes) {
         }
         return result;
     }();
-    uint32_t crc = 0xffffffffU;
     for (size_t i = 0; i < bytes.size(); ++i) {
-        crc = table[(crc ^ bytes.data()[i]) & 0xff] ^ (crc >> 8);
+        state_ = table[(state_ ^ bytes.data()[i]) & 0xff] ^ (state_ >> 8);
     }
-    return crc ^ 0xffffffffU;
 }
 
 }  // namespace spprof::native

@@ -30,8 +30,13 @@ struct ElfSection {
     std::string_view name;
     uint32_t type = 0;
     uint64_t address = 0;
+    uint64_t size = 0;
     uint32_t link = 0;
     ByteView bytes;  // empty for sections without bytes in the file
+
+    // What ElfImage reads of a file beyond its headers.
+    bool holds_strings() const;
+    bool holds_symbols_or_notes() const;
 };
 
 // A function, by its address counted from the load bias. Size 0: the file does not say.
@@ -46,6 +51,16 @@ struct ElfSymbol {
 struct DebugLink {
     std::string name;
     uint32_t crc = 0;
+};
+
+// Where a file's own tables are.
+struct ElfTables {
+    uint64_t program_headers = 0;
+    uint64_t program_headers_size = 0;
+    uint64_t section_headers = 0;
+    uint64_t section_headers_size = 0;
+
+    static bool of_header(ByteView image, ElfTables& out);
 };
 
 class ElfImage {
@@ -80,6 +95,13 @@ private:
 std::string build_id_of_notes(ByteView notes);
 
 // The checksum that .gnu_debuglink uses.
-uint32_t crc32(ByteView bytes);
+class Crc32 {
+public:
+    void add(ByteView bytes);
+    uint32_t value() const { return ~state_; }
+
+private:
+    uint32_t state_ = 0xffffffffU;
+};
 
 }  // namespace spprof::native

@@ -341,6 +341,17 @@ bool Session::unregister_current_thread() {
     return true;
 }
 
+bool Session::current_thread_is_registered() {
+    const std::lock_guard<std::mutex> session_lock(mutex_);
+    if (!run_) {
+        return false;
+    }
+    ThreadRegistry& registry = ThreadRegistry::instance();
+    const std::lock_guard<std::mutex> lock(registry.mutex());
+    const ThreadRecord* thread = registry.find(platform::current_tid());
+    return thread != nullptr && !thread->muted && !thread->dormant;
+}
+
 void Session::current_thread_ends(const std::string& name) {
     const std::lock_guard<std::mutex> session_lock(mutex_);
     if (!run_) {

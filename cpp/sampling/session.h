@@ -54,6 +54,7 @@ public:
     // The calling thread. False when no session is running / it was not watched.
     bool register_current_thread(const std::string& name);
     bool unregister_current_thread();
+    bool current_thread_is_registered();
     // The calling thread is about to end: its last CPU time is credited, its ring released.
     void current_thread_ends(const std::string& name);
     void name_thread(platform::Tid tid, const std::string& name);

@@ -1,0 +1,512 @@
+"""Starting and stopping the profiler of this process, and which threads it follows.
+
+Must not know how formats look inside, nor IPython.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import atexit
+import functools
+import inspect
+import math
+import os
+import platform
+import sys
+import threading
+import warnings
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, overload
+
+from . import _native, formats
+from ._model import Profile as ProfileResult
+from ._model import ProfilerStats
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = [
+    "Profiler",
+    "ThreadProfiler",
+    "is_active",
+    "pause",
+    "profile",
+    "register_thread",
+    "resume",
+    "start",
+    "stats",
+    "stop",
+    "unregister_thread",
+]
+
+PathLike = Union[str, "os.PathLike[str]"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MODES = ("cpu", "wall")
+_SHORTEST_MS, _LONGEST_MS = 0.1, 1000.0
+
+# Guards the two values below and the order of start and stop; the native session has its own locks.
+_lock = threading.RLock()
+_output_path: PathLike | None = None
+_hooks: list[tuple[Any, str, Any, Any]] = []
+
+
+def start(
+    interval_ms: float = 10,
+    output_path: PathLike | None = None,
+    memory_limit_mb: float = 100,
+    *,
+    mode: str = "cpu",
+    aggregate: bool = False,
+) -> None:
+    """Start sampling all Python threads of this process.
+
+    Parameters
+    ----------
+    interval_ms : float
+        Time between two samples of a thread in milliseconds, 0.1 to 1000: CPU time of the thread
+        in "cpu" mode, elapsed time in "wall" mode.
+    output_path : str or os.PathLike, optional
+        Where `stop` (or the end of the interpreter, whichever comes first) saves the profile; the
+        file name's ending chooses the format.
+    memory_limit_mb : float
+        Memory in MiB for samples, stacks and buffers together. When it is reached, single
+        timestamps are given up; counts and weights go on.
+    mode : {"cpu", "wall"}
+        What is measured: the CPU time of threads, or elapsed time with waiting included.
+    aggregate : bool
+        Keep only counts and weights for each stack from the beginning: constant memory for runs
+        of any length.
+
+    Raises
+    ------
+    RuntimeError
+        A session is running already.
+    ValueError
+        A value is out of its range.
+    TypeError
+        `interval_ms` or `memory_limit_mb` is not a number.
+    PermissionError
+        `output_path` cannot be written; checked before anything starts.
+
+    See Also
+    --------
+    stop, Profiler, profile
+    """
+    global _output_path
+    interval_ns = round(_number("interval_ms", interval_ms, _SHORTEST_MS, _LONGEST_MS) * 1e6)
+    limit = round(_number("memory_limit_mb", memory_limit_mb, 1, 1 << 20) * (1 << 20))
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+    with _lock:
+        if _native.is_active():
+            raise RuntimeError("Profiler already running")
+        if output_path is not None:
+            _check_output(output_path)
+        _install_hooks()
+        try:
+            _native.start(interval_ns, mode, limit, False, aggregate)
+        except BaseException:
+            _remove_hooks()
+            raise
+        _output_path = output_path
+        _tell_thread_names()
+        for note in _native.notes():
+            warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=2)
+
+
+def stop() -> ProfileResult:
+    """Stop sampling and return the profile; saves it when `start` was given an `output_path`.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    OSError
+        The profile could not be saved. It is not lost: the exception has it as ``profile``.
+    """
+    global _output_path
+    with _lock:
+        if not _native.is_active():
+            raise RuntimeError("Profiler not running")
+        _tell_thread_names()
+        raw = _native.stop()
+        _remove_hooks()
+        path, _output_path = _output_path, None
+    result = ProfileResult._from_tables(_finished(raw))
+    if path is not None:
+        try:
+            result.save(path)
+        except OSError as error:
+            error.profile = result  # type: ignore[attr-defined]
+            raise
+    return result
+
+
+def is_active() -> bool:
+    """Whether a session is running in this process (never inherited by a forked child)."""
+    return bool(_native.is_active())
+
+
+def stats() -> ProfilerStats | None:
+    """Figures of the running session; None when there is none.
+
+    Returns
+    -------
+    ProfilerStats or None
+        `overhead_estimate_pct` is what the handler (measured by itself, in CPU time) and the
+        profiler's own threads used, as a share of the CPU time of the process since the start.
+    """
+    with _lock:
+        if not _native.is_active():
+            return None
+        figures = _native.stats()
+    spent = figures["handler_ns"] + figures["background_cpu_ns"]
+    return ProfilerStats(
+        collected_samples=figures["samples"],
+        dropped_samples=figures["dropped"],
+        duration_ms=figures["duration_ns"] / 1e6,
+        overhead_estimate_pct=100.0 * spent / max(figures["process_cpu_ns"], 1),
+        handler_mean_ns=figures["handler_ns"] / max(figures["handler_calls"], 1),
+        handler_worst_ns=figures["handler_worst_ns"],
+        threads=figures["threads"],
+        memory_bytes=figures["memory_bytes"],
+        failed_samples=figures["torn"],
+    )
+
+
+def pause() -> None:
+    """Take no samples until `resume`; the time in between is not counted. Twice is as once.
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    _native.pause()
+
+
+def resume() -> None:
+    """Go on after `pause`; does nothing when not paused.
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    _native.resume()
+
+
+def register_thread() -> bool:
+    """Follow the calling thread from now on, at once.
+
+    Python's threads are followed by themselves; this is for threads that C or C++ code made, which
+    are otherwise noticed within 50 ms, and for threads that called `unregister_thread`.
+
+    Returns
+    -------
+    bool
+        Whether the thread is followed now: False when no session is running.
+    """
+    return bool(_native.register_thread(threading.current_thread().name))
+
+
+def unregister_thread() -> bool:
+    """Take no more samples of the calling thread in this session.
+
+    Returns
+    -------
+    bool
+        Whether it was followed until now.
+    """
+    return bool(_native.unregister_thread())
+
+
+class ThreadProfiler:
+    """Context manager that has the calling thread followed while the block runs.
+
+    A thread that was followed before stays followed after the block.
+    """
+
+    def __init__(self) -> None:
+        self._ours = False
+
+    def __enter__(self) -> ThreadProfiler:
+        followed = _native.is_thread_registered()
+        self._ours = register_thread() and not followed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ours:
+            unregister_thread()
+
+
+class Profiler:
+    """Context manager that profiles a block: ``with spprof.Profiler() as p: ...``.
+
+    Parameters
+    ----------
+    interval_ms, output_path, memory_limit_mb, mode, aggregate
+        As for `start`.
+
+    Attributes
+    ----------
+    profile : Profile or None
+        After the block, also when it raised; None before.
+    """
+
+    def __init__(
+        self,
+        interval_ms: float = 10,
+        output_path: PathLike | None = None,
+        memory_limit_mb: float = 100,
+        *,
+        mode: str = "cpu",
+        aggregate: bool = False,
+    ) -> None:
+        self._start = functools.partial(
+            start, interval_ms, output_path, memory_limit_mb, mode=mode, aggregate=aggregate
+        )
+        self.profile: ProfileResult | None = None
+
+    def __enter__(self) -> Profiler:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.profile = stop()
+        except OSError as failure:
+            self.profile = getattr(failure, "profile", None)
+            raise
+
+
+@overload
+def profile(interval_ms: Function) -> Function: ...
+@overload
+def profile(
+    interval_ms: float = 10,
+    output_path: PathLike | None = None,
+    memory_limit_mb: float = 100,
+    *,
+    mode: str = "cpu",
+    aggregate: bool = False,
+) -> Callable[[Function], Function]: ...
+
+
+def profile(
+    interval_ms: Any = 10,
+    output_path: PathLike | None = None,
+    memory_limit_mb: float = 100,
+    *,
+    mode: str = "cpu",
+    aggregate: bool = False,
+) -> Any:
+    """Decorate a function (also ``async def``) so that each call is profiled.
+
+    Use as ``@spprof.profile`` or ``@spprof.profile(interval_ms=1, output_path="f.json")``. The
+    latest profile is kept as the function's attribute ``last_profile``. Calls made while a session
+    is running already (recursion, another thread) become part of that session.
+
+    Raises
+    ------
+    TypeError
+        For generator functions: profile the code that iterates them instead.
+    """
+    if callable(interval_ms):
+        return profile()(interval_ms)
+
+    def decorate(function: Function) -> Function:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function, whose call only makes the "
+                "generator: profile the code that iterates it"
+            )
+
+        def begin() -> Profiler | None:
+            profiler = Profiler(
+                interval_ms, output_path, memory_limit_mb, mode=mode, aggregate=aggregate
+            )
+            with _lock:
+                return None if is_active() else profiler.__enter__()
+
+        def end(profiler: Profiler | None) -> None:
+            if profiler is not None:
+                try:
+                    profiler.__exit__(None, None, None)
+                finally:
+                    wrapper.last_profile = profiler.profile
+
+        wrapper: Any
+        if asyncio.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def profiled_coroutine(*args: Any, **kwargs: Any) -> Any:
+                profiler = begin()
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    end(profiler)
+
+            wrapper = profiled_coroutine
+        else:
+
+            @functools.wraps(function)
+            def profiled(*args: Any, **kwargs: Any) -> Any:
+                profiler = begin()
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    end(profiler)
+
+            wrapper = profiled
+        wrapper.last_profile = None
+        result: Function = wrapper
+        return result
+
+    return decorate
+
+
+# --- checking what users pass -----------------------------------------------------------------------
+
+
+def _number(name: str, value: Any, least: float, most: float) -> float:
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be a number from {least:g} to {most:g}, not {value!r}"
+        ) from None
+    if math.isnan(number) or not least <= number <= most:
+        raise ValueError(f"{name} must be from {least:g} to {most:g}, not {value!r}")
+    return number
+
+
+def _check_output(path: PathLike) -> None:
+    try:
+        formats.check_writable(path)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise PermissionError(str(error)) from error
+
+
+# --- threads ----------------------------------------------------------------------------------------
+
+
+def _install_hooks() -> None:
+    """Have the interpreter start its threads through us, so that they are followed from birth."""
+    replaced: dict[int, Any] = {}
+    for module in (_thread, threading):
+        for name in (
+            "start_new_thread",
+            "start_new",
+            "start_joinable_thread",
+            "_start_new_thread",
+            "_start_joinable_thread",
+        ):
+            original = getattr(module, name, None)
+            if original is None or isinstance(original, _native.ThreadStarter):
+                continue
+            ours = replaced.setdefault(id(original), _native.ThreadStarter(original))
+            _hooks.append((module, name, original, ours))
+            setattr(module, name, ours)
+
+
+def _remove_hooks() -> None:
+    while _hooks:
+        module, name, original, ours = _hooks.pop()
+        # Whoever replaced ours keeps theirs; ours passes on to the original.
+        if getattr(module, name, None) is ours:
+            setattr(module, name, original)
+
+
+def _tell_thread_names() -> None:
+    for thread in threading.enumerate():
+        if thread.native_id is not None:
+            _native.name_thread(thread.native_id, thread.name)
+
+
+# --- the finished profile ---------------------------------------------------------------------------
+
+
+def _time(realtime_ns: int) -> str:
+    return datetime.fromtimestamp(realtime_ns / 1e9, timezone.utc).astimezone().isoformat()
+
+
+def _finished(raw: dict[str, Any]) -> dict[str, Any]:
+    """Turn what the native session returns into tables as docs/ARCHITECTURE.md has them."""
+    native = raw["meta"]
+    notes: list[str] = list(native["notes"])
+    until = native["timestamps_until_ns"]
+    if until >= 0:
+        notes.append(
+            f"the memory limit was reached after {until / 1e9:.1f} s: from there on counts and "
+            "weights were kept, but no timestamps"
+        )
+    if native["stacks_were_cut"]:
+        notes.append(
+            "the memory limit left no room for new stacks: what is missing of them is counted "
+            "under [memory limit]"
+        )
+    if native["dropped_count"]:
+        notes.append(f"{native['dropped_count']} samples were dropped: a buffer was full")
+    meta = {
+        "version": 1,
+        "start_time": _time(native["start_realtime_ns"]),
+        "end_time": _time(native["end_realtime_ns"]),
+        "duration_ns": native["duration_ns"],
+        "interval_ns": native["interval_ns"],
+        "mode": native["mode"],
+        "engine": native["engine"],
+        "weights": "measured",
+        "dropped_count": native["dropped_count"],
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+        "notes": notes,
+        "modules": native["modules"],
+        "timestamps_until_ns": until if until >= 0 else None,
+    }
+    return {**raw, "meta": meta}
+
+
+# --- fork and exit ----------------------------------------------------------------------------------
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _output_path
+    _lock = threading.RLock()
+    _output_path = None
+    if not _native.is_active():
+        _remove_hooks()
+    _native.after_fork_in_child()
+
+
+def _at_exit() -> None:
+    if is_active():
+        try:
+            stop()
+        except OSError as error:
+            print(f"spprof: the profile was not saved: {error}", file=sys.stderr)
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
