@@ -287,7 +287,9 @@ def _check(options: Namespace) -> None:
 
 def _start(options: Namespace) -> None:
     try:
-        _session.start(options.interval, mode=options.mode, native=options.native)
+        # Only where asked for: without the option, `set_native_unwinding` decides.
+        native = {"native": True} if options.native else {}
+        _session.start(options.interval, mode=options.mode, **native)
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
 

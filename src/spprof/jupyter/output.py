@@ -12,7 +12,8 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
-from ..formats import container, svg
+from .. import formats
+from ..formats import container
 
 if TYPE_CHECKING:
     from .._model import AggregatedProfile, Profile
@@ -114,7 +115,7 @@ def _static_html(profile: Profile, key: str | None) -> str:
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
     """
     picture = io.BytesIO()
-    svg.dump(profile, picture, max_bytes=_STATIC_BYTES)
+    formats.find("svg").dump(profile, picture, max_bytes=_STATIC_BYTES)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"Flame graph of {profile.sample_count} samples"
     image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
