@@ -1,0 +1,28 @@
+// Owns the view from one function: everything that calls it, everything it calls.
+import { walkPaths } from './table';
+import { calleesOf, callersOf, type CallTree } from './tree';
+
+export interface Sandwich {
+  /** First level: the function; below it its callers, up to the roots. */
+  readonly callers: CallTree;
+  /** First level: the function; below it what it calls. */
+  readonly callees: CallTree;
+}
+
+/** Both trees count outermost calls only, so that each totals what the table says of the function. */
+export function sandwich(tree: CallTree, functions: number, func: number): Sandwich {
+  const nodes: number[] = [];
+  walkPaths(tree, functions, (node, outermost) => {
+    if (outermost && tree.key[node] === func) nodes.push(node);
+  });
+  const { baseline } = tree;
+  return {
+    callers: callersOf(tree, {
+      node: Int32Array.from(nodes),
+      weight: Float64Array.from(nodes, (node) => tree.total[node]),
+      count: Float64Array.from(nodes, (node) => tree.totalCount[node]),
+      baseline: baseline ? Float64Array.from(nodes, (node) => baseline[node]) : null,
+    }),
+    callees: calleesOf(tree, nodes),
+  };
+}

@@ -1,0 +1,53 @@
+// Owns what samples add up to by stack, for the threads and times asked for. Knows nothing of functions.
+import type { Profile } from './container';
+
+export interface SampleFilter {
+  /** Rows of `threads` to take; null takes all. */
+  threads: ReadonlySet<number> | null;
+  /** Samples that stand for waiting are left out. */
+  runningOnly: boolean;
+  /** Only samples that ended within [from, to) ns. */
+  range: readonly [number, number] | null;
+}
+
+/** Sums of samples by stack; nanoseconds. */
+export interface StackSums {
+  readonly weight: Float64Array;
+  readonly count: Float64Array;
+  readonly baseline: Float64Array | null;
+  /** The row and all stacks it calls. */
+  readonly subtree: Float64Array;
+  readonly used: Uint8Array;
+}
+
+const WAITING = 1;
+const STATE = 3;
+
+/** Adds up samples; a `thread` counts instead of the filter's threads. */
+export function sumByStack(profile: Profile, options: SampleFilter, thread: number | null = null): StackSums {
+  const { sampleStack, sampleThread, sampleWeight, sampleCount, sampleState, sampleLast, sampleBaseline, stackParent } = profile;
+  const stacks = stackParent.length;
+  const weight = new Float64Array(stacks);
+  const count = new Float64Array(stacks);
+  const baseline = sampleBaseline ? new Float64Array(stacks) : null;
+  const used = new Uint8Array(stacks);
+  const { threads, runningOnly, range } = options;
+  for (let row = 0; row < sampleStack.length; row++) {
+    if (thread !== null ? sampleThread[row] !== thread : threads !== null && !threads.has(sampleThread[row])) continue;
+    if (runningOnly && (sampleState[row] & STATE) === WAITING) continue;
+    if (range !== null && (sampleLast[row] < range[0] || sampleLast[row] >= range[1])) continue;
+    const stack = sampleStack[row];
+    weight[stack] += sampleWeight[row];
+    count[stack] += sampleCount[row];
+    if (baseline && sampleBaseline) baseline[stack] += sampleBaseline[row];
+    used[stack] = 1;
+  }
+  const subtree = weight.slice();
+  for (let stack = stacks - 1; stack >= 0; stack--) {
+    const parent = stackParent[stack];
+    if (parent < 0) continue;
+    subtree[parent] += subtree[stack];
+    used[parent] |= used[stack];
+  }
+  return { weight, count, baseline, subtree, used };
+}

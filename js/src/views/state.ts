@@ -1,0 +1,224 @@
+// Owns what is shown: one profile, the choices made about it, and everything derived from both, worked out
+// once and when first asked for. Knows nothing of elements.
+import { makePainter, type ColorMode, type Painter } from '../profile/colors';
+import { decode, type Profile } from '../profile/container';
+import { asDifference } from '../profile/difference';
+import { layOut, type Layout } from '../profile/layout';
+import { Names } from '../profile/names';
+import { coverage, matchFunctions, parseQuery, type Found, type Query } from '../profile/search';
+import { functionTable, type FunctionRow } from '../profile/table';
+import { buildTree, invertTree, nodeAt, pathOf, threadOf, WHOLE, type CallTree, type TreeOptions } from '../profile/tree';
+
+export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source'] as const;
+export type ViewName = (typeof VIEWS)[number];
+
+export interface Selection {
+  readonly func: number;
+  /** Functions from the root to the selected one; empty where only the function is selected. */
+  readonly stack: readonly number[];
+}
+
+export interface Choices {
+  readonly view: ViewName;
+  readonly search: string;
+  readonly inverted: boolean;
+  readonly colors: ColorMode;
+  readonly tree: TreeOptions;
+  readonly selection: Selection | null;
+  /** Keys from the root of the shown tree to the frame that fills the width. */
+  readonly zoom: readonly number[];
+}
+
+export interface Aggregate {
+  readonly tree: CallTree;
+  readonly layout: Layout;
+}
+
+export class State {
+  profile: Profile | null = null;
+  names!: Names;
+  choices: Choices = {
+    view: 'icicle',
+    search: '',
+    inverted: false,
+    colors: 'module',
+    tree: WHOLE,
+    selection: null,
+    zoom: [],
+  };
+  private forward: CallTree | null = null;
+  private shown: Aggregate | null = null;
+  private rows: FunctionRow[] | null = null;
+  private search: { query: Query; matches: Uint8Array } | null = null;
+  private found: Found | null = null;
+  private painters = new Map<CallTree, { key: string; painter: Painter }>();
+  /** Grows with each change, so that views know whether theirs is stale. */
+  revision = 0;
+
+  constructor(private readonly changed: (before: Choices, dataChanged: boolean) => void) {}
+
+  /** Takes a new profile; choices about functions follow them by name. */
+  setData(bytes: ArrayBuffer | ArrayBufferView): void {
+    const profile = asDifference(decode(bytes));
+    const names = new Names(profile);
+    const before = this.choices;
+    if (this.profile) this.choices = this.carriedOver(profile, names);
+    else if (profile.sampleBaseline) this.choices = { ...before, colors: 'diff' };
+    this.profile = profile;
+    this.names = names;
+    this.forget('data');
+    this.changed(before, true);
+  }
+
+  private carriedOver(profile: Profile, names: Names): Choices {
+    const rows = new Map<string, number>();
+    for (let func = 0; func < profile.funcName.length; func++) rows.set(names.identity(func), func);
+    const old = this.names;
+    const carry = (func: number): number | undefined => (func < 0 ? func : rows.get(old.identity(func)));
+    const carryAll = (keys: Iterable<number>): number[] => {
+      const result: number[] = [];
+      for (const key of keys) {
+        const carried = carry(key);
+        if (carried === undefined) break;
+        result.push(carried);
+      }
+      return result;
+    };
+    const { selection, tree, zoom } = this.choices;
+    const selected = selection ? carry(selection.func) : undefined;
+    const focus = tree.focusFunction === null ? null : (carry(tree.focusFunction) ?? null);
+    return {
+      ...this.choices,
+      selection: selection && selected !== undefined ? { func: selected, stack: carryAll(selection.stack) } : null,
+      zoom: carryAll(zoom),
+      tree: {
+        ...tree,
+        focusFunction: focus,
+        hideFunctions: new Set(Array.from(tree.hideFunctions, (func) => carry(func)).filter((func) => func !== undefined)),
+      },
+    };
+  }
+
+  update(patch: Partial<Choices>): void {
+    const before = this.choices;
+    this.choices = { ...before, ...patch };
+    if (this.choices.tree !== before.tree) this.forget('tree');
+    else if (this.choices.inverted !== before.inverted) this.forget('shown');
+    if (this.choices.search !== before.search) this.forget('search');
+    this.changed(before, false);
+  }
+
+  updateTree(patch: Partial<TreeOptions>): void {
+    this.update({ tree: { ...this.choices.tree, ...patch } });
+  }
+
+  private forget(what: 'data' | 'tree' | 'shown' | 'search'): void {
+    this.revision++;
+    if (what === 'data' || what === 'search') this.search = null;
+    if (what !== 'shown' && what !== 'search') {
+      this.forward = null;
+      this.rows = null;
+    }
+    if (what !== 'search') {
+      this.shown = null;
+      this.painters.clear();
+    }
+    this.found = null;
+  }
+
+  get data(): Profile {
+    if (!this.profile) throw new Error('no profile yet');
+    return this.profile;
+  }
+
+  get functions(): number {
+    return this.data.funcName.length;
+  }
+
+  /** The call tree from the roots, filters applied. */
+  get tree(): CallTree {
+    return (this.forward ??= buildTree(this.data, this.names, this.choices.tree));
+  }
+
+  /** What the flame and icicle views show. */
+  get aggregate(): Aggregate {
+    if (!this.shown) {
+      const tree = this.choices.inverted ? invertTree(this.tree) : this.tree;
+      this.shown = { tree, layout: layOut(tree) };
+    }
+    return this.shown;
+  }
+
+  get table(): FunctionRow[] {
+    return (this.rows ??= functionTable(this.tree, this.functions));
+  }
+
+  get query(): Query | null {
+    return this.searched()?.query ?? null;
+  }
+
+  get matches(): Uint8Array | null {
+    return this.searched()?.matches ?? null;
+  }
+
+  private searched(): { query: Query; matches: Uint8Array } | null {
+    if (this.search) return this.search;
+    const query = parseQuery(this.choices.search);
+    if (!query) return null;
+    return (this.search = { query, matches: matchFunctions(this.names, this.functions, query) });
+  }
+
+  get coverage(): Found | null {
+    const { matches } = this;
+    return matches ? (this.found ??= coverage(this.tree, matches)) : null;
+  }
+
+  painter(tree: CallTree, dark: boolean): Painter {
+    const key = `${this.choices.colors}|${dark}`;
+    const known = this.painters.get(tree);
+    if (known?.key === key) return known.painter;
+    const painter = makePainter(this.choices.colors, dark, this.data, this.names, tree);
+    this.painters.set(tree, { key, painter });
+    return painter;
+  }
+
+  /** The stack a node of the shown tree stands for, root first. */
+  stackOf(node: number): number[] {
+    const path = pathOf(this.aggregate.tree, node);
+    if (this.choices.inverted) path.reverse();
+    return path.filter((key) => key >= 0);
+  }
+
+  /** The node of the shown tree that the selection means, or -1. */
+  selectedNode(): number {
+    const { selection, inverted } = this.choices;
+    if (!selection) return -1;
+    const { tree } = this.aggregate;
+    if (selection.stack.length > 0) {
+      const path = inverted ? selection.stack.slice().reverse() : selection.stack;
+      const tops = threadTops(tree);
+      for (const prefix of tops.length > 0 ? tops.map((key) => [key]) : [[]]) {
+        const { node, found } = nodeAt(tree, [...prefix, ...path]);
+        if (found) return node;
+      }
+    }
+    let widest = -1;
+    for (let node = 1; node < tree.length; node++) {
+      if (tree.key[node] === selection.func && (widest < 0 || tree.extent[node] > tree.extent[widest])) widest = node;
+    }
+    return widest;
+  }
+
+  zoomedNode(): number {
+    return nodeAt(this.aggregate.tree, this.choices.zoom).node;
+  }
+}
+
+function threadTops(tree: CallTree): number[] {
+  const tops: number[] = [];
+  for (let i = tree.childStart[0]; i < tree.childStart[1]; i++) {
+    const key = tree.key[tree.childList[i]];
+    if (threadOf(key) >= 0) tops.push(key);
+  }
+  return tops;
+}

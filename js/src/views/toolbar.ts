@@ -1,0 +1,169 @@
+// Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
+import type { ColorMode } from '../profile/colors';
+import * as format from '../profile/format';
+import { threadLabel } from './describe';
+import { button, h } from './dom';
+import { VIEWS, type State, type ViewName } from './state';
+
+export interface ToolbarEvents {
+  reset(): void;
+}
+
+const VIEW_TITLES: Record<ViewName, [string, string]> = {
+  icicle: ['Icicle', 'Calls from the root downwards, heaviest first'],
+  flame: ['Flame', 'Calls from the root upwards, heaviest first'],
+  timeline: ['Timeline', 'Calls in the order of time, one lane a thread'],
+  table: ['Table', 'Functions with their own and their total time'],
+  sandwich: ['Sandwich', 'Callers and callees of one function'],
+  source: ['Source', 'Time line by line'],
+};
+
+const COLOR_TITLES: Record<ColorMode, string> = {
+  module: 'Colour: module',
+  kind: 'Colour: native or Python',
+  self: 'Colour: self time',
+  diff: 'Colour: change',
+};
+
+export class Toolbar {
+  readonly element: HTMLElement;
+  private readonly views = new Map<ViewName, HTMLButtonElement>();
+  private readonly search = h('input', {
+    class: 'sp-search',
+    type: 'search',
+    placeholder: 'Search  /',
+    'aria-label': 'Search functions, /regex/ too',
+    spellcheck: 'false',
+    autocomplete: 'off',
+  });
+  private readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
+  private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
+  private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
+  private readonly inverted: HTMLButtonElement;
+  private readonly recursion: HTMLButtonElement;
+  private readonly running: HTMLButtonElement;
+  private typing = 0;
+
+  constructor(
+    private readonly state: State,
+    events: ToolbarEvents,
+  ) {
+    const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
+    VIEWS.forEach((view, i) => {
+      const [text, hint] = VIEW_TITLES[view];
+      const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () => state.update({ view }));
+      this.views.set(view, choose);
+      group.append(choose);
+    });
+    const toggle = (text: string, hint: string, flip: () => void): HTMLButtonElement =>
+      button(text, { class: 'sp-toggle', 'aria-pressed': 'false', title: hint }, flip);
+    this.inverted = toggle('Inverted', 'Start from the functions that burn the time, callers below them (i)', () =>
+      state.update({ inverted: !state.choices.inverted, zoom: [] }),
+    );
+    this.recursion = toggle('Fold recursion', 'A function that calls itself is one frame (r)', () =>
+      state.updateTree({ collapseRecursion: !state.choices.tree.collapseRecursion }),
+    );
+    this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
+      state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
+    );
+    this.search.addEventListener('input', () => {
+      clearTimeout(this.typing);
+      this.typing = window.setTimeout(() => state.update({ search: this.search.value }), 60);
+    });
+    this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
+    this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
+    this.element = h(
+      'div',
+      { class: 'sp-toolbar', role: 'toolbar', 'aria-label': 'Profile view' },
+      group,
+      h('div', { class: 'sp-find' }, this.search, this.matched),
+      this.threads,
+      this.colors,
+      this.inverted,
+      this.recursion,
+      this.running,
+      button('Reset', { class: 'sp-action', title: 'Whole profile, no search, no selection (0)' }, () => events.reset()),
+    );
+  }
+
+  private chooseThreads(value: string): void {
+    if (value === 'all') this.state.updateTree({ threads: null, split: false });
+    else if (value === 'each') this.state.updateTree({ threads: null, split: true });
+    else this.state.updateTree({ threads: new Set([Number(value)]), split: false });
+  }
+
+  show(dataChanged: boolean): void {
+    const { choices, coverage, query, tree } = this.state;
+    for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
+    this.inverted.setAttribute('aria-pressed', String(choices.inverted));
+    this.recursion.setAttribute('aria-pressed', String(choices.tree.collapseRecursion));
+    this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
+    if (document.activeElement !== this.search || choices.search === '') this.search.value = choices.search;
+    if (query?.problem) this.matched.textContent = query.problem;
+    else this.matched.textContent = coverage ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}` : '';
+    this.matched.classList.toggle('sp-problem', !!query?.problem);
+    if (dataChanged) this.fillChoices();
+    const { threads, split } = choices.tree;
+    this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
+    this.colors.value = choices.colors;
+  }
+
+  private fillChoices(): void {
+    const { data } = this.state;
+    const used = new Float64Array(data.threads.length);
+    let waiting = false;
+    for (let row = 0; row < data.sampleThread.length; row++) {
+      used[data.sampleThread[row]] += data.sampleWeight[row];
+      if ((data.sampleState[row] & 3) === 1) waiting = true;
+    }
+    const rows = Array.from(used.keys()).sort((a, b) => used[b] - used[a]);
+    this.threads.replaceChildren(
+      h('option', { value: 'all' }, rows.length === 1 ? '1 thread' : `All ${rows.length} threads`),
+      ...(rows.length > 1
+        ? [
+            h('option', { value: 'each' }, 'Each thread apart'),
+            ...rows.map((row) => h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(used[row])}`)),
+          ]
+        : []),
+    );
+    this.threads.hidden = rows.length < 2;
+    this.running.hidden = !waiting;
+    const modes: ColorMode[] = ['module', 'kind', 'self', ...(data.sampleBaseline ? (['diff'] as const) : [])];
+    this.colors.replaceChildren(...modes.map((mode) => h('option', { value: mode }, COLOR_TITLES[mode])));
+  }
+
+  /** One chip for each filter in force; a click takes it off. */
+  filters(): HTMLElement[] {
+    const { names, choices } = this.state;
+    const { focusFunction, focusGroup, hideFunctions, hideGroups } = choices.tree;
+    const chip = (text: string, clear: () => void): HTMLElement =>
+      button(`${text} ✕`, { class: 'sp-chip', 'aria-label': `Remove filter: ${text}` }, clear);
+    const chips: HTMLElement[] = [];
+    if (focusFunction !== null) chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
+    if (focusGroup !== null) chips.push(chip(`only ${focusGroup}`, () => this.state.updateTree({ focusGroup: null })));
+    for (const func of hideFunctions) {
+      chips.push(
+        chip(`without ${names.title(func)}`, () =>
+          this.state.updateTree({ hideFunctions: new Set([...choices.tree.hideFunctions].filter((other) => other !== func)) }),
+        ),
+      );
+    }
+    for (const group of hideGroups) {
+      chips.push(
+        chip(`without ${group}`, () =>
+          this.state.updateTree({ hideGroups: new Set([...choices.tree.hideGroups].filter((other) => other !== group)) }),
+        ),
+      );
+    }
+    return chips;
+  }
+
+  focusSearch(): void {
+    this.search.focus();
+    this.search.select();
+  }
+
+  closePanels(): boolean {
+    return false;
+  }
+}

@@ -1,0 +1,124 @@
+"""Owns the anywidget that shows a profile; imports anywidget, so import it only when one is shown.
+
+Must not import the native module: the widget knows a profile as container bytes only.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_STATIC = Path(__file__).resolve().parent.parent / "static"
+_CELL = re.compile(r"In \[(\d+)\]")
+
+
+def _asset(name: str) -> Path:
+    path = _STATIC / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: this spprof was built without its front end. Reinstall it, or run "
+            "`npm ci && npm run build` in js/ of its source tree."
+        )
+    return path
+
+
+class FlameGraphWidget(anywidget.AnyWidget):
+    """Interactive flame graph of one profile.
+
+    Parameters
+    ----------
+    container : bytes
+        The profile in the binary form of `.spprof` files.
+    **traits
+        Initial values of `search`, `view`, `theme`, `selected`.
+
+    Attributes
+    ----------
+    data : bytes
+        The profile shown. Assigning another one (a live profile) refreshes the view in place;
+        zoom, search and selection stay where the functions are still there.
+    view : str
+        `"icicle"`, `"flame"`, `"timeline"`, `"table"`, `"sandwich"`, `"source"` or
+        `"speedscope"`.
+    search : str
+        Text in any case, or a regular expression between slashes.
+    selected : dict
+        Empty, or `function`, `file`, `line` (first line of the function), `stack` (list of
+        `"function (file:line)"`, outermost call first) and `share` (0 to 1, of the time shown).
+        Assigning a dict with `function`, and optionally `file`, selects that function.
+    theme : str
+        `"auto"` (as the notebook has it), `"light"` or `"dark"`.
+    sources : dict
+        Path to source text, of the files that the source view has asked for; an empty text where
+        there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+        This spprof was built without its front end.
+    """
+
+    _esm = _asset("widget.js").read_text(encoding="utf-8")
+    _css = _asset("widget.css").read_text(encoding="utf-8")
+
+    data = traitlets.Bytes(b"").tag(sync=True)
+    selected = traitlets.Dict().tag(sync=True)
+    search = traitlets.Unicode("").tag(sync=True)
+    view = traitlets.Enum(
+        ["icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"], "icicle"
+    ).tag(sync=True)
+    theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+    sources = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, container: bytes = b"", **traits: Any) -> None:
+        super().__init__(data=container, **traits)
+        self.on_msg(self._answer)
+
+    def publish(self, fallback: str) -> None:
+        """Show the widget as an output of the running cell.
+
+        Parameters
+        ----------
+        fallback : str
+            What stands in its place where only text is shown.
+        """
+        from IPython import display as ipython_display
+
+        publish: Any = ipython_display.publish_display_data
+        bundle = self._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        publish({**data, "text/plain": fallback}, metadata)
+
+    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        kind = content.get("type") if isinstance(content, dict) else None
+        if kind == "source":
+            file = content.get("file")
+            if isinstance(file, str) and file not in self.sources:
+                self.sources = {**self.sources, file: self._source_of(file)}
+        elif kind == "speedscope":
+            # Speedscope travels over the kernel's own connection: no server of ours, no network,
+            # and the same on a remote hub.
+            page = _asset("speedscope/index.html").read_bytes()
+            self.send({"type": "speedscope"}, [page])
+
+    def _source_of(self, file: str) -> str:
+        # Only what the profile names is read: a page must not browse files through a widget.
+        if not file or file.encode("utf-8", "surrogatepass") not in self.data:
+            return ""
+        cell = _CELL.fullmatch(file)
+        if cell is not None:
+            return _cell_source(int(cell.group(1)))
+        return "".join(linecache.getlines(file))
+
+
+def _cell_source(number: int) -> str:
+    core = sys.modules.get("IPython.core.getipython")
+    shell = core.get_ipython() if core is not None else None
+    history = getattr(getattr(shell, "history_manager", None), "input_hist_raw", [])
+    return str(history[number]) if 0 <= number < len(history) else ""
