@@ -79,6 +79,8 @@ class FlameGraphWidget(anywidget.AnyWidget):
     def __init__(self, container: bytes = b"", **traits: Any) -> None:
         super().__init__(data=container, **traits)
         self.on_msg(self._answer)
+        self._fallback = ""
+        self._published_in: int | None = None
 
     def publish(self, fallback: str) -> None:
         """Show the widget as an output of the running cell.
@@ -88,12 +90,23 @@ class FlameGraphWidget(anywidget.AnyWidget):
         fallback : str
             What stands in its place where only text is shown.
         """
-        from IPython import display as ipython_display
+        from IPython.display import publish_display_data
 
-        publish: Any = ipython_display.publish_display_data
         bundle = self._repr_mimebundle_()
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        publish({**data, "text/plain": fallback}, metadata)
+        publish_display_data({**data, "text/plain": fallback}, metadata)
+        self._fallback = fallback
+        self._published_in = _running_cell()
+
+    def _ipython_display_(self) -> None:
+        # `display` shows the widget and returns it: where that is a cell's last expression, the
+        # shell must not show it a second time.
+        if self._published_in is None or self._published_in != _running_cell():
+            self.publish(self._fallback or repr(self))
+
+    def __repr__(self) -> str:
+        # The inherited one would print every byte of the profile.
+        return f"<FlameGraphWidget: {len(self.data)} bytes>"
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         kind = content.get("type") if isinstance(content, dict) else None
@@ -117,8 +130,15 @@ class FlameGraphWidget(anywidget.AnyWidget):
         return "".join(linecache.getlines(file))
 
 
-def _cell_source(number: int) -> str:
+def _shell() -> Any:
     core = sys.modules.get("IPython.core.getipython")
-    shell = core.get_ipython() if core is not None else None
-    history = getattr(getattr(shell, "history_manager", None), "input_hist_raw", [])
+    return core.get_ipython() if core is not None else None
+
+
+def _running_cell() -> int | None:
+    return getattr(_shell(), "execution_count", None)
+
+
+def _cell_source(number: int) -> str:
+    history = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", [])
     return str(history[number]) if 0 <= number < len(history) else ""
