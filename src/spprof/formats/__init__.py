@@ -95,6 +95,33 @@ FORMATS: dict[str, Format] = {
             differences=True,
         ),
         Format(
+            "pprof",
+            (".pb.gz", ".pprof", ".pb"),
+            "pprof",
+            "gzipped profile.proto, for `go tool pprof` and what reads its files",
+            readable=True,
+        ),
+        Format(
+            "gecko",
+            (".gecko.json",),
+            "gecko",
+            "Firefox Profiler JSON, for https://profiler.firefox.com",
+        ),
+        Format(
+            "svg",
+            (".svg",),
+            "svg",
+            "flame graph as a picture that any browser opens and searches",
+            differences=True,
+        ),
+        Format(
+            "html",
+            (".html", ".htm"),
+            "html",
+            "self-contained page with every view, for any browser, no network needed",
+            differences=True,
+        ),
+        Format(
             "spprof",
             (".spprof",),
             "container",
@@ -285,6 +312,8 @@ def _sniff(data: bytes) -> Format:
         return FORMATS["spprof"]
     if not data.strip():
         raise FormatError("the file is empty")
+    if data.startswith(b"\x1f\x8b") or any(byte < 9 for byte in data[:64]):
+        return FORMATS["pprof"]
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return FORMATS["speedscope"]
     return FORMATS["collapsed"]

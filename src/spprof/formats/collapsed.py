@@ -24,7 +24,7 @@ from .._columns import Builder, Tables
 from .._model import Profile
 from . import _labels as labels
 from ._errors import FormatError
-from .speedscope import read_meta
+from ._meta import read_meta
 
 if TYPE_CHECKING:
     from .._compare import ProfileDiff

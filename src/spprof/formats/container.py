@@ -6,14 +6,14 @@ The layout is in docs/ARCHITECTURE.md. Must not know any other format.
 from __future__ import annotations
 
 import json
-import math
 import zlib
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from .. import _columns as columns
-from .._columns import Tables, ThreadRow
-from .._model import Profile, parse_time
+from .._columns import Tables
+from .._model import Profile
 from ._errors import FormatError
+from ._meta import check_meta, check_threads
 
 MAGIC = b"SPPROF\r\n"
 VERSION = 1
@@ -194,53 +194,3 @@ def _columns_of(header: Any, data: bytes) -> tuple[dict[str, Any], list[str]]:
         except UnicodeDecodeError as error:
             raise FormatError(f"string {number} is not UTF-8: {error.reason}") from None
     return raw, strings
-
-
-def check_meta(meta: dict[str, Any]) -> dict[str, Any]:
-    """Verify the types of the circumstances; raises FormatError."""
-    meta = dict(meta)
-    for name, kinds in {
-        "start_time": str,
-        "end_time": str,
-        "duration_ns": int,
-        "interval_ns": (int, float),
-        "mode": str,
-        "engine": str,
-        "weights": str,
-        "dropped_count": int,
-        "python_version": str,
-        "platform": str,
-        "notes": list,
-        "modules": list,
-    }.items():
-        value = meta.get(name)
-        if not isinstance(value, cast(Any, kinds)) or isinstance(value, bool):
-            raise FormatError(f"header: meta.{name} is missing or of the wrong type")
-    for name in ("duration_ns", "interval_ns", "dropped_count"):
-        if not (math.isfinite(meta[name]) and 0 <= meta[name] < 2**63):
-            raise FormatError(f"header: meta.{name} is out of range")
-    for name in ("start_time", "end_time"):
-        try:
-            parse_time(meta[name])
-        except ValueError:
-            raise FormatError(f"header: meta.{name} is not an ISO 8601 time") from None
-    if not all(isinstance(note, str) for note in meta["notes"]):
-        raise FormatError("header: meta.notes should hold strings")
-    for module in meta["modules"]:
-        if not isinstance(module, dict) or not isinstance(module.get("path"), str):
-            raise FormatError("header: meta.modules should hold objects with a path")
-    until = meta.setdefault("timestamps_until_ns", None)
-    if until is not None and type(until) is not int:
-        raise FormatError("header: meta.timestamps_until_ns should be an integer or null")
-    return meta
-
-
-def check_threads(threads: list[Any]) -> list[ThreadRow]:
-    """Verify the thread table; raises FormatError."""
-    for number, thread in enumerate(threads):
-        if not isinstance(thread, dict):
-            raise FormatError(f"header: thread {number} should be an object")
-        for name, kind in (("tid", int), ("name", str), ("pid", int), ("host", str)):
-            if type(thread.get(name)) is not kind:
-                raise FormatError(f"header: thread {number}: {name} should be a {kind.__name__}")
-    return cast("list[ThreadRow]", threads)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -17,25 +16,11 @@ from .._columns import Builder, Tables, ThreadRow
 from .._model import Profile
 from . import _labels as labels
 from ._errors import FormatError
+from ._meta import KEPT_META, check_meta, read_meta
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 _CHUNK = 8192
-
-# Circumstances that a file carries beside the profile, to come back when it is read.
-_KEPT_META = (
-    "start_time",
-    "end_time",
-    "duration_ns",
-    "interval_ns",
-    "mode",
-    "engine",
-    "weights",
-    "dropped_count",
-    "python_version",
-    "platform",
-    "notes",
-)
 
 
 class _Layout:
@@ -116,7 +101,7 @@ def _document(layout: _Layout, heads: list[dict[str, Any]], name: str | None) ->
         "exporter": labels.exporter(),
         "name": name or f"Python profile of {meta['start_time']}",
         "activeProfileIndex": busiest,
-        "spprof": {key: meta[key] for key in _KEPT_META if key in meta},
+        "spprof": {key: meta[key] for key in KEPT_META if key in meta},
         "shared": {"frames": layout.frames},
     }
 
@@ -394,37 +379,8 @@ class _Reader:
         )
         kept = self._document.get("spprof")
         if isinstance(kept, dict):
-            from .container import check_meta
-
-            meta = check_meta({**meta, **{k: kept[k] for k in _KEPT_META if k in kept}})
+            meta = check_meta({**meta, **{k: kept[k] for k in KEPT_META if k in kept}})
         return meta
-
-
-def read_meta(
-    *, duration_ns: int, interval_ns: int, weights: str, notes: list[str]
-) -> dict[str, Any]:
-    """Circumstances of a profile whose file says no more than this."""
-    epoch = datetime.fromtimestamp(0, timezone.utc)
-    try:
-        end = epoch + timedelta(microseconds=duration_ns // 1000)
-    except OverflowError:
-        raise FormatError(f"a duration of {duration_ns} ns is out of range") from None
-    return {
-        "version": columns.LAYOUT_VERSION,
-        "start_time": epoch.isoformat(),
-        "end_time": end.isoformat(),
-        "duration_ns": duration_ns,
-        "interval_ns": interval_ns,
-        "mode": "",
-        "engine": "",
-        "weights": weights,
-        "dropped_count": 0,
-        "python_version": "",
-        "platform": "",
-        "notes": notes,
-        "modules": [],
-        "timestamps_until_ns": None,
-    }
 
 
 def _get(value: Any, name: str, kind: type, where: str) -> Any:

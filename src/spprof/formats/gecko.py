@@ -1,0 +1,289 @@
+"""The Firefox Profiler's processed format, for https://profiler.firefox.com and profiler-cli.
+
+Must not know any other format. The version written is old enough for every viewer in use, which
+upgrade it themselves.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from itertools import islice
+from typing import Any, BinaryIO
+
+from .. import _columns as columns
+from .._columns import Tables
+from .._model import Profile, parse_time
+from . import _labels as labels
+
+# https://github.com/firefox-devtools/profiler/blob/main/docs-developer/CHANGELOG-formats.md
+PROCESSED_VERSION = 61
+GECKO_VERSION = 33
+
+_OTHER, _PYTHON, _NATIVE, _WAITING = range(4)
+_CATEGORIES = [
+    {"name": "Other", "color": "grey", "subcategories": ["Other"]},
+    {"name": "Python", "color": "yellow", "subcategories": ["Other"]},
+    {"name": "Native", "color": "blue", "subcategories": ["Other"]},
+    {"name": "Waiting", "color": "transparent", "subcategories": ["Other"]},
+]
+
+_LIBRARY = 1  # resource type
+
+_CHUNK = 8192
+
+
+def dump(profile: Profile, file: BinaryIO, *, compress: bool = False) -> None:
+    """Write the profile as JSON, each sample row with its time and its measured weight.
+
+    Parameters
+    ----------
+    profile : Profile
+    file : binary file
+    compress : bool
+        Gzip the file; the Firefox Profiler opens both.
+    """
+    if compress:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+            _Writer(profile._tables, packed).write()
+    else:
+        _Writer(profile._tables, file).write()
+
+
+class _Writer:
+    """Writes shared tables first, then each thread's samples in pieces."""
+
+    def __init__(self, tables: Tables, file: Any) -> None:
+        self._tables = tables
+        self._file = file
+        self._strings: dict[str, int] = {}
+        self._libs: list[dict[str, Any]] = []
+        self._waiting_stacks: dict[int, int] = {}
+        self._threads = sorted(set(tables.sample_thread))
+
+    def write(self) -> None:
+        """Write the whole document."""
+        t = self._tables
+        for stack, state in set(zip(t.sample_stack, t.sample_state)):
+            if state & columns.WAITING:
+                self._waiting_stacks.setdefault(stack, -1)
+        shared = self._shared()
+        head = {"meta": self._meta(), "libs": self._libs, "pages": [], "shared": shared}
+        self._file.write(json.dumps(head, separators=(",", ":"))[:-1].encode("ascii"))
+        self._file.write(b',"threads":[')
+        for number, thread in enumerate(self._threads):
+            self._file.write(b"," if number else b"")
+            self._write_thread(thread, number)
+        self._file.write(b"]}")
+
+    def _string(self, text: str) -> int:
+        return self._strings.setdefault(text, len(self._strings))
+
+    def _meta(self) -> dict[str, Any]:
+        meta = self._tables.meta
+        extra = [
+            ("Python", meta["python_version"]),
+            ("Mode", {"cpu": "CPU time", "wall": "wall time"}.get(meta["mode"], "")),
+            ("Engine", meta["engine"]),
+            ("Dropped samples", str(meta["dropped_count"]) if meta["dropped_count"] else ""),
+            *(("Note", note) for note in meta["notes"]),
+        ]
+        start_ms = parse_time(meta["start_time"]).timestamp() * 1e3
+        return {
+            "interval": meta["interval_ns"] / 1e6 or 1.0,
+            "startTime": start_ms,
+            "profilingStartTime": 0,
+            "profilingEndTime": max(meta["duration_ns"], max(self._tables.sample_last, default=0))
+            / 1e6,
+            "processType": 0,
+            "product": "Python",
+            "stackwalk": 1,
+            "version": GECKO_VERSION,
+            "preprocessedProfileVersion": PROCESSED_VERSION,
+            "categories": _CATEGORIES,
+            "markerSchema": [],
+            "symbolicated": True,
+            "usesOnlyOneStackType": True,
+            "sourceCodeIsNotOnSearchfox": True,
+            "oscpu": meta["platform"],
+            "platform": meta["platform"],
+            "importedFrom": labels.exporter(),
+            "extra": [
+                {
+                    "label": "spprof",
+                    "entries": [
+                        {"label": label, "format": "string", "value": value}
+                        for label, value in extra
+                        if value
+                    ],
+                }
+            ],
+        }
+
+    def _shared(self) -> dict[str, Any]:
+        t = self._tables
+        libs: dict[int, int] = {}
+        sources: dict[int, int] = {}
+        resources: list[int] = []
+        build_ids = {m["path"]: m.get("build_id") or "" for m in t.meta["modules"]}
+        func_resource: list[int] = []
+        func_source: list[int | None] = []
+        for file, flags in zip(t.func_file, t.func_flags):
+            path = t.strings[file]
+            if flags & columns.NATIVE and path:
+                if file not in libs:
+                    libs[file] = len(self._libs)
+                    self._libs.append(_lib(path, build_ids.get(path, "")))
+                    resources.append(self._string(path.rsplit("/", 1)[-1]))
+                func_resource.append(libs[file])
+                func_source.append(None)
+            else:
+                func_resource.append(-1)
+                func_source.append(sources.setdefault(file, len(sources)) if path else None)
+        funcs, frames = len(t.func_name), len(t.frame_func)
+        categories = [
+            _NATIVE if t.func_flags[func] & columns.NATIVE else _PYTHON for func in t.frame_func
+        ]
+        stack_frames = list(t.stack_frame)
+        prefixes = [parent if parent >= 0 else None for parent in t.stack_parent]
+        frame_of = list(range(frames))
+        # A category belongs to a frame, and a waiting stack is told apart by its innermost one.
+        waiting_frames: dict[int, int] = {}
+        for stack in sorted(self._waiting_stacks):
+            frame = t.stack_frame[stack]
+            if frame not in waiting_frames:
+                waiting_frames[frame] = len(frame_of)
+                frame_of.append(frame)
+                categories.append(_WAITING)
+            self._waiting_stacks[stack] = len(stack_frames)
+            stack_frames.append(waiting_frames[frame])
+            prefixes.append(prefixes[stack])
+        count = len(frame_of)
+        shared = {
+            "stackTable": {
+                "frame": stack_frames,
+                "prefix": prefixes,
+                "length": len(stack_frames),
+            },
+            "frameTable": {
+                "address": [
+                    t.frame_address[frame]
+                    if t.func_flags[t.frame_func[frame]] & columns.NATIVE
+                    else -1
+                    for frame in frame_of
+                ],
+                "inlineDepth": [0] * count,
+                "category": categories,
+                "subcategory": [0] * count,
+                "func": [t.frame_func[frame] for frame in frame_of],
+                "nativeSymbol": [None] * count,
+                "innerWindowID": [0] * count,
+                "line": [t.frame_line[frame] or None for frame in frame_of],
+                "column": [None] * count,
+                "length": count,
+            },
+            "funcTable": {
+                "name": [self._string(t.strings[name]) for name in t.func_name],
+                "isJS": [False] * funcs,
+                "relevantForJS": [False] * funcs,
+                "resource": func_resource,
+                "source": func_source,
+                "lineNumber": [line or None for line in t.func_line],
+                "columnNumber": [None] * funcs,
+                "length": funcs,
+            },
+            "resourceTable": {
+                "lib": list(range(len(resources))),
+                "name": resources,
+                "host": [None] * len(resources),
+                "type": [_LIBRARY] * len(resources),
+                "length": len(resources),
+            },
+            "nativeSymbols": {
+                "libIndex": [],
+                "address": [],
+                "name": [],
+                "functionSize": [],
+                "length": 0,
+            },
+            "sources": {
+                "id": [None] * len(sources),
+                "filename": [self._string(t.strings[file]) for file in sources],
+                "startLine": [1] * len(sources),
+                "startColumn": [1] * len(sources),
+                "sourceMapURL": [None] * len(sources),
+                "length": len(sources),
+            },
+        }
+        shared["stringArray"] = list(self._strings)  # type: ignore[assignment]
+        return shared
+
+    def _write_thread(self, thread: int, number: int) -> None:
+        t = self._tables
+        entry = t.threads[thread]
+        rows = range(t.rows)
+        if len(self._threads) > 1:
+            rows = [row for row in rows if t.sample_thread[row] == thread]  # type: ignore[assignment]
+        # Its markers, lanes and graphs need samples in order of time.
+        rows = sorted(rows, key=t.sample_time.__getitem__)  # type: ignore[assignment]
+        pid = str(entry["pid"])
+        head = {
+            "processType": "default",
+            "processName": labels.process_label(entry) if entry["pid"] else "Python",
+            "processStartupTime": 0,
+            "processShutdownTime": None,
+            "registerTime": 0,
+            "unregisterTime": None,
+            "pausedRanges": [],
+            "name": entry["name"] or f"thread {entry['tid']}",
+            "isMainThread": number == 0,
+            "pid": f"{pid} on {entry['host']}" if entry["host"] else pid,
+            "tid": entry["tid"],
+            "markers": {
+                "data": [],
+                "name": [],
+                "startTime": [],
+                "endTime": [],
+                "phase": [],
+                "category": [],
+                "length": 0,
+            },
+        }
+        self._file.write(json.dumps(head, separators=(",", ":"))[:-1].encode("ascii"))
+        self._file.write(b',"samples":{"weightType":"tracing-ms","length":%d,"stack":' % len(rows))
+        if self._waiting_stacks:
+            stacks = (
+                self._waiting_stacks[t.sample_stack[row]]
+                if t.sample_state[row] & columns.WAITING
+                else t.sample_stack[row]
+                for row in rows
+            )
+        else:
+            stacks = (t.sample_stack[row] for row in rows)
+        self._write_list(str(stack) for stack in stacks)
+        self._file.write(b',"time":')
+        self._write_list(str(max(t.sample_time[row], 0) / 1e6) for row in rows)
+        self._file.write(b',"weight":')
+        self._write_list(str(t.sample_weight[row] / 1e6) for row in rows)
+        self._file.write(b"}}")
+
+    def _write_list(self, items: Any) -> None:
+        self._file.write(b"[")
+        first = True
+        while chunk := ",".join(islice(items, _CHUNK)):
+            self._file.write((chunk if first else "," + chunk).encode("ascii"))
+            first = False
+        self._file.write(b"]")
+
+
+def _lib(path: str, build_id: str) -> dict[str, Any]:
+    name = path.rsplit("/", 1)[-1]
+    return {
+        "arch": "",
+        "name": name,
+        "path": path,
+        "debugName": name,
+        "debugPath": path,
+        "breakpadId": build_id.upper(),
+        "codeId": build_id or None,
+    }

@@ -1,0 +1,428 @@
+"""pprof: a gzipped profile.proto, written and read with a small encoder of its own.
+
+Must not know any other format. Field numbers are those of
+https://github.com/google/pprof/blob/main/proto/profile.proto.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Any, BinaryIO
+
+from .. import _columns as columns
+from .._columns import Builder, Tables
+from .._model import Profile, parse_time
+from ._errors import FormatError
+from ._meta import KEPT_META, check_meta, read_meta
+
+# Circumstances that profile.proto has no field for, as JSON; readers skip fields unknown to them.
+_OWN_FIELD = 5117
+
+# Code without a module of its own; pprof calls the first mapping the profiled file.
+_PYTHON_MAPPING = "[python]"
+
+_UNITS_NS = {"nanoseconds": 1, "microseconds": 1_000, "milliseconds": 1_000_000, "seconds": 10**9}
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def _varint(value: int) -> bytes:
+    if value < 0:
+        value += 1 << 64
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _int(number: int, value: int) -> bytes:
+    """One integer field; left out at its default, as protobuf does."""
+    return _varint(number << 3) + _varint(value) if value else b""
+
+
+def _bytes(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
+
+
+def _packed(number: int, values: Iterable[int]) -> bytes:
+    return _bytes(number, b"".join(map(_varint, values)))
+
+
+class _Strings:
+    """The string table; the empty string is always its first entry."""
+
+    def __init__(self) -> None:
+        self._ids = {"": 0}
+
+    def __getitem__(self, text: str) -> int:
+        return self._ids.setdefault(text, len(self._ids))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+
+def dump(profile: Profile, file: BinaryIO) -> None:
+    """Write samples and time per thread and stack; timestamps are given up."""
+    # mtime 0 and no name: the same profile gives the same bytes.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
+        for part in _message(profile._tables):
+            packed.write(part)
+
+
+def _message(tables: Tables) -> Iterator[bytes]:
+    strings = _Strings()
+    meta = tables.meta
+    kind = meta["mode"] or "time"
+
+    def value_type(name: str, unit: str) -> bytes:
+        return _int(1, strings[name]) + _int(2, strings[unit])
+
+    yield _bytes(1, value_type("samples", "count"))
+    yield _bytes(1, value_type(kind, "nanoseconds"))
+
+    labels = [_labels_of(thread, strings) for thread in tables.threads]
+    paths: list[bytes] = []
+    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
+        # Locations count from 1, innermost first.
+        paths.append(_varint(frame + 1) + (paths[parent] if parent >= 0 else b""))
+    for thread, stack, count, weight in columns.sum_by_thread_and_stack(tables):
+        yield _bytes(2, _bytes(1, paths[stack]) + _packed(2, (count, weight)) + labels[thread])
+
+    mappings = _mappings(tables)
+    build_ids = {module["path"]: module.get("build_id") or "" for module in meta["modules"]}
+    for path, number in mappings.items():
+        # Symbols and lines are already there: pprof must not look for the binary to find them.
+        yield _bytes(
+            3,
+            _int(1, number)
+            + _int(5, strings[path])
+            + _int(6, strings[build_ids.get(path, "")])
+            + _int(7, 1)
+            + _int(8, 1)
+            + _int(9, 1),
+        )
+    for frame, func in enumerate(tables.frame_func):
+        path = tables.strings[tables.func_file[func]]
+        native = tables.func_flags[func] & columns.NATIVE
+        yield _bytes(
+            4,
+            _int(1, frame + 1)
+            + _int(2, mappings[path if native else _PYTHON_MAPPING])
+            + _int(3, tables.frame_address[frame])
+            + _bytes(4, _int(1, func + 1) + _int(2, tables.frame_line[frame])),
+        )
+    for func, name in enumerate(tables.func_name):
+        # No system_name: pprof would take `<module>` for a C++ template and cut it away.
+        yield _bytes(
+            5,
+            _int(1, func + 1)
+            + _int(2, strings[tables.strings[name]])
+            + _int(4, strings[tables.strings[tables.func_file[func]]])
+            + _int(5, tables.func_line[func]),
+        )
+
+    yield _int(9, _epoch_ns(meta["start_time"]))
+    yield _int(10, meta["duration_ns"])
+    yield _bytes(11, value_type(kind, "nanoseconds"))
+    yield _int(12, round(meta["interval_ns"]))
+    yield _packed(13, [strings[note] for note in meta["notes"]])
+    yield _int(14, strings[kind])
+    kept = {key: meta[key] for key in KEPT_META if key in meta}
+    yield _bytes(_OWN_FIELD, json.dumps(kept).encode("ascii"))
+    for text in strings:
+        yield _bytes(6, text.encode("utf-8", "backslashreplace"))
+
+
+def _labels_of(thread: columns.ThreadRow, strings: _Strings) -> bytes:
+    def text(key: str, value: str) -> bytes:
+        return _bytes(3, _int(1, strings[key]) + _int(2, strings[value])) if value else b""
+
+    def number(key: str, value: int) -> bytes:
+        return _bytes(3, _int(1, strings[key]) + _int(3, value)) if value else b""
+
+    return (
+        text("thread", thread["name"])
+        + number("thread_id", thread["tid"])
+        + number("pid", thread["pid"])
+        + text("host", thread["host"])
+    )
+
+
+def _mappings(tables: Tables) -> dict[str, int]:
+    numbers = {_PYTHON_MAPPING: 1}
+    for file, flags in zip(tables.func_file, tables.func_flags):
+        if flags & columns.NATIVE:
+            numbers.setdefault(tables.strings[file], len(numbers) + 1)
+    return numbers
+
+
+def _epoch_ns(iso_time: str) -> int:
+    since = parse_time(iso_time).astimezone(timezone.utc) - datetime(
+        1970, 1, 1, tzinfo=timezone.utc
+    )
+    return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+
+
+# Reading
+
+
+def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+    """Read a profile.proto, gzipped or not, of this or any other tool.
+
+    Parameters
+    ----------
+    data : bytes
+    interval_ms : float, optional
+        What one sample stands for where the file only counts; 1 ms without it.
+
+    Raises
+    ------
+    FormatError
+    """
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
+    return _Reader(data, interval_ms).profile()
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    for position in range(at, min(at + 10, len(data))):
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), position + 1
+        shift += 7
+    raise FormatError(f"byte {at}: an integer is cut off or too long")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield (number, value): an int, or bytes for anything with a length."""
+    at = 0
+    while at < len(data):
+        start = at
+        tag, at = _read_varint(data, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            value: Any
+            value, at = _read_varint(data, at)
+        elif kind == _BYTES:
+            length, at = _read_varint(data, at)
+            value, at = data[at : at + length], at + length
+        elif kind in (_FIXED64, _FIXED32):
+            width = 8 if kind == _FIXED64 else 4
+            value, at = int.from_bytes(data[at : at + width], "little"), at + width
+        else:
+            raise FormatError(f"byte {start}: protobuf has no wire type {kind}")
+        if at > len(data):
+            raise FormatError(f"byte {start}: field {tag >> 3} is cut off")
+        yield tag >> 3, value
+
+
+def _repeated(value: Any) -> list[int]:
+    """A repeated integer field, packed or not."""
+    if isinstance(value, int):
+        return [value]
+    values, at = [], 0
+    while at < len(value):
+        number, at = _read_varint(value, at)
+        values.append(number)
+    return values
+
+
+def _message_of(value: Any, what: str) -> bytes:
+    if not isinstance(value, bytes):
+        raise FormatError(f"{what} should be a message")
+    return value
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+class _Fields:
+    """The integer fields of one message; bytes are kept in lists."""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._what = what
+        self._values: dict[int, list[Any]] = {}
+        for number, value in _fields(data):
+            self._values.setdefault(number, []).append(value)
+
+    def number(self, field: int) -> int:
+        value = self._values.get(field, [0])[-1]
+        if not isinstance(value, int):
+            raise FormatError(f"{self._what}: field {field} should be an integer")
+        return value
+
+    def numbers(self, field: int) -> list[int]:
+        return [number for value in self._values.get(field, []) for number in _repeated(value)]
+
+    def messages(self, field: int, what: str) -> list[_Fields]:
+        return [_Fields(_message_of(value, what), what) for value in self._values.get(field, [])]
+
+    def all(self, field: int) -> list[Any]:
+        return self._values.get(field, [])
+
+
+class _Reader:
+    def __init__(self, data: bytes, interval_ms: float | None) -> None:
+        self._top = _Fields(data, "profile")
+        self._interval_ms = interval_ms
+        self._strings = [
+            _message_of(value, "a string").decode("utf-8", "replace") for value in self._top.all(6)
+        ]
+        if not self._strings or self._strings[0]:
+            raise FormatError(
+                "not a pprof profile: its string table does not begin with an empty one"
+            )
+        self._builder = Builder()
+
+    def _string(self, index: int, what: str) -> str:
+        if index >= len(self._strings):
+            raise FormatError(f"{what}: string {index} of only {len(self._strings)}")
+        return self._strings[index]
+
+    def profile(self) -> Profile:
+        position, scale = self._value_to_read()
+        count_position = self._position_of("count")
+        locations = self._locations()
+        assumed = 0
+        if not scale:
+            assumed = round((1.0 if self._interval_ms is None else self._interval_ms) * 1e6)
+        for number, message in enumerate(self._top.all(2)):
+            what = f"sample {number}"
+            sample = _Fields(_message_of(message, what), what)
+            values = [_signed(value) for value in sample.numbers(2)]
+            if position >= len(values):
+                raise FormatError(f"{what} has {len(values)} values")
+            if values[position] < 0:
+                raise FormatError(f"{what} has a negative value: differences cannot be shown")
+            count = values[count_position] if 0 <= count_position < len(values) else 1
+            weight = values[position] * (scale or assumed)
+            if weight >= 2**63:
+                raise FormatError(f"{what}: more than 292 years")
+            if not weight and not count:
+                continue
+            frames = []
+            for location in reversed(sample.numbers(1)):
+                if location not in locations:
+                    raise FormatError(f"{what}: there is no location {location}")
+                frames += locations[location]
+            self._builder.row(
+                self._thread(sample, what),
+                self._builder.stack_of(frames),
+                count=min(max(count, 1), columns.COUNT_LIMIT),
+                weight=weight,
+            )
+        self._builder.tables.meta = self._meta(assumed)
+        return Profile._of(self._builder.tables)
+
+    def _types(self) -> list[tuple[str, str]]:
+        return [
+            (
+                self._string(kind.number(1), "sample type"),
+                self._string(kind.number(2), "sample type"),
+            )
+            for kind in self._top.messages(1, "sample type")
+        ]
+
+    def _position_of(self, unit: str) -> int:
+        return next((i for i, (_, u) in enumerate(self._types()) if u == unit), -1)
+
+    def _value_to_read(self) -> tuple[int, int]:
+        """Which value of each sample is time, and its unit in ns; unit 0: it only counts."""
+        types = self._types()
+        default = self._string(self._top.number(14), "default sample type")
+        timed = [i for i, (_, unit) in enumerate(types) if unit in _UNITS_NS]
+        for position in timed:
+            if types[position][0] == default:
+                return position, _UNITS_NS[types[position][1]]
+        if timed:
+            return timed[-1], _UNITS_NS[types[timed[-1]][1]]
+        counted = self._position_of("count")
+        if counted < 0:
+            listed = ", ".join(f"{name}/{unit}" for name, unit in types) or "nothing"
+            raise FormatError(f"the profile measures {listed}: only time and counts can be shown")
+        return counted, 0
+
+    def _locations(self) -> dict[int, list[int]]:
+        """For each location id its frames, outermost first (several where code was inlined)."""
+        mappings = {
+            mapping.number(1): self._string(mapping.number(5), "mapping")
+            for mapping in self._top.messages(3, "mapping")
+        }
+        functions = {}
+        for function in self._top.messages(5, "function"):
+            name = self._string(function.number(2), "function")
+            name = name or self._string(function.number(3), "function")
+            file = self._string(function.number(4), "function")
+            functions[function.number(1)] = (name, file, _line(function.number(5)))
+        locations: dict[int, list[int]] = {}
+        for location in self._top.messages(4, "location"):
+            number, mapping, address = (location.number(field) for field in (1, 2, 3))
+            native = mappings.get(mapping, _PYTHON_MAPPING) != _PYTHON_MAPPING
+            flags = columns.NATIVE if native else 0
+            frames = []
+            for line in location.messages(4, "line"):
+                if line.number(1) not in functions:
+                    raise FormatError(f"location {number}: no function {line.number(1)}")
+                name, file, first = functions[line.number(1)]
+                func = self._builder.func(name, file, first, flags)
+                frames.append(self._builder.frame(func, _line(line.number(2)), address))
+            if not frames:
+                module = mappings.get(mapping, "")
+                func = self._builder.func(f"0x{address:x}", module, 0, columns.NATIVE)
+                frames = [self._builder.frame(func, 0, address)]
+            locations[number] = frames[::-1]
+        return locations
+
+    def _thread(self, sample: _Fields, what: str) -> int:
+        texts: dict[str, str] = {}
+        numbers: dict[str, int] = {}
+        for label in sample.messages(3, what):
+            key = self._string(label.number(1), what)
+            if label.number(2):
+                texts[key] = self._string(label.number(2), what)
+            else:
+                numbers[key] = _signed(label.number(3))
+        tid = numbers.get("thread_id", numbers.get("tid", 0))
+        name = texts.get("thread") or texts.get("thread_name") or ""
+        if not name and not ({"thread_id", "tid"} & set(numbers)):
+            name = "main"
+        return self._builder.thread(tid, name, numbers.get("pid", 0), texts.get("host", ""))
+
+    def _meta(self, assumed_interval_ns: int) -> dict[str, Any]:
+        for own in self._top.all(_OWN_FIELD):
+            try:
+                kept = json.loads(_message_of(own, "spprof's own field"))
+            except (ValueError, RecursionError):
+                raise FormatError("spprof's own field is not JSON") from None
+            if isinstance(kept, dict):
+                base = read_meta(duration_ns=0, interval_ns=0, weights="measured", notes=[])
+                return check_meta({**base, **{k: kept[k] for k in KEPT_META if k in kept}})
+        notes = [self._string(index, "comment") for index in self._top.numbers(13)]
+        if assumed_interval_ns and self._interval_ms is None:
+            notes.append("the file counts samples without their interval: 1 ms each is assumed")
+        period = self._top.messages(11, "period type")
+        in_ns = bool(period) and self._string(period[-1].number(2), "period") == "nanoseconds"
+        return read_meta(
+            start_ns=_signed(self._top.number(9)),
+            duration_ns=max(0, _signed(self._top.number(10))),
+            interval_ns=assumed_interval_ns
+            or (max(0, _signed(self._top.number(12))) if in_ns else 0),
+            weights="samples" if assumed_interval_ns else "measured",
+            notes=notes,
+        )
+
+
+def _line(value: int) -> int:
+    return value if value < 2**31 else 0
