@@ -56,8 +56,8 @@ export interface Scheme {
 }
 
 export const SCHEMES: Record<'light' | 'dark', Scheme> = {
-  light: { text: [24, 26, 31], dimText: [68, 72, 82], rest: [216, 218, 223], root: [229, 231, 235], thread: [214, 219, 228] },
-  dark: { text: [244, 245, 247], dimText: [206, 209, 216], rest: [62, 65, 72], root: [50, 53, 60], thread: [58, 64, 76] },
+  light: { text: [24, 26, 31], dimText: [58, 62, 72], rest: [216, 218, 223], root: [229, 231, 235], thread: [214, 219, 228] },
+  dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], root: [50, 53, 60], thread: [58, 64, 76] },
 };
 
 /** Hands out a palette row for each node; rows are few, so that a canvas changes colour seldom. */
@@ -111,7 +111,7 @@ function moduleTone(where: Place, hues: Map<string, number>): { hue: number; chr
 }
 
 function tone(dark: boolean, hue: number, chroma: number, shade: number): Rgb {
-  return dark ? oklch(0.4 + shade * 0.035, chroma * 0.95, hue) : oklch(0.88 - shade * 0.04, chroma, hue);
+  return dark ? oklch(0.39 + shade * 0.03, chroma * 0.95, hue) : oklch(0.88 - shade * 0.04, chroma, hue);
 }
 
 class Palette {
@@ -145,8 +145,8 @@ export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, na
         const strength = step / STEPS;
         return palette.row(
           dark
-            ? oklch(0.34 + 0.14 * strength, 0.01 + 0.13 * strength, hue)
-            : oklch(0.92 - 0.18 * strength, 0.01 + 0.13 * strength, hue),
+            ? oklch(0.34 + 0.12 * strength, 0.006 + 0.13 * strength, hue)
+            : oklch(0.92 - 0.17 * strength, 0.006 + 0.13 * strength, hue),
         );
       });
     const warm = ramp(40);

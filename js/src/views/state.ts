@@ -150,7 +150,11 @@ export class State {
   }
 
   get table(): FunctionRow[] {
-    return (this.rows ??= functionTable(this.tree, this.functions));
+    // Folding recursion takes time from what lies between two calls; the table must not lose it.
+    const { tree } = this.choices;
+    if (this.rows) return this.rows;
+    const whole = tree.collapseRecursion ? buildTree(this.data, this.names, { ...tree, collapseRecursion: false }) : this.tree;
+    return (this.rows = functionTable(whole, this.functions));
   }
 
   get query(): Query | null {

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { profileOf } from '../../test/profiles';
+import { asDifference } from './difference';
+import { buildTree } from './tree';
+
+describe('asDifference', () => {
+  const { profile, names, func } = profileOf([
+    { calls: ['main', 'old'], weight: 40, thread: 'before: Main' },
+    { calls: ['main', 'kept'], weight: 10, thread: 'before: Main' },
+    { calls: ['main', 'kept'], weight: 25, thread: 'after: Main' },
+    { calls: ['main', 'kept'], weight: 5, thread: 'after: Worker' },
+  ]);
+  const joined = asDifference(profile);
+  const tree = buildTree(joined, names);
+  const at = (name: string): number => Array.from(tree.key).indexOf(func(name));
+
+  it('sets what was against what is', () => {
+    expect(joined.threads.map(({ name }) => name)).toEqual(['Main', 'Worker']);
+    expect([tree.total[0], tree.baseline?.[0]]).toEqual([30, 50]);
+    expect([tree.total[at('kept')], tree.baseline?.[at('kept')]]).toEqual([30, 10]);
+  });
+
+  it('shows what is gone as wide as it was', () => {
+    expect([tree.total[at('old')], tree.baseline?.[at('old')], tree.extent[at('old')]]).toEqual([0, 40, 40]);
+  });
+
+  it('leaves other profiles as they are', () => {
+    const plain = profileOf([{ calls: ['a'], thread: 'before: x' }, { calls: ['a'], thread: 'y' }]).profile;
+    expect(asDifference(plain)).toBe(plain);
+  });
+});
