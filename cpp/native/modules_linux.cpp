@@ -1,7 +1,5 @@
 // Owns the list of what is loaded into this process, as the dynamic loader and the kernel of Linux
 // tell it. Knows where the modules' bytes are, not what they mean.
-#if defined(__linux__)
-
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -176,5 +174,3 @@ ModuleGeneration module_generation() {
 }
 
 }  // namespace spprof::native
-
-#endif

@@ -10,7 +10,7 @@ namespace spprof::native {
 
 // The identity of a module and what was compiled from it.
 struct UnwindTables::Compiled {
-    std::shared_ptr<const Module> module;
+    std::shared_ptr<Module> module;  // its id is set when it is first published
     std::string header;  // .eh_frame_hdr: tells a rebuilt library from the one it replaced
     ModuleTable table;
     bool has_table = false;
@@ -38,7 +38,7 @@ UnwindTables::UnwindTables() : set_(std::make_unique<TableSet>()) { current_.sto
 UnwindTables::~UnwindTables() = default;
 
 bool UnwindTables::refresh() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
     free_unused();
     if (looked_ && module_generation() == generation_) {
         return false;
@@ -46,12 +46,12 @@ bool UnwindTables::refresh() {
     ModuleGeneration generation = generation_;
     std::vector<LoadedModule> loaded = loaded_modules(generation);
 
-    std::vector<std::shared_ptr<const Compiled>> next;
+    std::vector<std::shared_ptr<Compiled>> next;
     bool changed = false;
     for (LoadedModule& module : loaded) {
         FrameInfoInMemory info(module);
         const auto known = std::find_if(
-            in_use_.begin(), in_use_.end(), [&](const std::shared_ptr<const Compiled>& compiled) {
+            in_use_.begin(), in_use_.end(), [&](const std::shared_ptr<Compiled>& compiled) {
                 const LoadedModule& other = compiled->module->loaded;
                 return other.bias == module.bias && other.path == module.path &&
                        same_segments(other.segments, module.segments) &&
@@ -65,12 +65,9 @@ bool UnwindTables::refresh() {
         auto compiled = std::make_shared<Compiled>();
         compiled->header = info.header();
         compiled->has_table = info.compile(compiled->table);
-        auto record = std::make_shared<Module>();
-        record->id = static_cast<uint32_t>(modules_.size() + 1);
-        record->build_id = build_id_in_memory(module);
-        record->loaded = std::move(module);
-        modules_.push_back(record);
-        compiled->module = std::move(record);
+        compiled->module = std::make_shared<Module>();
+        compiled->module->build_id = build_id_in_memory(module);
+        compiled->module->loaded = std::move(module);
         next.push_back(std::move(compiled));
     }
     looked_ = true;
@@ -78,19 +75,31 @@ bool UnwindTables::refresh() {
     if (!changed && next.size() == in_use_.size()) {
         return false;
     }
+    publish(std::move(next));
+    free_unused();
+    return true;
+}
 
+void UnwindTables::publish(std::vector<std::shared_ptr<Compiled>> next) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     auto set = std::make_unique<TableSet>();
+    bytes_ = 0;
     for (const auto& compiled : next) {
-        const LoadedModule& module = compiled->module->loaded;
-        for (const ElfSegment& segment : module.segments) {
+        Module& record = *compiled->module;
+        if (record.id == 0) {
+            record.id = static_cast<uint32_t>(modules_.size() + 1);
+            modules_.push_back(compiled->module);
+        }
+        for (const ElfSegment& segment : record.loaded.segments) {
             if (segment.type == ElfSegment::kLoad &&
                 (segment.flags & ElfSegment::kExecutable) != 0) {
-                const uintptr_t start = module.bias + segment.address;
+                const uintptr_t start = record.loaded.bias + segment.address;
                 set->ranges.push_back({start, start + segment.memory_size,
                                        compiled->has_table ? &compiled->table : nullptr,
-                                       compiled->module->id});
+                                       record.id});
             }
         }
+        bytes_ += bytes_of(compiled->table) + compiled->header.size();
     }
     std::sort(set->ranges.begin(), set->ranges.end(),
               [](const TableSet::Range& a, const TableSet::Range& b) { return a.start < b.start; });
@@ -99,8 +108,6 @@ bool UnwindTables::refresh() {
     retired_.push_back({std::move(set_), std::move(in_use_)});
     set_ = std::move(set);
     in_use_ = std::move(next);
-    free_unused();
-    return true;
 }
 
 // A handler that counts itself after this look loads the new set: its count and the store of the
@@ -128,20 +135,22 @@ std::vector<std::shared_ptr<const Module>> UnwindTables::modules() const {
 
 size_t UnwindTables::bytes() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    size_t total = 0;
-    for (const auto& compiled : in_use_) {
-        total += bytes_of(compiled->table) + compiled->header.size();
-    }
-    return total;
+    return bytes_;
 }
 
-void UnwindTables::before_fork() { mutex_.lock(); }
+void UnwindTables::before_fork() {
+    refresh_mutex_.lock();
+    mutex_.lock();
+}
 
-void UnwindTables::after_fork_in_parent() { mutex_.unlock(); }
+void UnwindTables::after_fork_in_parent() {
+    mutex_.unlock();
+    refresh_mutex_.unlock();
+}
 
 void UnwindTables::after_fork_in_child() {
     users_.store(0, std::memory_order_seq_cst);
-    mutex_.unlock();
+    after_fork_in_parent();
 }
 
 }  // namespace spprof::native

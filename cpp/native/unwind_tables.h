@@ -91,22 +91,28 @@ private:
     struct Compiled;
 
     void free_unused();
+    void publish(std::vector<std::shared_ptr<Compiled>> next);
 
     std::atomic<const TableSet*> current_;
     std::atomic<uint32_t> users_{0};
 
-    mutable std::mutex mutex_;  // everything below
+    // One refresh at a time; compiling may take long, so the tables stay readable meanwhile.
+    // Taken before mutex_.
+    std::mutex refresh_mutex_;
     ModuleGeneration generation_;
     bool looked_ = false;
-    std::unique_ptr<const TableSet> set_;
-    std::vector<std::shared_ptr<const Compiled>> in_use_;
-    std::vector<std::shared_ptr<const Module>> modules_;
+    std::vector<std::shared_ptr<Compiled>> in_use_;
     // Sets that a handler may still be reading, with what they point to.
     struct Retired {
         std::unique_ptr<const TableSet> set;
-        std::vector<std::shared_ptr<const Compiled>> compiled;
+        std::vector<std::shared_ptr<Compiled>> compiled;
     };
     std::vector<Retired> retired_;
+
+    mutable std::mutex mutex_;  // what follows
+    std::unique_ptr<const TableSet> set_;
+    std::vector<std::shared_ptr<const Module>> modules_;
+    size_t bytes_ = 0;
 };
 
 }  // namespace spprof::native
