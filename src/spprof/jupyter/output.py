@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Static pictures live on in saved notebooks. Base64 makes four bytes of three, so this keeps what
 # is saved with a notebook under 150 kB an output.
 _STATIC_BYTES = 110_000
+_STATIC_SHARE = 0.003
 
 MISSING_WIDGET = (
     "spprof: the interactive flame graph needs anywidget. In a cell of its own:\n"
@@ -115,7 +116,7 @@ def _static_html(profile: Profile, key: str | None) -> str:
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
     """
     picture = io.BytesIO()
-    formats.find("svg").dump(profile, picture, max_bytes=_STATIC_BYTES)
+    formats.find("svg").dump(profile, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"Flame graph of {profile.sample_count} samples"
     image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'

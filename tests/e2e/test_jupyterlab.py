@@ -1,0 +1,225 @@
+"""The quickstart, run in JupyterLab by a person with a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from pages import (
+    NARROW,
+    WIDE,
+    flame_graphs,
+    frames,
+    kernel_value,
+    open_notebook,
+    run_all_cells,
+    run_in_kernel,
+    screenshot,
+)
+from playwright.sync_api import Browser, Locator, Page, expect
+
+DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
+
+
+@pytest.fixture(scope="module")
+def quickstart(browser: Browser, lab) -> Iterator[Page]:
+    """The quickstart with all its cells run, once for all tests of this file."""
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
+    open_notebook(page, lab, "quickstart.ipynb")
+    run_all_cells(page)
+    yield page
+    context.close()
+    assert [each for each in errors if "spprof" in each] == []
+
+
+def shown(page: Page, index: int) -> Locator:
+    graph = flame_graphs(page).nth(index)
+    graph.scroll_into_view_if_needed()
+    expect(frames(graph).first).to_be_visible()
+    return graph
+
+
+@pytest.fixture
+def group_by(quickstart) -> Locator:
+    return shown(quickstart, 0)
+
+
+@pytest.fixture
+def fit(quickstart) -> Locator:
+    return shown(quickstart, 1)
+
+
+@pytest.fixture
+def displayed(quickstart) -> Iterator[Locator]:
+    """The graph of `spprof.display`, whose widget the kernel has in `Out`; reset afterwards."""
+    graph = shown(quickstart, 2)
+    yield graph
+    graph.get_by_role("button", name="Reset").click()
+
+
+def share(frame: Locator) -> float:
+    """The share that a frame's accessible text ends in, in percent."""
+    text = frame.get_attribute("aria-label") or frame.inner_text()
+    match = re.search(r"([\d.]+) %", text)
+    assert match, text
+    return float(match[1])
+
+
+def test_every_profiled_cell_has_one_flame_graph(quickstart):
+    expect(flame_graphs(quickstart)).to_have_count(3)
+
+
+def test_fit_and_its_callees_are_found_by_their_accessible_text(fit):
+    for name in ("BaseGradientBoosting.fit", "BaseGradientBoosting._fit_stage,"):
+        assert share(frames(fit, name).first) > 90
+    assert share(frames(fit, "DecisionTreeRegressor.fit").first) > 80
+    screenshot(fit, "lab-fit-light")
+
+
+def test_group_by_and_the_cells_function_are_found(group_by):
+    assert share(frames(group_by, "GroupBy.apply").first) > 90
+    assert share(frames(group_by, re.compile(r"^speed_spread, In \[3\]:\d+")).first) > 50
+    screenshot(group_by, "lab-groupby-light")
+
+
+def test_the_cell_is_the_root_and_nothing_of_ipython_is_above_it(group_by):
+    second = group_by.locator('[role="treeitem"][aria-level="2"]')
+    expect(second).to_have_count(1)
+    expect(second).to_have_accessible_name(re.compile(r"In \[3\]"))
+    assert frames(group_by, re.compile("ipykernel|interactiveshell")).count() == 0
+
+
+def test_values_of_cells_are_shown_as_without_the_magic(quickstart):
+    cell = quickstart.locator(".jp-CodeCell", has_text="%%spprof --name fitted")
+    expect(cell.locator(".jp-OutputArea-executeResult")).to_contain_text(re.compile(r"0\.9\d"))
+
+
+def test_static_twin_gives_way_to_the_widget(quickstart, group_by):
+    pictures = quickstart.locator('img[alt^="Flame graph"]')
+    assert pictures.count() == 3
+    for index in range(3):
+        expect(pictures.nth(index)).to_be_hidden()
+
+
+def test_click_zooms_and_escape_goes_back(displayed):
+    crumbs = displayed.get_by_role("navigation", name="Zoomed into")
+    expect(crumbs).to_be_hidden()
+    frame = frames(displayed, "Series.quantile").first
+    narrow = frame.bounding_box()["width"]
+    frame.click(position={"x": 5, "y": 5})
+    expect(crumbs.locator('[aria-current="true"]')).to_have_text("Series.quantile")
+    wide = displayed.get_by_role("tree").bounding_box()["width"]
+    zoomed = frames(displayed, "Series.quantile").first
+    expect(zoomed).to_be_visible()
+    assert zoomed.bounding_box()["width"] == pytest.approx(wide, rel=0.02)
+    assert zoomed.bounding_box()["width"] > narrow * 1.1
+    screenshot(displayed, "lab-zoomed")
+    crumbs.get_by_role("button", name="All").click()
+    expect(crumbs).to_be_hidden()
+
+
+def test_search_tells_the_matched_share(displayed):
+    box = displayed.get_by_role("searchbox")
+    box.fill("quantile")
+    matched = displayed.get_by_role("status").filter(has_text=re.compile(r"in \d+ functions"))
+    expect(matched).to_be_visible()
+    found = float(re.match(r"([\d.]+) %", matched.inner_text())[1])
+    total = share(frames(displayed, "Series.quantile").first)
+    assert total - 1 <= found <= 100
+    screenshot(displayed, "lab-search")
+    box.fill("/^no such function$/")
+    expect(displayed.get_by_text(re.compile("0 functions"))).to_be_visible()
+
+
+def test_keyboard_walks_the_tree(displayed, quickstart):
+    tree = displayed.get_by_role("tree")
+    tree.focus()
+    quickstart.keyboard.press("Home")
+    for _ in range(3):
+        quickstart.keyboard.press("ArrowDown")
+    active = tree.get_attribute("aria-activedescendant")
+    assert "GroupBy" in displayed.locator(f"#{active}").get_attribute("aria-label")
+
+
+def test_selection_and_search_are_seen_from_python(displayed, quickstart):
+    number = kernel_value(quickstart, "max(Out)")
+    frames(displayed, re.compile("^speed_spread")).first.click(position={"x": 5, "y": 5})
+    displayed.get_by_role("searchbox").fill("numpy")
+    quickstart.wait_for_timeout(500)
+    selected = kernel_value(quickstart, f"Out[{number}].selected")
+    assert selected["function"] == "speed_spread"
+    assert selected["file"] == "In [3]"
+    assert 0.5 < selected["share"] <= 1
+    assert kernel_value(quickstart, f"Out[{number}].search") == "numpy"
+
+
+def test_traits_set_in_python_change_the_view(displayed, quickstart):
+    number = kernel_value(quickstart, "max(Out)")
+    run_in_kernel(quickstart, f"Out[{number}].search = 'pandas'")
+    expect(displayed.get_by_role("searchbox")).to_have_value("pandas")
+    run_in_kernel(quickstart, f"Out[{number}].view = 'flame'")
+    expect(displayed.get_by_role("button", name="Flame")).to_have_attribute("aria-pressed", "true")
+    screenshot(displayed, "lab-flame")
+    run_in_kernel(quickstart, f"Out[{number}].view = 'icicle'; Out[{number}].search = ''")
+    expect(displayed.get_by_role("button", name="Icicle")).to_have_attribute("aria-pressed", "true")
+
+
+def lightness(graph: Locator) -> float:
+    """Lightness of a graph's background, 0 (black) to 255."""
+    color = graph.evaluate(
+        """(element) => {
+            for (let e = element; e; e = e.parentElement) {
+                const color = getComputedStyle(e).backgroundColor;
+                if (color !== 'rgba(0, 0, 0, 0)') return color;
+            }
+        }"""
+    )
+    red, green, blue = (float(part) for part in re.findall(r"[\d.]+", color)[:3])
+    return (red + green + blue) / 3
+
+
+def pixels(graph: Locator) -> str:
+    return graph.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()")
+
+
+def set_theme(page: Page, theme: str) -> None:
+    page.evaluate(
+        "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
+
+
+def test_theme_follows_jupyterlab(quickstart, group_by):
+    assert lightness(group_by) > 200
+    light = pixels(group_by)
+    set_theme(quickstart, DARK)
+    expect(quickstart.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    group_by.scroll_into_view_if_needed()
+    quickstart.wait_for_timeout(500)
+    try:
+        assert lightness(group_by) < 60
+        assert pixels(group_by) != light
+        screenshot(group_by, "lab-groupby-dark")
+        screenshot(quickstart, "lab-page-dark")
+    finally:
+        set_theme(quickstart, LIGHT)
+        expect(quickstart.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+
+
+def test_resize_redraws_to_the_new_width(quickstart, group_by):
+    canvas = group_by.locator("canvas").first
+    wide = canvas.bounding_box()["width"]
+    quickstart.set_viewport_size(NARROW)
+    try:
+        quickstart.wait_for_timeout(500)
+        group_by.scroll_into_view_if_needed()
+        narrow = canvas.bounding_box()["width"]
+        assert narrow < wide - 200
+        ratio = canvas.evaluate("(c) => c.width / c.clientWidth / window.devicePixelRatio")
+        assert ratio == pytest.approx(1, abs=0.02)
+        screenshot(group_by, "lab-groupby-narrow")
+    finally:
+        quickstart.set_viewport_size(WIDE)
