@@ -59,6 +59,16 @@ TYPECODES = _typecodes()
 
 COUNT_LIMIT = 2**32 - 1
 
+
+def cell_sized(count: int, weight: int) -> Iterator[tuple[int, int]]:
+    """Split a run into parts whose count fits the 32 bits of a cell; sums stay exact."""
+    while count > COUNT_LIMIT:
+        part = weight * COUNT_LIMIT // count
+        yield COUNT_LIMIT, part
+        count, weight = count - COUNT_LIMIT, weight - part
+    yield count, weight
+
+
 Column = Union["array[int]", "memoryview"]
 
 
@@ -287,13 +297,14 @@ class Builder:
     ) -> None:
         """Append one run of `count` equal samples."""
         t = cast(Any, self.tables)
-        t.sample_thread.append(thread)
-        t.sample_stack.append(stack)
-        t.sample_time.append(time)
-        t.sample_last.append(max(last, time))
-        t.sample_count.append(count)
-        t.sample_weight.append(weight)
-        t.sample_state.append(state)
+        for part_count, part_weight in cell_sized(count, weight):
+            t.sample_thread.append(thread)
+            t.sample_stack.append(stack)
+            t.sample_time.append(time)
+            t.sample_last.append(max(last, time))
+            t.sample_count.append(part_count)
+            t.sample_weight.append(part_weight)
+            t.sample_state.append(state)
 
     def add_stacks(self, other: Tables, wanted: Sequence[int] | None = None) -> list[int]:
         """Intern the stacks of other tables here.
@@ -439,15 +450,11 @@ def sum_by_thread_and_stack(tables: Tables) -> Iterator[tuple[int, int, int, int
 
 def aggregate(tables: Tables) -> Tables:
     """Return tables with one row for each (thread, stack): timestamps and states are given up."""
-    wide: list[tuple[int, int, int, int]] = list(sum_by_thread_and_stack(tables))
-    cells: list[tuple[int, int, int, int]] = []
-    for thread, stack, count, weight in wide:
-        # A column cell holds 32 bits; longer counts continue in a further row.
-        while count > COUNT_LIMIT:
-            part = weight * COUNT_LIMIT // count
-            cells.append((thread, stack, COUNT_LIMIT, part))
-            count, weight = count - COUNT_LIMIT, weight - part
-        cells.append((thread, stack, count, weight))
+    cells = [
+        (thread, stack, *part)
+        for thread, stack, count, weight in sum_by_thread_and_stack(tables)
+        for part in cell_sized(count, weight)
+    ]
     n = len(cells)
     return tables.same_stacks(
         meta=dict(tables.meta),

@@ -493,20 +493,19 @@ class Profile(_Outputs):
         engine: str = "",
         notes: Sequence[str] = (),
     ) -> None:
-        tables = _tables_from_samples(samples, round(interval_ms * 1e6))
-        tables.meta.update(
-            _meta(
-                start_time,
-                end_time,
-                interval_ms,
-                dropped_count,
-                python_version,
-                platform,
-                mode=mode,
-                engine=engine,
-                notes=notes,
-            )
+        meta = _meta(
+            start_time,
+            end_time,
+            interval_ms,
+            dropped_count,
+            python_version,
+            platform,
+            mode=mode,
+            engine=engine,
+            notes=notes,
         )
+        tables = _tables_from_samples(samples, meta["interval_ns"])
+        tables.meta.update(meta)
         self._adopt(tables)
 
     def _adopt(self, tables: Tables) -> None:
@@ -877,7 +876,17 @@ class AggregatedProfile(_Outputs):
         engine: str = "",
         notes: Sequence[str] = (),
     ) -> None:
-        interval_ns = round(interval_ms * 1e6)
+        meta = _meta(
+            start_time,
+            end_time,
+            interval_ms,
+            dropped_count,
+            python_version,
+            platform,
+            mode=mode,
+            engine=engine,
+            notes=notes,
+        )
         builder = Builder()
         measured = False
         intern = _StackInterner(builder)
@@ -890,22 +899,10 @@ class AggregatedProfile(_Outputs):
                 builder.thread(stack.thread_id, stack.thread_name),
                 intern(stack.frames),
                 count=stack.count,
-                weight=stack.count * interval_ns if weight is None else weight,
+                weight=stack.count * meta["interval_ns"] if weight is None else weight,
             )
-        builder.tables.meta.update(
-            _meta(
-                start_time,
-                end_time,
-                interval_ms,
-                dropped_count,
-                python_version,
-                platform,
-                mode=mode,
-                engine=engine,
-                notes=notes,
-            ),
-            weights="measured" if measured else "samples",
-        )
+        weights = "measured" if measured else "samples"
+        builder.tables.meta.update(meta, weights=weights)
         self._adopt(Profile._of(builder.tables))
 
     def _adopt(self, profile: Profile) -> None:
@@ -923,7 +920,7 @@ class AggregatedProfile(_Outputs):
 
     @property
     def stacks(self) -> tuple[AggregatedStack, ...]:
-        """Every distinct stack of every thread, in the order in which they were first seen."""
+        """Every distinct stack of every thread, by thread."""
         if self._stacks is None:
             t = self._profile._tables
             keys = _frames_of_tables(t)

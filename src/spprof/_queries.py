@@ -453,9 +453,7 @@ def _rows_of_slices(tables: Tables, sums: dict[tuple[int, int, int, int], list[i
         whole = sum(entry[2] for _, _, entry in entries)
         before = 0
         for stack, state, (_, _, count, weight) in entries:
-            while True:
-                part = min(count, columns.COUNT_LIMIT)
-                part_weight = weight * part // count
+            for part, part_weight in columns.cell_sized(count, weight):
                 t.sample_thread.append(thread)
                 t.sample_stack.append(stack)
                 t.sample_state.append(state)
@@ -464,9 +462,6 @@ def _rows_of_slices(tables: Tables, sums: dict[tuple[int, int, int, int], list[i
                 t.sample_last.append(begin + span * before // whole if slot >= 0 else -1)
                 t.sample_count.append(part)
                 t.sample_weight.append(part_weight)
-                count, weight = count - part, weight - part_weight
-                if not count:
-                    break
     return thinned
 
 

@@ -244,7 +244,8 @@ def _render(
         f'<rect width="{WIDTH}" height="{height}" rx="4" fill="#fff"/>\n'
         f'<text class="t" x="{_MARGIN}" y="20">{_xml(heading)}</text>'
         f'<text class="h m" x="{_MARGIN}" y="37"></text>{texts}\n'
-        f'<g class="frames">\n{"".join(parts)}</g>\n<script><![CDATA[\n{_script()}]]></script>\n</svg>\n'
+        f'<g class="frames">\n{"".join(parts)}</g>\n'
+        f"<script><![CDATA[\n{_script()}]]></script>\n</svg>\n"
     ).encode("utf-8", "xmlcharrefreplace")
 
 

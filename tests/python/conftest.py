@@ -1,0 +1,84 @@
+"""Profiles with known content for the tests of the model, the formats and the command line."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta, timezone
+from typing import Callable
+
+import pytest
+
+from spprof import _columns as columns
+from spprof import _model
+from spprof._model import Profile
+
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
+MODULE = "/usr/lib/libfast.so"
+
+
+def build_profile(
+    rows: int = 400,
+    *,
+    seed: int = 1,
+    threads: int = 3,
+    stacks: int = 40,
+    mode: str = "wall",
+) -> Profile:
+    """A profile as the native module delivers one: runs, measured weights, states, native frames.
+
+    Function names are unique to a file and a first line, so that formats which know only one line
+    of a frame can tell them apart.
+    """
+    rng = random.Random(seed)
+    b = columns.Builder()
+    names = ["MainThread", "Thread-1 (worker)", "pool: a;b 12"]
+    thread_ids = [b.thread(100 + i, names[i % 3], 4242) for i in range(threads)]
+    files = ["/home/me/app/main.py", "/usr/lib/python3.11/json/decoder.py", "<frozen os>", "In [3]"]
+    known = []
+    for _ in range(stacks):
+        frames = [b.frame(b.func("<module>", files[0], 1), rng.randrange(1, 4))]
+        for _ in range(rng.randrange(1, 15)):
+            k = rng.randrange(16)
+            if k % 4 == 3:
+                func = b.func(f"std::vector<int>::op{k}(int, a;b)", MODULE, 0, columns.NATIVE)
+                frames.append(b.frame(func, 0, 0x1000 + k * 16 + rng.randrange(3)))
+            else:
+                name = ["run", "Class.method", "<lambda>"][k % 3]
+                first = k * 10 + 1
+                func = b.func(f"{name}_{k}", files[k % 4], first)
+                frames.append(b.frame(func, first + rng.randrange(3)))
+        known.append(b.stack_of(frames))
+    now = 0
+    for _ in range(rows):
+        count = rng.choice([1, 1, 1, 1, 2, 5])
+        b.row(
+            rng.choice(thread_ids),
+            rng.choice(known),
+            time=now,
+            last=now + (count - 1) * 10_000_000,
+            count=count,
+            weight=count * 10_000_000 + rng.randrange(-5_000_000, 5_000_000),
+            state=(columns.WAITING if mode == "wall" and rng.random() < 0.2 else 0)
+            | rng.choice([columns.GIL_HELD, columns.GIL_NOT_HELD]),
+        )
+        now += count * 10_000_000
+    b.tables.meta = _model._meta(
+        START,
+        START + timedelta(microseconds=now // 1000),
+        10,
+        3,
+        "3.11.7",
+        "linux",
+        mode=mode,
+        engine="ticker",
+        notes=["the timer was refused"],
+    )
+    b.tables.meta["weights"] = "measured"
+    b.tables.meta["modules"] = [{"path": MODULE, "build_id": "c0ffee"}]
+    return Profile._of(b.tables)
+
+
+@pytest.fixture
+def make_profile() -> Callable[..., Profile]:
+    """`build_profile`."""
+    return build_profile
