@@ -1,15 +1,19 @@
 // The Python module spprof._native, and the only file that knows nanobind. What the functions mean
 // is documented in docs/ARCHITECTURE.md; the public API is the Python package.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "interpreter/self_test.h"
+#include "interpreter/thread_hooks.h"
 #include "platform/platform.h"
 #include "sampling/session.h"
+#include "sampling/signal_handler.h"
 
 namespace nb = nanobind;
 using spprof::sampling::Session;
@@ -58,18 +62,18 @@ nb::dict to_dict(const spprof::sampling::Figures& figures) {
 }
 
 std::string start(std::int64_t interval_ns, const std::string& mode, std::size_t memory_limit_bytes,
-                  bool native, bool aggregate) {
+                  bool native, bool aggregate, const Session::ThreadNames& names) {
     spprof::sampling::Settings settings;
     settings.interval_ns = interval_ns;
     settings.mode = mode == "wall" ? spprof::sampling::Mode::wall : spprof::sampling::Mode::cpu;
     settings.memory_limit_bytes = memory_limit_bytes;
     settings.native = native;
     settings.aggregate = aggregate;
-    return Session::instance().start(settings);
+    return Session::instance().start(settings, names);
 }
 
-nb::dict stop() {
-    spprof::sampling::Outcome outcome = Session::instance().stop();
+nb::dict stop(const Session::ThreadNames& names) {
+    spprof::sampling::Outcome outcome = Session::instance().stop(names);
     spprof::profile::Tables& tables = outcome.tables;
     nb::dict columns;
     columns["func.name"] = to_bytes(tables.func_name);
@@ -130,61 +134,24 @@ nb::dict stop() {
     return result;
 }
 
-// Runs a thread's function with the thread watched from its first to its last moment, without a
-// Python frame of its own.
-class ThreadEntry {
-public:
-    explicit ThreadEntry(nb::object function) : function_(std::move(function)) {}
-
-    nb::object call(nb::args args, nb::kwargs kwargs) {
-        Session::instance().register_current_thread("");
-        const Leave leave{*this};
-        return function_(*args, **kwargs);
-    }
-
-private:
-    struct Leave {
-        ThreadEntry& entry;
-        ~Leave() { Session::instance().current_thread_ends(entry.thread_name()); }
-    };
-
-    // threading.Thread passes a bound method of the thread object, which has its latest name.
-    std::string thread_name() const noexcept {
-        const nb::error_scope keep_current_exception;
-        std::string result;
-        PyObject* owner = PyObject_GetAttrString(function_.ptr(), "__self__");
-        PyObject* name = owner == nullptr ? nullptr : PyObject_GetAttrString(owner, "name");
-        if (name != nullptr && PyUnicode_Check(name)) {
-            if (const char* text = PyUnicode_AsUTF8(name)) {
-                result = text;
-            }
-        }
-        PyErr_Clear();  // a function without an owner, or an owner without a name
-        Py_XDECREF(name);
-        Py_XDECREF(owner);
-        return result;
-    }
-
-    nb::object function_;
-};
-
 // Stands in for a function of the interpreter that starts threads, such as _thread.start_new_thread.
-class ThreadStarter {
-public:
-    explicit ThreadStarter(nb::object original) : original_(std::move(original)) {}
-
-    nb::object call(nb::object function, nb::args args, nb::kwargs kwargs) {
-        return original_(nb::cast(ThreadEntry(std::move(function))), *args, **kwargs);
+nb::object thread_starter(nb::object original) {
+    constexpr spprof::interpreter::ThreadEvents events = {
+        []() noexcept { Session::instance().register_current_thread(""); },
+        [](const char* name) noexcept {
+            Session::instance().current_thread_ends(name == nullptr ? "" : name);
+        },
+    };
+    PyObject* starter = spprof::interpreter::reporting_thread_starter(original.ptr(), events);
+    if (starter == nullptr) {
+        throw nb::python_error();
     }
-
-private:
-    nb::object original_;
-};
+    return nb::steal(starter);
+}
 
 }  // namespace
 
 NB_MODULE(_native, module) {
-    nb::set_leak_warnings(false);  // daemon threads keep their entry beyond the interpreter's end
     module.doc() = "The native core of spprof (internal).";
 
     if (const char* problem = spprof::interpreter::self_test()) {
@@ -193,13 +160,17 @@ NB_MODULE(_native, module) {
     Session::instance();
 
     module.def("start", &start, nb::arg("interval_ns"), nb::arg("mode"),
-               nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"));
-    module.def("stop", &stop);
+               nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"),
+               nb::arg("names") = Session::ThreadNames{});
+    module.def("stop", &stop, nb::arg("names") = Session::ThreadNames{});
     module.def("is_active", [] { return Session::instance().active(); });
     module.def("stats", [] { return to_dict(Session::instance().figures()); });
     module.def("notes", [] { return to_list(Session::instance().notes()); });
-    module.def("pause", [] { Session::instance().pause(); });
+    module.def("pause", [] { return Session::instance().pause(); });
     module.def("resume", [] { Session::instance().resume(); });
+    module.def("give_signal_back", [] { Session::instance().give_signal_back(); });
+    module.def("take_signal_again", [] { Session::instance().take_signal_again(); });
+    module.def("set_handler_does_nothing", &spprof::sampling::set_handler_does_nothing);
     module.def(
         "register_thread",
         [](const std::string& name) { return Session::instance().register_current_thread(name); },
@@ -207,18 +178,7 @@ NB_MODULE(_native, module) {
     module.def("is_thread_registered",
                [] { return Session::instance().current_thread_is_registered(); });
     module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
-    module.def(
-        "name_thread",
-        [](std::int32_t tid, const std::string& name) {
-            Session::instance().name_thread(tid, name);
-        },
-        nb::arg("tid"), nb::arg("name"));
     module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
-    nb::class_<ThreadEntry>(module, "ThreadEntry")
-        .def(nb::init<nb::object>(), nb::arg("function"))
-        .def("__call__", &ThreadEntry::call);
-    nb::class_<ThreadStarter>(module, "ThreadStarter")
-        .def(nb::init<nb::object>(), nb::arg("original"))
-        .def("__call__", &ThreadStarter::call);
+    module.def("thread_starter", &thread_starter, nb::arg("original"));
 }

@@ -338,8 +338,7 @@ public:
             throw std::system_error(errno, std::generic_category(), "spprof: sigaction");
         }
         if (!is_ours(previous)) {
-            owners_[0] = previous;
-            count_.store(1, std::memory_order_release);
+            push(previous);
         }
         if (sigaction(signal_, &ours, nullptr) != 0) {
             throw std::system_error(errno, std::generic_category(), "spprof: sigaction");
@@ -353,10 +352,7 @@ public:
         if (sigaction(signal_, nullptr, &current) != 0 || is_ours(current)) {
             return false;
         }
-        const int count = count_.load(std::memory_order_relaxed);
-        const int slot = count < kMaxOwners ? count : kMaxOwners - 1;
-        owners_[slot] = current;
-        count_.store(slot + 1, std::memory_order_release);
+        push(current);
         struct sigaction ours = action();
         return sigaction(signal_, &ours, nullptr) == 0;
     }
@@ -371,8 +367,9 @@ public:
         const int count = count_.load(std::memory_order_relaxed);
         if (count > 0 && sigaction(signal_, nullptr, &current) == 0 && is_ours(current)) {
             sigaction(signal_, &owners_[count - 1], nullptr);
+            // What comes to us from now on was passed on by that owner: it goes to those below.
+            count_.store(count - 1, std::memory_order_release);
         }
-        // owners_ stay: a handler that was installed over ours may still pass signals on to us.
     }
 
     // Discards what is pending on every thread: POSIX has that happen when a signal gets ignored.
@@ -411,6 +408,13 @@ public:
 
 private:
     static constexpr int kMaxOwners = 8;
+
+    void push(const struct sigaction& owner) noexcept {
+        const int count = count_.load(std::memory_order_relaxed);
+        const int slot = count < kMaxOwners ? count : kMaxOwners - 1;
+        owners_[slot] = owner;
+        count_.store(slot + 1, std::memory_order_release);
+    }
 
     struct sigaction action() const noexcept {
         struct sigaction ours;

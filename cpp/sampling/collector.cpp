@@ -59,11 +59,13 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         wake_up_.wait_until(platform::monotonic_ns() + kPeriod);
         control.collector_called.store(false, std::memory_order_relaxed);
-        platform::FaultGuard::reinstall_if_taken();
-        platform::SamplingSignal::reinstall_if_taken();
-        control.guard_lost.store(false, std::memory_order_relaxed);
         {
             const std::lock_guard<std::mutex> lock(mutex_);
+            // While paused, the signals may be somebody else's.
+            if (control.sampling.load(std::memory_order_acquire)) {
+                platform::FaultGuard::reinstall_if_taken();
+                platform::SamplingSignal::reinstall_if_taken();
+            }
             drain();
             scan_threads();
         }
@@ -204,6 +206,13 @@ void Collector::settle(std::int64_t now_ns) {
         credit(recording_, settings_, *thread, now_ns, cpu < 0 ? thread->last_cpu : cpu, start_ns_);
         thread->last_time = now_ns;
         thread->last_cpu = std::max(thread->last_cpu, cpu);
+    }
+}
+
+void Collector::keep_names() {
+    ThreadRegistry& registry = ThreadRegistry::instance();
+    const std::lock_guard<std::mutex> lock(registry.mutex());
+    for (const ThreadRecord* thread : registry.live()) {
         if (thread->thread_row != profile::kNone && !thread->name.empty()) {
             recording_.rename_thread(thread->thread_row, thread->name);
         }

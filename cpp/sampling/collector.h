@@ -54,6 +54,8 @@ public:
     // Credits what each thread used since its last sample, up to `now_ns`, and starts measuring
     // afresh from here: at a pause and at the end.
     void settle(std::int64_t now_ns);
+    // The latest names of the threads that are alive go into the recording.
+    void keep_names();
     // Nothing up to now counts: measuring starts here (after a pause).
     void rebase(std::int64_t now_ns);
     // After code addresses changed their meaning.

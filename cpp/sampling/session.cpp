@@ -92,7 +92,7 @@ bool Session::is_own_thread(platform::Tid tid) const {
     return tid == run_->collector.tid() || (run_->ticker && tid == run_->ticker->tid());
 }
 
-std::string Session::start(const Settings& settings) {
+std::string Session::start(const Settings& settings, const ThreadNames& names) {
     const std::lock_guard<std::mutex> session_lock(mutex_);
     if (run_) {
         throw std::runtime_error("Profiler already running");
@@ -121,6 +121,7 @@ std::string Session::start(const Settings& settings) {
         platform::FaultGuard::install();
         platform::SamplingSignal::install(on_sampling_signal);
         control.collector.store(&run.collector.wake_up(), std::memory_order_release);
+        control.running_only.store(settings.mode == Mode::cpu, std::memory_order_relaxed);
         control.sampling.store(true, std::memory_order_seq_cst);
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         run.collector.start();
@@ -128,6 +129,7 @@ std::string Session::start(const Settings& settings) {
             start_ticker();
         }
         run.collector.scan_threads();
+        name_threads(names);
     } catch (...) {
         quiesce();
         interpreter::CodeLifetime::uninstall();
@@ -161,7 +163,7 @@ void Session::quiesce() {
     platform::FaultGuard::restore();
 }
 
-Outcome Session::stop() {
+Outcome Session::stop(const ThreadNames& names) {
     Outcome outcome;
     {
         const std::lock_guard<std::mutex> session_lock(mutex_);
@@ -169,12 +171,14 @@ Outcome Session::stop() {
         const std::int64_t now = platform::monotonic_ns();
         outcome.end_realtime_ns = platform::realtime_ns();
         handler_control().sampling.store(false, std::memory_order_seq_cst);
+        name_threads(names);
         {
             const std::lock_guard<std::mutex> lock(run.collector.mutex());
             run.collector.drain();
             if (run.paused_since < 0) {
                 run.collector.settle(now);
             }
+            run.collector.keep_names();
         }
         outcome.figures = figures_of(run);
         quiesce();
@@ -248,11 +252,11 @@ std::vector<std::string> Session::notes() {
 
 // --- pause ------------------------------------------------------------------------------------------
 
-void Session::pause() {
+bool Session::pause() {
     const std::lock_guard<std::mutex> session_lock(mutex_);
     Run& run = running();
     if (run.paused_since >= 0) {
-        return;
+        return false;
     }
     handler_control().sampling.store(false, std::memory_order_seq_cst);
     const std::int64_t now = platform::monotonic_ns();
@@ -272,6 +276,7 @@ void Session::pause() {
     }
     run.collector.drain();
     run.collector.settle(now);
+    return true;
 }
 
 void Session::resume() {
@@ -287,12 +292,26 @@ void Session::resume() {
     const std::lock_guard<std::mutex> registry_lock(registry.mutex());
     run.paused_ns += now - run.paused_since;
     run.paused_since = -1;
+    platform::FaultGuard::reinstall_if_taken();
+    platform::SamplingSignal::reinstall_if_taken();
     handler_control().sampling.store(true, std::memory_order_seq_cst);
     for (ThreadRecord* thread : registry.live()) {
         if (!thread->dormant) {
             watch(*thread);
         }
     }
+}
+
+void Session::give_signal_back() {
+    const std::lock_guard<std::mutex> session_lock(mutex_);
+    running();
+    platform::SamplingSignal::restore();
+}
+
+void Session::take_signal_again() {
+    const std::lock_guard<std::mutex> session_lock(mutex_);
+    running();
+    platform::SamplingSignal::install(on_sampling_signal);
 }
 
 // --- threads ----------------------------------------------------------------------------------------
@@ -371,12 +390,13 @@ void Session::current_thread_ends(const std::string& name) {
     }
 }
 
-void Session::name_thread(platform::Tid tid, const std::string& name) {
-    const std::lock_guard<std::mutex> session_lock(mutex_);
+void Session::name_threads(const ThreadNames& names) {
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
-    if (ThreadRecord* thread = registry.find(tid)) {
-        thread->name = name;
+    for (const auto& [tid, name] : names) {
+        if (ThreadRecord* thread = registry.find(tid)) {
+            thread->name = name;
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "profile/tables.h"
@@ -41,15 +42,22 @@ class Session final : public Collector::Engine {
 public:
     static Session& instance();
 
+    using ThreadNames = std::vector<std::pair<platform::Tid, std::string>>;
+
     // The engine in use: "timer" or "ticker". Throws std::runtime_error when already running.
-    std::string start(const Settings& settings);
-    Outcome stop();
+    std::string start(const Settings& settings, const ThreadNames& names);
+    Outcome stop(const ThreadNames& names);
     bool active();
     Figures figures();
     std::vector<std::string> notes();
 
-    void pause();
+    bool pause();  // false: it was paused already
     void resume();
+
+    // Somebody is about to give SIGPROF a handler of their own: while the session is paused, the
+    // signal is as it was before us in between.
+    void give_signal_back();
+    void take_signal_again();
 
     // The calling thread. False when no session is running / it was not watched.
     bool register_current_thread(const std::string& name);
@@ -57,7 +65,6 @@ public:
     bool current_thread_is_registered();
     // The calling thread is about to end: its last CPU time is credited, its ring released.
     void current_thread_ends(const std::string& name);
-    void name_thread(platform::Tid tid, const std::string& name);
 
     // In a forked child, with the interpreter's lock: undo what only the lock's owner may undo.
     void after_fork_in_child();
@@ -73,6 +80,7 @@ private:
     Session();
     void start_ticker();
     void quiesce();
+    void name_threads(const ThreadNames& names);
     std::vector<profile::ResolvedFrame> resolve(profile::Recording& recording);
     void name_code(profile::Recording& recording, std::uint32_t code);
 

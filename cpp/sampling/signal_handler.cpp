@@ -81,7 +81,12 @@ void capture(ThreadRecord& thread, std::int64_t cpu_ns, bool waiting) noexcept {
 
 HandlerControl& handler_control() noexcept { return control; }
 
+void set_handler_does_nothing(bool nothing) noexcept { control.do_nothing = nothing; }
+
 void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
+    if (control.do_nothing.load(std::memory_order_relaxed)) {
+        return;
+    }
     ThreadRecord* thread = ThreadRegistry::instance().resolve(cookie);
     if (thread == nullptr) {
         return;
@@ -93,12 +98,16 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
         // Without the guard even a look at the interrupted instruction may fault.
         const bool guarded = platform::FaultGuard::armed();
         const bool waiting = guarded && platform::interrupted_in_syscall(context);
-        if (guarded) {
-            capture(*thread, started, waiting);
-        } else {
-            control.guard_lost.store(true, std::memory_order_relaxed);
+        if (!guarded) {
+            // Somebody took SIGSEGV over ours: nothing is read until the collector has put it right.
             increase(thread->torn);
             call_collector();
+        } else if (waiting && thread->by_ticker.load(std::memory_order_relaxed) &&
+                   control.running_only.load(std::memory_order_relaxed)) {
+            // It ran since the last tick and sleeps now: its time goes to where it runs next.
+            thread->skipped.store(true, std::memory_order_relaxed);
+        } else {
+            capture(*thread, started, waiting);
         }
         thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);

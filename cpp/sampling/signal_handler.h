@@ -13,11 +13,15 @@ struct HandlerControl {
     std::atomic<bool> sampling{false};  // off: signals are taken and ignored (stopped or paused)
     std::atomic<platform::WakeUp*> collector{nullptr};
     std::atomic<bool> collector_called{false};
-    // Somebody took SIGSEGV over ours: no stack is read until the collector has put it right.
-    std::atomic<bool> guard_lost{false};
+    // CPU time is what counts: where a thread only waits is not of interest.
+    std::atomic<bool> running_only{false};
+    std::atomic<bool> do_nothing{false};
 };
 
 HandlerControl& handler_control() noexcept;
+
+// For benchmarks: what does a signal cost when nothing is done with it?
+void set_handler_does_nothing(bool nothing) noexcept;
 
 // The handler itself; see platform::SamplingSignal.
 void on_sampling_signal(platform::Cookie cookie, void* context) noexcept;

@@ -63,6 +63,7 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->ring.attach(pages);
     record->not_python = false;
     record->awake = false;
+    record->skipped = false;
     record->sampled_cpu = -1;
     record->sampled_waiting = false;
     record->captured = 0;
@@ -78,6 +79,7 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->probe_wait = 0;
     record->idle = false;
     record->quiet_ticks = 0;
+    record->credit = 0;
     record->ticked_cpu = -1;
     record->next_look = 0;
     record->settled_cpu = -1;

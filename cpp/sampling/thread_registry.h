@@ -28,6 +28,7 @@ struct ThreadRecord {
     std::atomic<bool> in_handler{false};
     std::atomic<bool> not_python{false};         // the last signal found no thread state
     std::atomic<bool> awake{false};              // its idle timer fired
+    std::atomic<bool> skipped{false};            // not captured, because it was not running
     std::atomic<std::int64_t> sampled_cpu{-1};   // CPU clock at the end of the last capture
     std::atomic<bool> sampled_waiting{false};    // it interrupted a system call
     std::atomic<std::uint64_t> captured{0};      // samples written to the ring
@@ -39,13 +40,15 @@ struct ThreadRecord {
 
     // --- engine: guarded by the registry's mutex -----------------------------------------------------
     platform::CpuTimer timer;
-    bool by_ticker = false;    // the ticker looks after it; else its timer does
+    // The ticker looks after it; else its timer does. Read by the handler.
+    std::atomic<bool> by_ticker{false};
     bool muted = false;        // unregister_thread() was called for it
     bool dormant = false;      // no Python there: signals are off until `probe_at`
     std::int64_t probe_at = 0;
     std::int64_t probe_wait = 0;
     bool idle = false;         // ticker: left to its timer, or looked at rarely
     int quiet_ticks = 0;
+    std::int64_t credit = 0;         // CPU time used and not yet asked for by a signal
     std::int64_t ticked_cpu = -1;    // CPU clock at the last look
     std::int64_t next_look = 0;
     std::int64_t settled_cpu = -1;   // wall mode: CPU clock of a stack that is known to be current

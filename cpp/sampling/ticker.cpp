@@ -12,9 +12,17 @@ namespace spprof::sampling {
 
 namespace {
 
-// A thread that used so little in so many ticks is left to a CPU timer, which costs nothing while
-// it sleeps and interrupts it only when it runs.
+// A thread that did not move for so long is left to a CPU timer, which costs nothing while it sleeps
+// and interrupts it only when it runs. Waiting for the GIL among a few threads takes less.
+constexpr std::int64_t kQuietTime = 100'000'000;
 constexpr int kQuietTicks = 8;
+
+// What the handler itself and the way back into an interrupted system call may cost: CPU time that
+// is no sign that the thread went on.
+constexpr std::int64_t kStandingStill = 15'000;
+
+// Ticks come at random moments of their slots, or late: what they owe a thread is kept this long.
+constexpr std::int64_t kMostCredit = 3;
 
 // How often a thread that sleeps is looked at where no timer watches it.
 constexpr std::int64_t kIdleLook = 10'000'000;
@@ -23,6 +31,7 @@ constexpr std::int64_t kIdleLook = 10'000'000;
 // and no sign that the thread went on.
 constexpr std::int64_t kReturnCost = 200'000;
 
+// A thread gets as many signals as it used intervals of CPU time, one a tick at the most.
 void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
               bool timers_allowed) noexcept {
     const bool watched = thread.timer.exists();
@@ -34,6 +43,8 @@ void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
         thread.quiet_ticks = 0;
         if (watched) {
             thread.ticked_cpu = platform::thread_cpu_ns(thread.os_tid);
+            thread.credit = 0;
+            thread.skipped.store(false, std::memory_order_relaxed);
             return;  // its timer has just had it sampled
         }
     }
@@ -43,12 +54,21 @@ void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
     }
     const std::int64_t used = thread.ticked_cpu < 0 ? 0 : cpu - thread.ticked_cpu;
     thread.ticked_cpu = cpu;
-    if (used >= interval / 2) {
+    thread.credit += used;
+    if (thread.skipped.exchange(false, std::memory_order_relaxed)) {
+        thread.credit += interval;
+    }
+    thread.credit = std::min(thread.credit, kMostCredit * interval);
+    // Asleep since the last look: the signal would only wake it, and show where it does not run.
+    if (used >= kStandingStill) {
         thread.quiet_ticks = 0;
-        platform::signal_thread(thread.os_tid, thread.cookie());
+        if (thread.credit >= interval / 2) {
+            thread.credit -= interval;
+            platform::signal_thread(thread.os_tid, thread.cookie());
+        }
         return;
     }
-    if (++thread.quiet_ticks >= kQuietTicks) {
+    if (++thread.quiet_ticks >= std::max<std::int64_t>(kQuietTicks, kQuietTime / interval)) {
         thread.idle = true;
         thread.next_look = now + std::max(interval, kIdleLook);
         thread.awake.store(false, std::memory_order_relaxed);
@@ -118,7 +138,7 @@ void Ticker::run() noexcept {
     // A program whose period is a multiple of ours must not be sampled in lockstep: each tick comes
     // at a random moment of its own slot, so the rate is exact and the phase is not.
     std::minstd_rand random{std::random_device{}()};
-    std::uniform_int_distribution<std::int64_t> jitter(0, interval_ / 8);
+    std::uniform_int_distribution<std::int64_t> jitter(0, interval_ - 1);
     std::int64_t slot = platform::monotonic_ns();
     while (!stop_.load(std::memory_order_acquire)) {
         slot += interval_;
@@ -136,9 +156,7 @@ void Ticker::run() noexcept {
             }
         }
         platform::sleep_until(deadline);
-        if (handler_control().sampling.load(std::memory_order_acquire)) {
-            tick(platform::monotonic_ns());
-        }
+        tick(platform::monotonic_ns());
         cpu_ns_.store(platform::current_thread_cpu_ns(), std::memory_order_relaxed);
     }
 }
@@ -146,6 +164,10 @@ void Ticker::run() noexcept {
 void Ticker::tick(std::int64_t now) noexcept {
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
+    // Under the lock: whoever turned sampling off may rely on it that no signal is sent any more.
+    if (!handler_control().sampling.load(std::memory_order_acquire)) {
+        return;
+    }
     for (ThreadRecord* thread : registry.live()) {
         if (!thread->by_ticker || thread->muted || thread->dormant) {
             continue;

@@ -5,6 +5,7 @@ Must not know how formats look inside, nor IPython.
 
 from __future__ import annotations
 
+import _signal
 import _thread
 import asyncio
 import atexit
@@ -13,6 +14,7 @@ import inspect
 import math
 import os
 import platform
+import signal
 import sys
 import threading
 import warnings
@@ -106,12 +108,11 @@ def start(
             _check_output(output_path)
         _install_hooks()
         try:
-            _native.start(interval_ns, mode, limit, False, aggregate)
+            _native.start(interval_ns, mode, limit, False, aggregate, _thread_names())
         except BaseException:
             _remove_hooks()
             raise
         _output_path = output_path
-        _tell_thread_names()
         for note in _native.notes():
             warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=2)
 
@@ -134,8 +135,8 @@ def stop() -> ProfileResult:
     with _lock:
         if not _native.is_active():
             raise RuntimeError("Profiler not running")
-        _tell_thread_names()
-        raw = _native.stop()
+        _native.pause()  # what follows is no part of the profile
+        raw = _native.stop(_thread_names())
         _remove_hooks()
         path, _output_path = _output_path, None
     result = ProfileResult._from_tables(_finished(raw))
@@ -411,8 +412,14 @@ def _check_output(path: PathLike) -> None:
 # --- threads ----------------------------------------------------------------------------------------
 
 
+def _replace(module: Any, name: str, ours: Any) -> None:
+    _hooks.append((module, name, getattr(module, name), ours))
+    setattr(module, name, ours)
+
+
 def _install_hooks() -> None:
     """Have the interpreter start its threads through us, so that they are followed from birth."""
+    _replace(_signal, "signal", _signal_setter(_signal.signal))
     replaced: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (
@@ -423,11 +430,11 @@ def _install_hooks() -> None:
             "_start_joinable_thread",
         ):
             original = getattr(module, name, None)
-            if original is None or isinstance(original, _native.ThreadStarter):
+            if original is None:
                 continue
-            ours = replaced.setdefault(id(original), _native.ThreadStarter(original))
-            _hooks.append((module, name, original, ours))
-            setattr(module, name, ours)
+            if id(original) not in replaced:
+                replaced[id(original)] = _native.thread_starter(original)
+            _replace(module, name, replaced[id(original)])
 
 
 def _remove_hooks() -> None:
@@ -438,10 +445,35 @@ def _remove_hooks() -> None:
             setattr(module, name, original)
 
 
-def _tell_thread_names() -> None:
-    for thread in threading.enumerate():
-        if thread.native_id is not None:
-            _native.name_thread(thread.native_id, thread.name)
+def _thread_names() -> list[tuple[int, str]]:
+    return [
+        (thread.native_id, thread.name)
+        for thread in threading.enumerate()
+        if thread.native_id is not None
+    ]
+
+
+def _signal_setter(original: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+    """Stand in for `_signal.signal`, so that a session and a handler for SIGPROF get along.
+
+    Without it the usual ``signal.signal(SIGPROF, old)`` at the end of somebody's use of the signal
+    would make our next one end the process.
+    """
+
+    def set_signal(signalnum: int, handler: Any) -> Any:
+        if signalnum != signal.SIGPROF or not _native.is_active():
+            return original(signalnum, handler)
+        with _lock:
+            was_running = _native.pause()
+            _native.give_signal_back()
+            try:
+                return original(signalnum, handler)
+            finally:
+                _native.take_signal_again()
+                if was_running:
+                    _native.resume()
+
+    return set_signal
 
 
 # --- the finished profile ---------------------------------------------------------------------------
