@@ -78,6 +78,7 @@ struct CommonInfo {
     uint64_t code_align = 1;
     int64_t data_align = 1;
     Rule initial;
+    bool initially_outermost = false;
 };
 
 struct Entry {
@@ -134,7 +135,11 @@ template <class Architecture>
 class Machine {
 public:
     Machine(const CommonInfo& common, uint64_t start, const PointerBase& base)
-        : common_(common), base_(base), location_(start), rule_(common.initial) {}
+        : common_(common),
+          base_(base),
+          location_(start),
+          rule_(common.initial),
+          outermost_(common.initially_outermost) {}
 
     // Runs the instructions; `emit(location, rule)` is called where the rule may have changed.
     // False when an instruction is not understood: what was emitted before still holds.
@@ -301,6 +306,7 @@ public:
     }
 
     const Rule& raw_rule() const { return rule_; }
+    bool outermost() const { return outermost_; }
 
 private:
     static constexpr size_t kMaxDepth = 16;
@@ -385,6 +391,9 @@ private:
             return;
         }
         set_saved(number, common_.initial.saved[slot]);
+        if (number == Architecture::kReturnAddress) {
+            outermost_ = common_.initially_outermost;
+        }
     }
 
     void define_cfa(uint64_t number, int64_t offset) {
@@ -435,7 +444,7 @@ private:
     const PointerBase& base_;
     uint64_t location_;
     Rule rule_;
-    bool outermost_ = false;
+    bool outermost_;
     State remembered_[kMaxDepth];
     size_t depth_ = 0;
 };
@@ -603,6 +612,7 @@ private:
         Machine<Architecture> machine(blank, 0, base_);
         machine.run(instructions, offset_of(instructions), [](uint64_t, const Rule&) {});
         common.initial = machine.raw_rule();
+        common.initially_outermost = machine.outermost();
         return cursor.ok();
     }
 

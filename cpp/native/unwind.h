@@ -42,6 +42,61 @@ Step step_signal_frame(BasicRegisters<Architecture>& r, const Memory& memory) no
     return load_ucontext(ucontext, memory, r) ? Step::interrupted : Step::bad_memory;
 }
 
+// Does a call instruction end where `return_address` points?
+template <class Architecture, class Memory>
+bool follows_call(uintptr_t return_address, const Memory& memory) noexcept {
+    uintptr_t word = 0;
+    if (!memory.load(return_address - 8, word)) {
+        return false;
+    }
+    if (!Architecture::kCallPushes) {
+        const uintptr_t instruction = word >> 32;
+        return instruction >> 26 == 0x25 /* bl */ ||
+               (instruction & 0xfffffc1f) == 0xd63f0000 /* blr */;
+    }
+    const auto byte = [word](size_t from_end) {
+        return static_cast<uint8_t>(word >> (8 * (8 - from_end)));
+    };
+    if (byte(5) == 0xe8) {  // call rel32
+        return true;
+    }
+    // call r/m64: opcode 0xff /2, then what its mode asks for.
+    for (size_t length = 2; length <= 7; ++length) {
+        if (byte(length) != 0xff || (byte(length - 1) >> 3 & 7) != 2) {
+            continue;
+        }
+        const uint8_t mode = byte(length - 1) >> 6;
+        const bool index = mode != 3 && (byte(length - 1) & 7) == 4;
+        const bool absolute = mode == 0 && (byte(length - 1) & 7) == 5;
+        const size_t displacement = mode == 1 ? 1 : mode == 2 || absolute ? 4 : 0;
+        if (length == 2 + (index ? 1U : 0U) + displacement) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Hand-written leaf functions come without information, and leave the return address where the
+// call put it.
+template <class Architecture, class Memory>
+bool step_leaf(const TableSet& tables, BasicRegisters<Architecture>& r,
+               const Memory& memory) noexcept {
+    uintptr_t return_address = r.value[Architecture::kReturnAddress];
+    if (Architecture::kCallPushes && !memory.load(r.sp(), return_address)) {
+        return false;
+    }
+    return_address &= Architecture::kAddressMask;
+    if (tables.find(return_address - 1) == nullptr ||
+        !follows_call<Architecture>(return_address, memory)) {
+        return false;
+    }
+    if (Architecture::kCallPushes) {
+        r.sp() += sizeof(uintptr_t);
+    }
+    r.pc = return_address;
+    return true;
+}
+
 template <class Architecture, class Memory>
 Step step_frame_pointer(const TableSet& tables, BasicRegisters<Architecture>& r,
                         const Memory& memory) noexcept {
@@ -126,8 +181,13 @@ Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory&
     const Rule* rule =
         range == nullptr || range->table == nullptr ? nullptr : range->table->find(pc);
     if (rule == nullptr || rule->cfa == Cfa::none) {
-        return at_signal_return<Architecture>(r.pc, memory) ? step_signal_frame(r, memory)
-                                                            : step_frame_pointer(tables, r, memory);
+        if (at_signal_return<Architecture>(r.pc, memory)) {
+            return step_signal_frame(r, memory);
+        }
+        if (interrupted && step_leaf(tables, r, memory)) {
+            return Step::called;
+        }
+        return step_frame_pointer(tables, r, memory);
     }
     switch (rule->cfa) {
         case Cfa::end_of_stack:
