@@ -37,7 +37,17 @@ std::uint8_t gil_state([[maybe_unused]] PyThreadState* thread) noexcept {
 #endif
 }
 
-void capture(ThreadRecord& thread, std::int64_t cpu_ns, bool waiting) noexcept {
+// What the handler has cost so far. The CPU clock costs as much as all the rest (a system call that
+// takes the scheduler's lock), so it is only asked again where the thread may have been kept off
+// the processor meanwhile.
+std::int64_t time_since(std::int64_t begin, std::int64_t cpu_at_begin) noexcept {
+    constexpr std::int64_t kUnlikelyLong = 20'000;
+    const std::int64_t elapsed = platform::monotonic_ns() - begin;
+    return elapsed < kUnlikelyLong ? elapsed : platform::current_thread_cpu_ns() - cpu_at_begin;
+}
+
+void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns,
+             bool waiting) noexcept {
     const platform::SafeMemory memory;
     PyThreadState* state = interpreter::current_thread_state(memory);
     if (state == nullptr) {
@@ -63,7 +73,7 @@ void capture(ThreadRecord& thread, std::int64_t cpu_ns, bool waiting) noexcept {
     }
     record->python_count = static_cast<std::uint16_t>(walked.count);
     record->native_count = 0;
-    record->time_ns = platform::monotonic_ns();
+    record->time_ns = time_ns;
     record->cpu_ns = cpu_ns;
     record->state = static_cast<std::uint8_t>(
         gil_state(state) | (waiting ? profile::SampleState::kWaiting : 0));
@@ -87,14 +97,16 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
     if (control.do_nothing.load(std::memory_order_relaxed)) {
         return;
     }
-    ThreadRecord* thread = ThreadRegistry::instance().resolve(cookie);
+    const std::int64_t begin = platform::monotonic_ns();
+    const ThreadRegistry& registry = ThreadRegistry::instance();
+    ThreadRecord* thread = registry.resolve(cookie);
     if (thread == nullptr) {
         return;
     }
     // Announce, then look: whoever turns sampling off looks for announced handlers afterwards.
     thread->in_handler.store(true, std::memory_order_seq_cst);
-    if (control.sampling.load(std::memory_order_seq_cst)) {
-        const std::int64_t started = platform::current_thread_cpu_ns();
+    if (control.sampling.load(std::memory_order_seq_cst) && registry.resolve(cookie) == thread) {
+        const std::int64_t cpu = platform::current_thread_cpu_ns();
         // Without the guard even a look at the interrupted instruction may fault.
         const bool guarded = platform::FaultGuard::armed();
         const bool waiting = guarded && platform::interrupted_in_syscall(context);
@@ -107,14 +119,13 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
             // It ran since the last tick and sleeps now: its time goes to where it runs next.
             thread->skipped.store(true, std::memory_order_relaxed);
         } else {
-            capture(*thread, started, waiting);
+            capture(*thread, begin, cpu, waiting);
         }
         thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);
-        // CPU time: what the handler cost, not how long it was kept off the processor.
-        const std::int64_t finished = platform::current_thread_cpu_ns();
-        thread->sampled_cpu.store(finished, std::memory_order_relaxed);
-        const auto spent = static_cast<std::uint64_t>(finished - started);
+        const auto spent = static_cast<std::uint64_t>(time_since(begin, cpu));
+        thread->sampled_cpu.store(cpu + static_cast<std::int64_t>(spent),
+                                  std::memory_order_relaxed);
         increase(thread->handler_calls);
         increase(thread->handler_ns, spent);
         if (spent > thread->handler_worst_ns.load(std::memory_order_relaxed)) {
