@@ -134,7 +134,8 @@ nb::dict stop(const Session::ThreadNames& names) {
     return result;
 }
 
-// Stands in for a function of the interpreter that starts threads, such as _thread.start_new_thread.
+// Stands in for a function of the interpreter that starts threads, such as
+// _thread.start_new_thread.
 nb::object thread_starter(nb::object original) {
     constexpr spprof::interpreter::ThreadEvents events = {
         []() noexcept { Session::instance().register_current_thread(""); },

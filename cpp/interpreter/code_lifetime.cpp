@@ -1,8 +1,8 @@
 // See code_lifetime.h.
 //
 // Why parking: the address of a freed code object is soon that of another one. A record in a ring
-// may still mention it, and in 3.11 the dying frame is even sampled once more after it let go of its
-// code. A parked object is alive and out of use, so at a later moment with the lock held nobody
+// may still mention it, and in 3.11 the dying frame is even sampled once more after it let go of
+// its code. A parked object is alive and out of use, so at a later moment with the lock held nobody
 // can record it again: drain, name, free is then safe by construction.
 #include "interpreter/code_lifetime.h"
 
@@ -17,12 +17,13 @@ namespace {
 constexpr std::size_t kBatch = 256;
 
 struct Parking {
-    std::mutex mutex;  // guards against other threads on free-threaded builds; uncontended otherwise
+    std::mutex
+        mutex;  // guards against other threads on free-threaded builds; uncontended otherwise
     std::vector<PyCodeObject*> objects;
     CodeLifetime::Farewell farewell = nullptr;
     bool active = false;
     bool hooked = false;
-    std::atomic<bool> freeing{false};               // one thread at a time
+    std::atomic<bool> freeing{false};                 // one thread at a time
     std::atomic<PyCodeObject*> leaving_now{nullptr};  // not to be parked a second time
 };
 

@@ -1,6 +1,7 @@
 // See self_test.h.
 #include "interpreter/self_test.h"
 
+#include <cstdio>
 #include <cstring>
 #include <vector>
 

@@ -1,8 +1,8 @@
 // See thread_hooks.h.
 //
-// Why plain C style: a daemon thread that outlives the interpreter is ended by pthread_exit() in the
-// middle of the call below, which unwinds through it. There must be no destructor, no handler and
-// no noexcept on its way: each of them would run without the interpreter's lock, or abort.
+// Why plain C style: a daemon thread that outlives the interpreter is ended by pthread_exit() in
+// the middle of the call below, which unwinds through it. There must be no destructor, no handler
+// and no noexcept on its way: each of them would run without the interpreter's lock, or abort.
 #include "interpreter/thread_hooks.h"
 
 namespace spprof::interpreter {
@@ -17,8 +17,7 @@ void report_end(PyObject* function) {
     PyErr_Fetch(&type, &value, &traceback);
     PyObject* owner = PyObject_GetAttrString(function, "__self__");
     PyObject* name = owner == nullptr ? nullptr : PyObject_GetAttrString(owner, "name");
-    const char* text =
-        name != nullptr && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : nullptr;
+    const char* text = name != nullptr && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : nullptr;
     PyErr_Clear();  // a function without an owner, or an owner without a name
     thread_events.ends(text);
     Py_XDECREF(name);

@@ -3,12 +3,12 @@
 // for; knows neither signals nor the OS: memory is read through the `Memory` it is given.
 //
 // A layout header (frames_3_XX.h) defines `struct Layout` with
-//     template <class M> static bool first(const M&, PyThreadState*, int attempt, uintptr_t& frame)
-//         the innermost frame; attempt 1 is asked for when the stack of attempt 0 was torn
-//     template <class M> static Step read(const M&, PyThreadState*, uintptr_t frame, FrameView&)
-//         one frame and its `previous`
-//     template <class M> static bool linked(...)   is the link from a frame that has not run yet to
-//         its caller plausible? (the compiler may reorder the stores that link a new frame)
+//     kAttempts                        ways to find the innermost frame
+//     first(memory, thread, attempt, frame)   the innermost frame; a further attempt is made where
+//                                             the stack that the first one led to was torn
+//     read(memory, thread, frame, view)       one frame and its `previous`
+//     link(memory, thread, attempt, frame, view)   may the innermost frame's link be trusted?
+// The first two are false where memory could not be read or makes no sense.
 #pragma once
 
 #include "interpreter/python_internals.h"
@@ -52,14 +52,39 @@ struct FrameView {
     std::uint32_t offset = 0;
     FrameRole role = FrameRole::python;
     bool entry = false;
+    bool fresh = false;  // linked in, but not known to have run an instruction
+    bool generator = false;
 };
+
+// What is to be made of the innermost frame.
+enum class Link : std::uint8_t {
+    sound,
+    dying,  // it was left already: its caller is the innermost one
+    torn,
+};
+
+template <class Memory>
+bool is_code(const Memory& memory, std::uintptr_t address) noexcept {
+    std::uintptr_t type = 0;
+    return address != 0 && (address & (sizeof(void*) - 1)) == 0 &&
+           memory.load(address + offsetof(PyObject, ob_type), type) &&
+           type == reinterpret_cast<std::uintptr_t>(&PyCode_Type);
+}
 
 }  // namespace spprof::interpreter
 
-#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+#if PY_VERSION_HEX >= 0x03100000 || PY_VERSION_HEX < 0x03090000
+#error "spprof: no frame layout for this version of CPython (see cpp/interpreter/walk.h)"
+#elif PY_VERSION_HEX >= 0x030E0000
+#include "interpreter/frames_3_14.h"
+#elif PY_VERSION_HEX >= 0x030D0000
+#include "interpreter/frames_3_13.h"
+#elif PY_VERSION_HEX >= 0x030C0000
+#include "interpreter/frames_3_12.h"
+#elif PY_VERSION_HEX >= 0x030B0000
 #include "interpreter/frames_3_11.h"
 #else
-#error "spprof: no frame layout for this version of CPython (see cpp/interpreter/walk.h)"
+#include "interpreter/frames_3_09.h"
 #endif
 
 namespace spprof::interpreter {
@@ -69,8 +94,13 @@ namespace spprof::interpreter {
 // calls that faulthandler makes in a signal handler, too.
 template <class Memory>
 PyThreadState* current_thread_state(const Memory& memory) noexcept {
-    PyThreadState* attached = unchecked_thread_state();
+    // First, and alone where it says no: the other call may touch thread-local storage that a
+    // thread without Python has never had allocated.
     PyThreadState* own = PyGILState_GetThisThreadState();
+    if (own == nullptr) {
+        return nullptr;
+    }
+    PyThreadState* attached = unchecked_thread_state();
     if (attached == nullptr || attached == own) {
         return own;
     }
@@ -83,14 +113,6 @@ PyThreadState* current_thread_state(const Memory& memory) noexcept {
         return attached;
     }
     return own;
-}
-
-template <class Memory>
-bool is_code(const Memory& memory, std::uintptr_t address) noexcept {
-    std::uintptr_t type = 0;
-    return address != 0 && (address & (sizeof(void*) - 1)) == 0 &&
-           memory.load(address + offsetof(PyObject, ob_type), type) &&
-           type == reinterpret_cast<std::uintptr_t>(&PyCode_Type);
 }
 
 namespace detail {
@@ -112,6 +134,19 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
             result.end = WalkEnd::torn;
             return result;
         }
+        if (innermost) {
+            innermost = false;
+            const Link link = Layout::link(memory, thread, attempt, frame, view);
+            if (link == Link::torn) {
+                result.end = WalkEnd::torn;
+                return result;
+            }
+            if (link == Link::dying) {
+                // Its code may be gone by now.
+                view.role = FrameRole::incomplete;
+                view.code = last_code;
+            }
+        }
         if (view.role != FrameRole::shim && view.code != last_code) {
             if (!is_code(memory, view.code)) {
                 result.end = WalkEnd::torn;
@@ -119,18 +154,12 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
             }
             last_code = view.code;
         }
-        if (innermost && !Layout::linked(memory, thread, frame, view)) {
-            result.end = WalkEnd::torn;
-            return result;
-        }
-        innermost = false;
         if (view.role == FrameRole::python) {
             if (result.count == room) {
                 result.end = WalkEnd::truncated;
                 return result;
             }
-            out[result.count++] = {view.code, view.offset,
-                                   view.entry ? PyFrameRecord::kEntry : 0u};
+            out[result.count++] = {view.code, view.offset, view.entry ? PyFrameRecord::kEntry : 0u};
         } else if (view.entry) {
             // The mark belongs to the frame that came before; a hidden record carries it where no
             // visible frame has run yet.

@@ -421,7 +421,8 @@ private:
         std::memset(&ours, 0, sizeof ours);
         ours.sa_sigaction = entry_;
         // ONSTACK: threads with tiny stacks that brought their own signal stack stay alive.
-        ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | (signal_ == SIGPROF ? 0 : SA_NODEFER);
+        ours.sa_flags =
+            SA_SIGINFO | SA_RESTART | SA_ONSTACK | (signal_ == SIGPROF ? 0 : SA_NODEFER);
         sigemptyset(&ours.sa_mask);
         return ours;
     }

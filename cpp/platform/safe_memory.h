@@ -1,5 +1,5 @@
-// Reached from the signal handler. Loads that fail instead of crashing: the one instruction that may
-// fault is known to the fault handler (platform.h: FaultGuard), which makes it report failure.
+// Reached from the signal handler. Loads that fail instead of crashing: the one instruction that
+// may fault is known to the fault handler (platform.h: FaultGuard), which makes it report failure.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Plain containers of the profile: a hash map from 64-bit keys to row numbers, and columns that grow
-// without ever copying what they hold. Knows neither Python nor the OS.
+// Plain containers of the profile: a hash map from 64-bit keys to row numbers, and columns that
+// grow without ever copying what they hold. Knows neither Python nor the OS.
 #pragma once
 
 #include <algorithm>

@@ -77,10 +77,13 @@ public:
     bool extend_last(std::uint32_t thread, std::int64_t time_ns, std::uint32_t count,
                      std::int64_t weight_ns);
 
-    // --- code objects that are about to die -------------------------------------------------------
+    // --- code objects that are about to die
+    // -------------------------------------------------------
 
     // Row of the code key, kNone when it was never sampled.
-    std::uint32_t find_code(std::uint64_t address) const noexcept { return codes_by_address_.find(address); }
+    std::uint32_t find_code(std::uint64_t address) const noexcept {
+        return codes_by_address_.find(address);
+    }
     // From now on the address means a new code object.
     void forget_code(std::uint64_t address) noexcept { codes_by_address_.erase(address); }
 
@@ -92,7 +95,8 @@ public:
         }
     }
 
-    // --- the tables, for whoever turns them into names --------------------------------------------
+    // --- the tables, for whoever turns them into names
+    // --------------------------------------------
 
     struct Code {
         std::uint64_t address = 0;

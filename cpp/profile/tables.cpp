@@ -14,9 +14,9 @@ Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
     std::vector<std::uint32_t> frame_row(frames.size());
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const ResolvedFrame& frame = frames[i];
-        const auto [function, new_function] = functions.try_emplace(
-            {frame.name, frame.file, frame.first_line, frame.native},
-            static_cast<std::uint32_t>(tables.func_name.size()));
+        const auto [function, new_function] =
+            functions.try_emplace({frame.name, frame.file, frame.first_line, frame.native},
+                                  static_cast<std::uint32_t>(tables.func_name.size()));
         if (new_function) {
             tables.func_name.push_back(frame.name);
             tables.func_file.push_back(frame.file);

@@ -1,0 +1,183 @@
+// Reached from the signal handler. What CPython 3.11 and later have in common: interpreter frames
+// that lie end to end in the thread's data stack, with generators' frames in the heap. `Version`
+// says what differs:
+//     kAttempts, first(memory, thread, attempt, frame)   where the innermost frame is found
+//     code(frame)            address of what the frame executes
+//     next(frame)            address of the instruction that stands for where the frame is
+//     kFreshOffset           offset of a frame that was made but has not run
+//     shim(frame)            the frame only marks a call of the eval loop from C
+//     entry(frame)           the mark is on the frame itself
+//     kFirstIsCertain        what first() finds is a frame, if perhaps one that is just being
+//     popped bytecode(memory, frame, start) words(memory, code, words)   length of a frame in
+//     machine words bottom(thread, frame)  a shim that no C call stands for
+#pragma once
+
+namespace spprof::interpreter {
+
+template <class Version>
+struct DataStackLayout {
+    static constexpr int kAttempts = Version::kAttempts;
+    static constexpr std::size_t kSpecials = offsetof(_PyInterpreterFrame, localsplus);
+
+    static constexpr auto kCodeUnit = static_cast<std::int64_t>(sizeof(std::uint16_t));
+
+    // Room for a copy of a frame without its locals, which may end with the page.
+    union Copy {
+        _PyInterpreterFrame frame;
+        char bytes[sizeof(_PyInterpreterFrame)];
+        Copy() noexcept {}
+
+        template <class Memory>
+        bool take(const Memory& memory, std::uintptr_t address) noexcept {
+            static_assert(kSpecials % sizeof(std::uintptr_t) == 0, "copied word by word");
+            return memory.copy(address, bytes, kSpecials);
+        }
+    };
+
+    template <class Memory>
+    static bool first(const Memory& memory, PyThreadState* thread, int attempt,
+                      std::uintptr_t& frame) noexcept {
+        return Version::first(memory, thread, attempt, frame);
+    }
+
+    template <class Memory>
+    static bool read(const Memory& memory, PyThreadState* thread, std::uintptr_t address,
+                     FrameView& view) noexcept {
+        Copy copy;
+        if (!copy.take(memory, address)) {
+            return false;
+        }
+        const _PyInterpreterFrame& frame = copy.frame;
+        view.previous = reinterpret_cast<std::uintptr_t>(frame.previous);
+        if (Version::shim(frame)) {
+            view.role = FrameRole::shim;
+            view.entry = !Version::bottom(thread, address);
+            return true;
+        }
+        view.code = Version::code(frame);
+        view.entry = Version::entry(frame);
+        std::uintptr_t start = 0;
+        std::uintptr_t word = 0;
+        if (!Version::bytecode(memory, frame, start) ||
+            !memory.load(view.code + offsetof(PyCodeObject, _co_firsttraceable), word)) {
+            return false;
+        }
+        const auto traceable = static_cast<std::int64_t>(static_cast<int>(word)) * kCodeUnit;
+        const auto offset = static_cast<std::int64_t>(Version::next(frame) - start);
+        if (offset > 0x7FFFFFFF || offset < -kCodeUnit) {
+            return false;
+        }
+        view.offset = offset < 0 ? PyFrameRecord::kNotStarted : static_cast<std::uint32_t>(offset);
+        view.generator = frame.owner == FRAME_OWNED_BY_GENERATOR;
+        view.fresh = !view.generator && offset <= Version::kFreshOffset;
+        view.role =
+            !view.generator && offset < traceable ? FrameRole::incomplete : FrameRole::python;
+        return true;
+    }
+
+    // The moments at which the innermost frame is not what it seems:
+    //  - pushed, not run yet: the compiler may swap the two stores that link it, so that its caller
+    //    is a stale one. Frames lie end to end: the caller must end where this one begins.
+    //  - popped, but still the current one: it is left out, and its caller counts.
+    //  - a generator that is being resumed or suspended has no caller for an instruction or two.
+    template <class Memory>
+    static Link link(const Memory& memory, PyThreadState* thread, int attempt, std::uintptr_t frame,
+                     const FrameView& view) noexcept {
+        if (attempt > 0) {
+            return entered_from(memory, thread, frame) ? Link::sound : Link::torn;
+        }
+        if (view.role == FrameRole::shim) {
+            return Link::sound;
+        }
+        if (view.generator) {
+            return view.previous != 0 || Version::may_be_outermost(memory, thread) ? Link::sound
+                                                                                   : Link::torn;
+        }
+        const Chunk chunk(thread);
+        if (!chunk.holds(frame)) {
+            return Link::sound;  // the newest chunk has nothing but a frame that is not linked yet
+        }
+        const bool popped = frame + kSpecials > chunk.top;
+        if (popped && frame != chunk.top) {
+            return Link::torn;
+        }
+        if (popped && Version::kFirstIsCertain) {
+            return Link::dying;
+        }
+        if (!popped && !view.fresh && view.role != FrameRole::incomplete) {
+            return Link::sound;
+        }
+        std::uintptr_t caller = view.previous;
+        for (int detour = 0; caller != 0 && detour < kLongestDetour; ++detour) {
+            Copy copy;
+            if (!copy.take(memory, caller)) {
+                return Link::torn;
+            }
+            if (chunk.holds(caller)) {
+                std::uintptr_t words = 0;
+                const bool adjacent = Version::words(memory, Version::code(copy.frame), words) &&
+                                      caller + words * sizeof(PyObject*) == frame;
+                return !adjacent ? Link::torn : popped ? Link::dying : Link::sound;
+            }
+            // Generators and shims do not lie in the data stack: the frame beyond them counts. What
+            // a popped frame says of them is not to be trusted.
+            if (popped) {
+                return Link::torn;
+            }
+            if (!Version::shim(copy.frame) && copy.frame.owner != FRAME_OWNED_BY_GENERATOR) {
+                return Link::sound;  // in the chunk before this one
+            }
+            caller = reinterpret_cast<std::uintptr_t>(copy.frame.previous);
+        }
+        return popped ? Link::torn : Link::sound;
+    }
+
+private:
+    static constexpr int kLongestDetour = 64;
+
+    // The newest piece of the thread's data stack.
+    struct Chunk {
+        explicit Chunk(const PyThreadState* thread) noexcept
+            : begin(reinterpret_cast<std::uintptr_t>(thread->datastack_chunk)),
+              top(reinterpret_cast<std::uintptr_t>(thread->datastack_top)),
+              end(reinterpret_cast<std::uintptr_t>(thread->datastack_limit)) {}
+        bool holds(std::uintptr_t address) const noexcept {
+            return address >= begin && address < end;
+        }
+        std::uintptr_t begin, top, end;
+    };
+
+    // Was the eval loop just entered from `frame`, with the new frame pushed but not found yet?
+    // Then the new one lies behind it, has not run, and nothing is behind that.
+    template <class Memory>
+    static bool entered_from(const Memory& memory, PyThreadState* thread,
+                             std::uintptr_t frame) noexcept {
+        const Chunk chunk(thread);
+        Copy copy;
+        std::uintptr_t words = 0;
+        if (!chunk.holds(frame) || !copy.take(memory, frame) ||
+            copy.frame.owner == FRAME_OWNED_BY_GENERATOR ||
+            !Version::words(memory, Version::code(copy.frame), words)) {
+            return false;
+        }
+        const std::uintptr_t entered = frame + words * sizeof(PyObject*);
+        FrameView view;
+        return entered + kSpecials <= chunk.top && read(memory, thread, entered, view) &&
+               view.fresh && is_code(memory, view.code) &&
+               Version::words(memory, view.code, words) &&
+               entered + words * sizeof(PyObject*) == chunk.top;
+    }
+};
+
+// `int` members are read as a word of which the lower half is theirs.
+template <class Memory>
+bool load_int(const Memory& memory, std::uintptr_t address, std::uintptr_t& value) noexcept {
+    std::uintptr_t word = 0;
+    if (!memory.load(address, word)) {
+        return false;
+    }
+    value = static_cast<std::uintptr_t>(static_cast<int>(word));
+    return true;
+}
+
+}  // namespace spprof::interpreter
