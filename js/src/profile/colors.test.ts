@@ -42,7 +42,7 @@ describe('painters', () => {
   it.each(['module', 'kind', 'self', 'diff'] as const)('%s: labels stay readable on every colour, light and dark', (mode) => {
     for (const dark of [false, true]) {
       const scheme = SCHEMES[dark ? 'dark' : 'light'];
-      for (const rgb of [...painted(mode, dark).palette, scheme.rest, scheme.root, scheme.thread]) {
+      for (const rgb of [...painted(mode, dark).palette, scheme.rest, scheme.unmatched, scheme.root, scheme.thread]) {
         expect(contrast(scheme.text, rgb), `${mode} ${dark} ${rgb}`).toBeGreaterThan(5);
         expect(contrast(scheme.dimText, rgb), `${mode} ${dark} ${rgb} dim`).toBeGreaterThan(4.5);
       }

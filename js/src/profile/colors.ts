@@ -51,13 +51,15 @@ export interface Scheme {
   readonly dimText: Rgb;
   /** Runs of frames too narrow to be drawn one by one. */
   readonly rest: Rgb;
+  /** Frames that a search does not match. */
+  readonly unmatched: Rgb;
   readonly root: Rgb;
   readonly thread: Rgb;
 }
 
 export const SCHEMES: Record<'light' | 'dark', Scheme> = {
-  light: { text: [24, 26, 31], dimText: [58, 62, 72], rest: [216, 218, 223], root: [229, 231, 235], thread: [214, 219, 228] },
-  dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], root: [50, 53, 60], thread: [58, 64, 76] },
+  light: { text: [24, 26, 31], dimText: [58, 62, 72], rest: [216, 218, 223], unmatched: [236, 237, 240], root: [229, 231, 235], thread: [214, 219, 228] },
+  dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], unmatched: [46, 48, 54], root: [50, 53, 60], thread: [58, 64, 76] },
 };
 
 /** Hands out a palette row for each node; rows are few, so that a canvas changes colour seldom. */

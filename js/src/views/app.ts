@@ -1,12 +1,13 @@
 // Owns the whole of what is on screen: puts views, toolbar and details together and keeps them in step.
 // Knows its host only as callbacks.
 import { pathOf } from '../profile/tree';
-import { FlameChart, ROW } from './chart';
+import { FlameChart } from './chart';
 import { copyText } from './clipboard';
 import { describe, module, spoken, title } from './describe';
 import { Details } from './details';
 import { button, h } from './dom';
 import { notesOf } from './notes';
+import { ROW } from './plot';
 import { State, VIEWS, type Choices, type ViewName } from './state';
 import { Theme, type ThemeChoice } from './theme';
 import { Toolbar } from './toolbar';

@@ -1,0 +1,48 @@
+// @vitest-environment happy-dom
+import { describe, expect, it } from 'vitest';
+import { folded, profileOf } from '../../test/profiles';
+import { makePainter } from './colors';
+import { layOut } from './layout';
+import { toSvg } from './svg';
+import { buildTree } from './tree';
+
+function picture(text: string, window?: { from: number; to: number }): Document {
+  const { profile, names } = profileOf(folded(text));
+  const tree = buildTree(profile, names);
+  const layout = layOut(tree);
+  const name = (node: number): string => (tree.key[node] < 0 ? 'all' : names.name(tree.key[node]));
+  const svg = toSvg(
+    layout,
+    makePainter('module', false, profile, names, tree),
+    { title: name, spoken: name, native: (node) => tree.key[node] >= 0 && names.native(tree.key[node]) },
+    { from: 0, to: layout.width, dark: false, bottomUp: false, heading: 'A <run> & "more"', ...window },
+  );
+  return new DOMParser().parseFromString(svg, 'image/svg+xml');
+}
+
+const frames = (svg: Document): string[] =>
+  Array.from(svg.querySelectorAll('g'), (g) => {
+    const box = g.querySelector('rect');
+    return `${g.querySelector('title')?.textContent} ${box?.getAttribute('x')}+${box?.getAttribute('width')}@${box?.getAttribute('y')}`;
+  });
+
+describe('toSvg', () => {
+  it('draws every frame where it lies', () => {
+    expect(frames(picture('main;a 75\nmain;b 25'))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'a 0.0+899.3@64', 'b 900.0+299.3@64']);
+  });
+
+  it('draws only the window', () => {
+    expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'b 0.0+1199.3@64']);
+  });
+
+  it('keeps foreign names text', () => {
+    const svg = picture('<script>alert(1)</script>&"x" 10');
+    expect(svg.querySelector('script')).toBeNull();
+    expect(frames(svg)[1]).toContain('<script>alert(1)</script>&"x"');
+  });
+
+  it('marks native frames without colour', () => {
+    const texts = Array.from(picture('main;*memcpy 10').querySelectorAll('text'));
+    expect(texts.map((text) => [text.textContent, text.getAttribute('font-style')]).slice(-2)).toEqual([['main', null], ['memcpy', 'italic']]);
+  });
+});
