@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
@@ -40,13 +41,47 @@ def open_notebook(page: Page, server: Server, path: str, prefix: str = "lab/tree
 
 def run_all_cells(page: Page) -> None:
     """Run every cell and wait for the last one; fails with what a failing cell printed."""
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    errors = page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]')
-    assert errors.all_inner_texts() == []
+    failures = page.evaluate(
+        """async () => {
+            await window.jupyterapp.commands.execute('notebook:run-all-cells');
+            const outputs = window.jupyterapp.shell.currentWidget.content.widgets.flatMap(
+                (cell) => cell.model.outputs?.toJSON() ?? []
+            );
+            return outputs.filter((output) => output.output_type === 'error');
+        }"""
+    )
+    assert ["".join(failure["traceback"]) for failure in failures] == []
 
 
-def flame_graphs(page: Page) -> Locator:
-    return page.locator("section.spprof")
+def cell_with(page: Page, source: str) -> Locator:
+    """The notebook's code cell with this text in its source, scrolled to.
+
+    Notebooks keep only the cells near the visible ones in the page.
+    """
+    index = page.evaluate(
+        """async (source) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const index = notebook.widgets.findIndex(
+                ({model}) => model.type === 'code' && model.sharedModel.getSource().includes(source)
+            );
+            if (index >= 0) await notebook.scrollToItem(index, 'start');
+            return index;
+        }""",
+        source,
+    )
+    assert index >= 0, f"no cell with {source!r}"
+    cell = page.locator(f'.jp-Cell[data-windowed-list-index="{index}"]')
+    cell.wait_for()
+    return cell
+
+
+def graph_below(page: Page, source: str) -> Locator:
+    """The flame graph below the cell with this text, ready to be used."""
+    graph = cell_with(page, source).locator("section.spprof")
+    expect(graph).to_have_count(1)
+    graph.scroll_into_view_if_needed()
+    expect(frames(graph).first).to_be_visible()
+    return graph
 
 
 def frames(graph: Locator, name: str | re.Pattern[str] = "") -> Locator:
@@ -84,3 +119,12 @@ def run_in_kernel(page: Page, code: str) -> None:
         code,
     )
     assert status["status"] == "ok", status
+
+
+def eventually(page: Page, holds: Callable[[], bool], what: str, seconds: float = 5) -> None:
+    """Wait until something holds that no locator can express."""
+    for _ in range(round(seconds * 20)):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not within {seconds} s: {what}")
