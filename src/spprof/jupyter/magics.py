@@ -30,9 +30,11 @@ from .. import _session, formats
 from . import cells, output
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from .._model import Profile
+
+# An IPython.core.interactiveshell.InteractiveShell; what its parts are declared as differs from
+# version to version.
+Shell = Any
 
 _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
 # Marks, in the statement that takes the place of `%%spprof`, that the rest of the cell follows.
@@ -98,11 +100,12 @@ Frames are labelled by cell ("In [3]"). The profile stays in the variable _sppro
 
 
 @magics_class
-class SpprofMagics(Magics):  # type: ignore[misc]
+class SpprofMagics(Magics):
     """The magics of spprof, registered by ``%load_ext spprof``."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: Shell) -> None:
         super().__init__(shell)
+        self._shell = shell
         self._parser = _parser()
         self._cell: _RunningCell | None = None
 
@@ -136,7 +139,7 @@ class SpprofMagics(Magics):  # type: ignore[misc]
     ) -> Any:
         """Run source here and now: a statement, or a cell that could not be run in its place."""
         __tracebackhide__ = True
-        shell = self.shell
+        shell = self._shell
         code = shell.transform_cell(source)
         caller = _calling_cell(shell)
         if inline and caller is not None:
@@ -178,7 +181,7 @@ class _RunningCell:
         self._thread = threading.get_ident()
         self._nested = 0
         self._profile: Profile | None = None
-        events = magics.shell.events
+        events = magics._shell.events
         events.register("pre_execute", self._pre_execute)
         events.register("post_execute", self._stop)
         events.register("post_execute", self._show)
@@ -204,10 +207,10 @@ class _RunningCell:
             return
         self._forget()
         if self._profile is not None:
-            _finish(self._magics.shell, self._options, self._profile)
+            _finish(self._magics._shell, self._options, self._profile)
 
     def _forget(self) -> None:
-        events = self._magics.shell.events
+        events = self._magics._shell.events
         events.unregister("pre_execute", self._pre_execute)
         events.unregister("post_execute", self._stop)
         events.unregister("post_execute", self._show)
@@ -288,13 +291,13 @@ def _check(options: Namespace) -> None:
 def _start(options: Namespace) -> None:
     try:
         # Only where asked for: without the option, `set_native_unwinding` decides.
-        native = {"native": True} if options.native else {}
+        native: dict[str, Any] = {"native": True} if options.native else {}
         _session.start(options.interval, mode=options.mode, **native)
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
 
 
-def _calling_cell(shell: InteractiveShell) -> FrameType | None:
+def _calling_cell(shell: Shell) -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _number_of(shell, frame.f_code.co_filename) is not None:
@@ -303,11 +306,11 @@ def _calling_cell(shell: InteractiveShell) -> FrameType | None:
     return None
 
 
-def _number_of(shell: InteractiveShell, filename: str) -> int | None:
+def _number_of(shell: Shell, filename: str) -> int | None:
     return cells.cell_number(filename, shell.compile.format_code_name)
 
 
-def _finish(shell: InteractiveShell, options: Namespace, profile: Profile) -> None:
+def _finish(shell: Shell, options: Namespace, profile: Profile) -> None:
     """Keep the profile, whatever happens after, then save and show it."""
     names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
     shell.user_ns.update(dict.fromkeys(names, profile))
@@ -328,14 +331,14 @@ def _finish(shell: InteractiveShell, options: Namespace, profile: Profile) -> No
         print(f"spprof: the profile itself is in the variable {names[-1]}.", file=sys.stderr)
 
 
-def load_ipython_extension(shell: InteractiveShell) -> None:
+def load_ipython_extension(shell: Shell) -> None:
     """Make the magics known to a shell; loading twice is harmless."""
     unload_ipython_extension(shell)
     shell.register_magics(SpprofMagics)
     shell.input_transformers_cleanup.append(run_cell_in_place)
 
 
-def unload_ipython_extension(shell: InteractiveShell) -> None:
+def unload_ipython_extension(shell: Shell) -> None:
     """Take the magics away again."""
     magics = shell.magics_manager.registry.pop(SpprofMagics.__name__, None)
     if magics is not None:
