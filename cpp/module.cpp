@@ -44,11 +44,22 @@ nb::list to_list(const std::vector<std::string>& texts) {
     return result;
 }
 
+std::string to_hex(const std::string& bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    std::string result;
+    for (const char byte : bytes) {
+        result += kDigits[static_cast<unsigned char>(byte) >> 4];
+        result += kDigits[static_cast<unsigned char>(byte) & 15];
+    }
+    return result;
+}
+
 nb::dict to_dict(const spprof::sampling::Figures& figures) {
     nb::dict result;
     result["samples"] = figures.samples;
     result["dropped"] = figures.dropped;
     result["torn"] = figures.torn;
+    result["mismatched"] = figures.mismatched;
     result["handler_calls"] = figures.handler_calls;
     result["handler_ns"] = figures.handler_ns;
     result["handler_worst_ns"] = figures.handler_worst_ns;
@@ -110,7 +121,7 @@ nb::dict stop(const Session::ThreadNames& names) {
     for (const auto& module : tables.modules) {
         nb::dict row;
         row["path"] = module.path;
-        row["build_id"] = module.build_id;
+        row["build_id"] = to_hex(module.build_id);
         modules.append(row);
     }
     nb::dict meta;
@@ -180,6 +191,17 @@ NB_MODULE(_native, module) {
                [] { return Session::instance().current_thread_is_registered(); });
     module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
     module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
+    module.def("native_unwinding_available", &spprof::sampling::native_unwinding_available);
+    // (address, name, module, offset in the function, whether the name is known) of each frame
+    module.def("capture_native_stack", [] {
+        nb::list result;
+        for (const spprof::sampling::NamedAddress& frame :
+             spprof::sampling::capture_native_stack()) {
+            result.append(nb::make_tuple(frame.address, frame.symbol.name, frame.symbol.module,
+                                         frame.symbol.function_offset, frame.symbol.resolved));
+        }
+        return result;
+    });
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));
 }

@@ -17,17 +17,14 @@ constexpr std::int64_t kFullScan = 1'000'000'000;
 constexpr std::int64_t kFirstProbe = 200'000'000;
 constexpr std::int64_t kLongestProbe = 2'000'000'000;
 
-bool same(const interpreter::PyFrameRecord& a, const interpreter::PyFrameRecord& b) noexcept {
-    return a.code == b.code && a.offset == b.offset;
-}
-
 }  // namespace
 
 Collector::Collector(const Settings& settings, Engine& engine, std::int64_t start_ns)
     : settings_(settings),
       engine_(engine),
       start_ns_(start_ns),
-      recording_(settings.memory_limit_bytes, settings.aggregate) {}
+      recording_(settings.memory_limit_bytes, settings.aggregate),
+      native_(settings.native ? std::make_unique<NativeStacks>() : nullptr) {}
 
 Collector::~Collector() { stop(); }
 
@@ -59,8 +56,12 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         wake_up_.wait_until(platform::monotonic_ns() + kPeriod);
         control.collector_called.store(false, std::memory_order_relaxed);
+        const bool modules_changed = native_ != nullptr && native_->refresh_tables();
         {
             const std::lock_guard<std::mutex> lock(mutex_);
+            if (modules_changed) {
+                native_->modules_changed();
+            }
             // While paused, the signals may be somebody else's.
             if (control.sampling.load(std::memory_order_acquire)) {
                 platform::FaultGuard::reinstall_if_taken();
@@ -96,7 +97,8 @@ void Collector::drain() {
 }
 
 void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
-    const std::uint32_t stack = stack_of(thread, record);
+    bool mismatched = false;
+    const std::uint32_t stack = stack_of(thread, record, mismatched);
     if (stack == profile::kNone) {
         return;
     }
@@ -106,6 +108,10 @@ void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
     const std::int64_t time = record.time_ns - start_ns_;
     const std::int64_t used = std::max<std::int64_t>(0, record.cpu_ns - thread.last_cpu);
     std::uint8_t state = record.state;
+    if (mismatched) {
+        state |= profile::SampleState::kMismatched;
+        ++mismatched_count_;
+    }
     std::int64_t weight = used;
     if (settings_.mode == Mode::cpu) {
         state &= static_cast<std::uint8_t>(~profile::SampleState::kWaiting);
@@ -129,54 +135,63 @@ void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
 }
 
 // Successive stacks of a thread share most of their callers: only what changed is looked up.
-std::uint32_t Collector::stack_of(ThreadRecord& thread, const SampleRecord& record) {
-    if (thread.seen_epoch != epoch_) {
+std::uint32_t Collector::stack_of(ThreadRecord& thread, const SampleRecord& record,
+                                  bool& mismatched) {
+    frames_.clear();
+    const auto add_python = [&](std::size_t i) {
+        const interpreter::PyFrameRecord& frame = record.python()[i];
+        if (frame.code != 0) {
+            frames_.push_back({frame.code, frame.offset, false});
+        }
+    };
+    if (native_ != nullptr && record.native_count > 0) {
+        mismatched = !native_->merge(record, merged_);
+        for (const NativeStacks::Frame& frame : merged_) {
+            if (frame.native) {
+                frames_.push_back({frame.value, 0, true});
+            } else {
+                add_python(static_cast<std::size_t>(frame.value));
+            }
+        }
+    } else {
+        for (std::size_t i = 0; i < record.python_count; ++i) {
+            add_python(i);
+        }
+    }
+    if (thread.seen_epoch != epoch_ || record.truncated) {
         thread.seen.clear();
-        thread.seen_frames.clear();
         thread.seen_stacks.clear();
         thread.seen_epoch = epoch_;
     }
-    std::uint32_t parent = profile::kNone;
-    if (record.truncated) {
-        parent = recording_.stack(parent,
-                                  recording_.special_frame(profile::SpecialFrame::truncated));
-        thread.seen.clear();
-        thread.seen_frames.clear();
-        thread.seen_stacks.clear();
+    std::size_t shared = 0;
+    while (shared < thread.seen.size() && shared < frames_.size() &&
+           thread.seen[shared] == frames_[frames_.size() - 1 - shared]) {
+        ++shared;
     }
-    std::size_t depth = 0;
-    bool shared = true;
-    for (std::size_t i = record.python_count; i-- > 0;) {
-        const interpreter::PyFrameRecord& frame = record.python()[i];
-        if (frame.code == 0) {
-            continue;
-        }
-        if (shared && depth < thread.seen.size() && same(thread.seen[depth], frame)) {
-            parent = thread.seen_stacks[depth];
-        } else {
-            if (shared) {
-                thread.seen.resize(depth);
-                thread.seen_frames.resize(depth);
-                thread.seen_stacks.resize(depth);
-                shared = false;
-            }
-            const std::uint32_t row = recording_.python_frame(frame.code, frame.offset);
-            parent = recording_.stack(parent, row);
-            thread.seen.push_back(frame);
-            thread.seen_frames.push_back(row);
-            thread.seen_stacks.push_back(parent);
-        }
-        ++depth;
+    thread.seen.resize(shared);
+    thread.seen_stacks.resize(shared);
+    std::uint32_t parent = shared > 0 ? thread.seen_stacks.back() : profile::kNone;
+    if (record.truncated) {
+        parent =
+            recording_.stack(parent, recording_.special_frame(profile::SpecialFrame::truncated));
+    }
+    for (std::size_t i = frames_.size() - shared; i-- > 0;) {
+        const ThreadRecord::SeenFrame& frame = frames_[i];
+        parent = recording_.stack(parent, frame.native
+                                              ? recording_.native_frame(frame.value)
+                                              : recording_.python_frame(frame.value, frame.offset));
+        thread.seen.push_back(frame);
+        thread.seen_stacks.push_back(parent);
     }
     if (record.truncated) {
         thread.seen.clear();
-        thread.seen_frames.clear();
         thread.seen_stacks.clear();
     }
     return parent;
 }
 
-// --- what passed since the last sample ------------------------------------------------------------
+// --- what passed since the last sample
+// ------------------------------------------------------------
 
 namespace {
 
@@ -190,8 +205,8 @@ void credit(profile::Recording& recording, const Settings& settings, ThreadRecor
                               std::max<std::int64_t>(0, cpu_ns - thread.last_cpu));
     } else {
         const std::int64_t passed = std::max<std::int64_t>(0, now_ns - thread.last_time);
-        const auto ticks = static_cast<std::uint32_t>(
-            thread.last_waiting ? passed / settings.interval_ns : 0);
+        const auto ticks =
+            static_cast<std::uint32_t>(thread.last_waiting ? passed / settings.interval_ns : 0);
         recording.extend_last(thread.thread_row, now_ns - start_ns, ticks, passed);
     }
 }
@@ -224,8 +239,7 @@ void Collector::rebase(std::int64_t now_ns) {
     const std::lock_guard<std::mutex> lock(registry.mutex());
     for (ThreadRecord* thread : registry.live()) {
         thread->last_time = now_ns;
-        thread->last_cpu =
-            std::max(thread->last_cpu, platform::thread_cpu_ns(thread->os_tid));
+        thread->last_cpu = std::max(thread->last_cpu, platform::thread_cpu_ns(thread->os_tid));
         // Where it waits may have changed meanwhile: look again.
         thread->last_waiting = false;
         thread->settled_cpu = -1;
@@ -245,7 +259,8 @@ void Collector::close(ThreadRecord& thread) {
     }
 }
 
-// --- threads that come and go -----------------------------------------------------------------------
+// --- threads that come and go
+// -----------------------------------------------------------------------
 
 void Collector::scan_threads() {
     ThreadRegistry& registry = ThreadRegistry::instance();

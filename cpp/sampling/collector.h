@@ -4,11 +4,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "platform/platform.h"
 #include "profile/recording.h"
+#include "sampling/native_stacks.h"
 #include "sampling/thread_registry.h"
 #include "sampling/ticker.h"
 
@@ -49,7 +52,8 @@ public:
     // Guards the recording. Taken before the registry's mutex where both are needed.
     std::mutex& mutex() noexcept { return mutex_; }
 
-    // --- with the mutex held ------------------------------------------------------------------------
+    // --- with the mutex held
+    // ------------------------------------------------------------------------
     void drain();
     // Credits what each thread used since its last sample, up to `now_ns`, and starts measuring
     // afresh from here: at a pause and at the end.
@@ -63,11 +67,14 @@ public:
     // Starts watching the threads of the process that are not watched yet.
     void scan_threads();
     profile::Recording& recording() noexcept { return recording_; }
+    // Null where only Python frames are sampled.
+    NativeStacks* native() noexcept { return native_.get(); }
+    std::uint64_t mismatched_count() const noexcept { return mismatched_count_; }
 
 private:
     void run() noexcept;
     void take(ThreadRecord& thread, const SampleRecord& record);
-    std::uint32_t stack_of(ThreadRecord& thread, const SampleRecord& record);
+    std::uint32_t stack_of(ThreadRecord& thread, const SampleRecord& record, bool& mismatched);
     void close(ThreadRecord& thread);
     void probe_dormant(std::int64_t now_ns);
 
@@ -76,6 +83,10 @@ private:
     const std::int64_t start_ns_;
     std::mutex mutex_;
     profile::Recording recording_;
+    std::unique_ptr<NativeStacks> native_;
+    std::uint64_t mismatched_count_ = 0;
+    std::vector<ThreadRecord::SeenFrame> frames_;  // of the record at hand, innermost first
+    std::vector<NativeStacks::Frame> merged_;
     platform::ThreadList thread_list_;
     platform::WakeUp wake_up_;
     std::uint64_t epoch_ = 0;

@@ -13,11 +13,11 @@ struct SampleRecord {
     std::uint32_t bytes;  // of the whole record, a multiple of 8
     std::uint16_t python_count;
     std::uint16_t native_count;
-    std::int64_t time_ns;  // monotonic clock
-    std::int64_t cpu_ns;   // the thread's CPU clock
-    std::uint8_t state;    // profile::SampleState
-    bool truncated;        // more Python frames than kMaxPythonFrames
-    bool native_truncated;
+    std::int64_t time_ns;     // monotonic clock
+    std::int64_t cpu_ns;      // the thread's CPU clock
+    std::uint8_t state;       // profile::SampleState
+    bool truncated;           // more Python frames than kMaxPythonFrames
+    std::uint8_t native_end;  // native::End
     std::uint8_t reserved[5];
 
     static constexpr std::size_t kMaxPythonFrames = 2048;
@@ -45,8 +45,7 @@ static_assert(sizeof(SampleRecord) % 8 == 0 && sizeof(interpreter::PyFrameRecord
               "records keep 8-byte alignment");
 
 constexpr std::size_t kMaxRecordBytes =
-    sizeof(SampleRecord) +
-    SampleRecord::kMaxPythonFrames * sizeof(interpreter::PyFrameRecord) +
+    sizeof(SampleRecord) + SampleRecord::kMaxPythonFrames * sizeof(interpreter::PyFrameRecord) +
     SampleRecord::kMaxNativeFrames * sizeof(std::uintptr_t);
 
 }  // namespace spprof::sampling

@@ -26,7 +26,8 @@ public:
     }
     bool attached() const noexcept { return bytes_ != nullptr; }
 
-    // --- producer ---------------------------------------------------------------------------------
+    // --- producer
+    // ---------------------------------------------------------------------------------
 
     // Room for a record of up to `most` bytes, or nullptr when the consumer is too far behind.
     // A record begins with its size in bytes (u32, a multiple of 8); zero means "go on at the
@@ -67,7 +68,8 @@ public:
                                         tail_.load(std::memory_order_relaxed));
     }
 
-    // --- consumer ---------------------------------------------------------------------------------
+    // --- consumer
+    // ---------------------------------------------------------------------------------
 
     // Calls take(const uint8_t* record) for every record that is complete now.
     template <class Take>

@@ -27,7 +27,7 @@ struct Session::Run {
     std::int64_t start_process_cpu;
     std::int64_t paused_since = -1;
     std::int64_t paused_ns = 0;
-    bool timers = false;           // CPU timers can be had at all
+    bool timers = false;  // CPU timers can be had at all
     bool timers_are_engine = false;
     std::vector<std::string> notes;
     std::minstd_rand random{std::random_device{}()};
@@ -51,7 +51,8 @@ Session::Run& Session::running() {
     return *run_;
 }
 
-// --- engine ---------------------------------------------------------------------------------------
+// --- engine
+// ---------------------------------------------------------------------------------------
 
 void Session::start_ticker() {
     if (!run_->ticker) {
@@ -121,8 +122,9 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
         platform::FaultGuard::install();
         platform::SamplingSignal::install(on_sampling_signal);
         control.collector.store(&run.collector.wake_up(), std::memory_order_release);
+        control.unwind_tables.store(settings.native ? &unwind_tables() : nullptr,
+                                    std::memory_order_release);
         control.running_only.store(settings.mode == Mode::cpu, std::memory_order_relaxed);
-        control.sampling.store(true, std::memory_order_seq_cst);
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         run.collector.start();
         if (!run.timers_are_engine) {
@@ -130,6 +132,9 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
         }
         run.collector.scan_threads();
         name_threads(names);
+        // Our own start is no part of the profile.
+        run.collector.rebase(platform::monotonic_ns());
+        control.sampling.store(true, std::memory_order_seq_cst);
     } catch (...) {
         quiesce();
         interpreter::CodeLifetime::uninstall();
@@ -159,6 +164,7 @@ void Session::quiesce() {
         }
     }
     control.collector.store(nullptr, std::memory_order_release);
+    control.unwind_tables.store(nullptr, std::memory_order_release);
     platform::SamplingSignal::restore();
     platform::FaultGuard::restore();
 }
@@ -186,9 +192,11 @@ Outcome Session::stop(const ThreadNames& names) {
             const std::lock_guard<std::mutex> lock(run.collector.mutex());
             profile::Recording& recording = run.collector.recording();
             run.collector.drain();
-            const std::vector<profile::ResolvedFrame> frames = resolve(recording);
+            const std::vector<profile::ResolvedFrame> frames =
+                resolve(recording, run.collector.native());
             outcome.figures.samples = recording.sample_count();
             outcome.tables = profile::finish(recording, frames);
+            name_modules(outcome.tables, run.collector.native());
             outcome.start_realtime_ns = run.start_realtime_ns;
             outcome.timestamps_until_ns = recording.timestamps_until_ns();
             outcome.stacks_were_cut = recording.stacks_were_cut();
@@ -208,7 +216,8 @@ Outcome Session::stop(const ThreadNames& names) {
     return outcome;
 }
 
-// --- figures ----------------------------------------------------------------------------------------
+// --- figures
+// ----------------------------------------------------------------------------------------
 
 bool Session::active() {
     const std::lock_guard<std::mutex> session_lock(mutex_);
@@ -230,6 +239,7 @@ Figures Session::figures_of(Run& run) {
     const std::lock_guard<std::mutex> lock(run.collector.mutex());
     run.collector.drain();
     result.samples = run.collector.recording().sample_count();
+    result.mismatched = run.collector.mismatched_count();
     result.memory_bytes = run.collector.recording().bytes();
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> registry_lock(registry.mutex());
@@ -250,7 +260,8 @@ std::vector<std::string> Session::notes() {
     return running().notes;
 }
 
-// --- pause ------------------------------------------------------------------------------------------
+// --- pause
+// ------------------------------------------------------------------------------------------
 
 bool Session::pause() {
     const std::lock_guard<std::mutex> session_lock(mutex_);
@@ -314,7 +325,8 @@ void Session::take_signal_again() {
     platform::SamplingSignal::install(on_sampling_signal);
 }
 
-// --- threads ----------------------------------------------------------------------------------------
+// --- threads
+// ----------------------------------------------------------------------------------------
 
 bool Session::register_current_thread(const std::string& name) {
     const std::lock_guard<std::mutex> session_lock(mutex_);
@@ -400,7 +412,8 @@ void Session::name_threads(const ThreadNames& names) {
     }
 }
 
-// --- names ------------------------------------------------------------------------------------------
+// --- names
+// ------------------------------------------------------------------------------------------
 
 // The code object is alive: it has a reference, or it is parked.
 void Session::name_code(profile::Recording& recording, std::uint32_t row) {
@@ -437,7 +450,8 @@ void Session::farewell(PyCodeObject* const* dying, std::size_t count) noexcept {
     }
 }
 
-std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recording) {
+std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recording,
+                                                     NativeStacks* native) {
     for (std::uint32_t row = 0; row < recording.codes().size(); ++row) {
         if (!recording.codes()[row].name.known()) {
             name_code(recording, row);
@@ -446,6 +460,9 @@ std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recordi
     const std::uint32_t no_file = recording.strings().intern("");
     const std::uint32_t special[] = {recording.strings().intern("[truncated]"),
                                      recording.strings().intern("[memory limit]")};
+    if (native != nullptr) {
+        native->learn_builtins();  // of modules that were imported meanwhile, too
+    }
     std::vector<profile::ResolvedFrame> frames;
     frames.reserve(recording.frames().size());
     for (const profile::Recording::FrameRow& row : recording.frames()) {
@@ -459,11 +476,14 @@ std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recordi
                 frame.line = row.line;
                 break;
             }
-            case profile::FrameKind::native:
+            case profile::FrameKind::native: {
+                const native::Symbol symbol = native->name(row.value);
                 frame.native = true;
-                frame.address = row.value;
-                frame.name = frame.file = no_file;
+                frame.address = symbol.module_offset;
+                frame.name = recording.strings().intern(symbol.name);
+                frame.file = recording.strings().intern(symbol.module);
                 break;
+            }
             case profile::FrameKind::special:
                 frame.name = special[row.value];
                 frame.file = no_file;
@@ -474,7 +494,20 @@ std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recordi
     return frames;
 }
 
-// --- fork -------------------------------------------------------------------------------------------
+void Session::name_modules(profile::Tables& tables, NativeStacks* native) {
+    std::vector<bool> listed(tables.strings.size(), false);
+    for (std::size_t i = 0; i < tables.func_file.size(); ++i) {
+        const std::uint32_t file = tables.func_file[i];
+        if (tables.func_flags[i] == profile::Tables::kNativeFunction && !listed[file]) {
+            listed[file] = true;
+            const std::string& path = tables.strings[file];
+            tables.modules.push_back({path, native->build_id(path)});
+        }
+    }
+}
+
+// --- fork
+// -------------------------------------------------------------------------------------------
 
 // All our locks are held across the fork, so that the child finds everything consistent.
 void Session::before_fork() {
@@ -485,9 +518,15 @@ void Session::before_fork() {
         session.run_->collector.mutex().lock();
     }
     ThreadRegistry::instance().mutex().lock();
+    unwind_tables().before_fork();
 }
 
 void Session::after_fork_in_parent() {
+    unwind_tables().after_fork_in_parent();
+    release_locks_after_fork();
+}
+
+void Session::release_locks_after_fork() {
     Session& session = instance();
     ThreadRegistry::instance().mutex().unlock();
     if (session.run_) {
@@ -500,13 +539,15 @@ void Session::after_fork_in_parent() {
 void Session::after_fork_in_child_unlocked() {
     Session& session = instance();
     platform::forget_cached_tid();
-    after_fork_in_parent();
+    unwind_tables().after_fork_in_child();
+    release_locks_after_fork();
     if (!session.run_) {
         return;
     }
     HandlerControl& control = handler_control();
     control.sampling.store(false, std::memory_order_seq_cst);
     control.collector.store(nullptr, std::memory_order_release);
+    control.unwind_tables.store(nullptr, std::memory_order_release);
     ThreadRegistry::instance().clear_after_fork();
     session.run_->collector.abandon_after_fork();
     if (session.run_->ticker) {

@@ -1,5 +1,5 @@
-// One profiling session of this process: start, stop, pause, threads, figures. All calls are made by
-// threads attached to the interpreter.
+// One profiling session of this process: start, stop, pause, threads, figures. All calls are made
+// by threads attached to the interpreter.
 #pragma once
 
 #include <atomic>
@@ -17,12 +17,12 @@
 namespace spprof::sampling {
 
 struct Figures {
-    std::uint64_t samples = 0, dropped = 0, torn = 0;
+    std::uint64_t samples = 0, dropped = 0, torn = 0, mismatched = 0;
     std::uint64_t handler_calls = 0, handler_ns = 0, handler_worst_ns = 0;
-    std::int64_t duration_ns = 0;      // without pauses
-    std::int64_t process_cpu_ns = 0;   // of the whole process since the start
+    std::int64_t duration_ns = 0;        // without pauses
+    std::int64_t process_cpu_ns = 0;     // of the whole process since the start
     std::int64_t background_cpu_ns = 0;  // of our own threads
-    std::size_t threads = 0;           // watched now
+    std::size_t threads = 0;             // watched now
     std::size_t memory_bytes = 0;
     bool paused = false;
 };
@@ -81,13 +81,16 @@ private:
     void start_ticker();
     void quiesce();
     void name_threads(const ThreadNames& names);
-    std::vector<profile::ResolvedFrame> resolve(profile::Recording& recording);
+    std::vector<profile::ResolvedFrame> resolve(profile::Recording& recording,
+                                                NativeStacks* native);
     void name_code(profile::Recording& recording, std::uint32_t code);
 
     static void farewell(PyCodeObject* const* dying, std::size_t count) noexcept;
     static void before_fork();
     static void after_fork_in_parent();
     static void after_fork_in_child_unlocked();
+    static void release_locks_after_fork();
+    static void name_modules(profile::Tables& tables, NativeStacks* native);
 
     Run& running();
     Figures figures_of(Run& run);

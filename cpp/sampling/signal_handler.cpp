@@ -3,6 +3,8 @@
 #include "sampling/signal_handler.h"
 
 #include "interpreter/walk.h"
+#include "native/unwind.h"
+#include "native/unwind_tables.h"
 #include "platform/safe_memory.h"
 #include "profile/recording.h"
 #include "sampling/record.h"
@@ -46,11 +48,12 @@ std::int64_t time_since(std::int64_t begin, std::int64_t cpu_at_begin) noexcept 
     return elapsed < kUnlikelyLong ? elapsed : platform::current_thread_cpu_ns() - cpu_at_begin;
 }
 
-void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns,
-             bool waiting) noexcept {
+void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bool waiting,
+             const void* context) noexcept {
     const platform::SafeMemory memory;
+    native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
     PyThreadState* state = interpreter::current_thread_state(memory);
-    if (state == nullptr) {
+    if (state == nullptr && tables == nullptr) {
         thread.not_python.store(true, std::memory_order_relaxed);
         return;
     }
@@ -62,23 +65,33 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns,
         return;
     }
     auto* record = reinterpret_cast<SampleRecord*>(room);
-    const interpreter::WalkResult walked =
-        interpreter::walk(memory, state, record->python(), SampleRecord::kMaxPythonFrames);
-    if (walked.end == interpreter::WalkEnd::torn) {
-        increase(thread.torn);
-        return;
-    }
-    if (walked.count == 0) {
-        return;
+    interpreter::WalkResult walked;
+    if (state != nullptr) {
+        walked = interpreter::walk(memory, state, record->python(), SampleRecord::kMaxPythonFrames);
+        if (walked.end == interpreter::WalkEnd::torn) {
+            increase(thread.torn);
+            return;
+        }
     }
     record->python_count = static_cast<std::uint16_t>(walked.count);
     record->native_count = 0;
+    record->native_end = static_cast<std::uint8_t>(native::End::complete);
+    if (tables != nullptr) {
+        const native::UnwindTables::Use use(*tables);
+        native::End end = native::End::complete;
+        record->native_count = static_cast<std::uint16_t>(
+            native::unwind(use.set(), native::registers_from_ucontext(context), memory,
+                           record->native(), SampleRecord::kMaxNativeFrames, &end));
+        record->native_end = static_cast<std::uint8_t>(end);
+    }
+    if (record->python_count == 0 && record->native_count == 0) {
+        return;
+    }
     record->time_ns = time_ns;
     record->cpu_ns = cpu_ns;
-    record->state = static_cast<std::uint8_t>(
-        gil_state(state) | (waiting ? profile::SampleState::kWaiting : 0));
+    record->state = static_cast<std::uint8_t>((state == nullptr ? 0 : gil_state(state)) |
+                                              (waiting ? profile::SampleState::kWaiting : 0));
     record->truncated = walked.end == interpreter::WalkEnd::truncated;
-    record->native_truncated = false;
     record->bytes = static_cast<std::uint32_t>(record->size());
     thread.ring.commit(record->bytes);
     increase(thread.captured);
@@ -111,7 +124,8 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
         const bool guarded = platform::FaultGuard::armed();
         const bool waiting = guarded && platform::interrupted_in_syscall(context);
         if (!guarded) {
-            // Somebody took SIGSEGV over ours: nothing is read until the collector has put it right.
+            // Somebody took SIGSEGV over ours: nothing is read until the collector has put it
+            // right.
             increase(thread->torn);
             call_collector();
         } else if (waiting && thread->by_ticker.load(std::memory_order_relaxed) &&
@@ -119,7 +133,7 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
             // It ran since the last tick and sleeps now: its time goes to where it runs next.
             thread->skipped.store(true, std::memory_order_relaxed);
         } else {
-            capture(*thread, begin, cpu, waiting);
+            capture(*thread, begin, cpu, waiting, context);
         }
         thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);

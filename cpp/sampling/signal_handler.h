@@ -6,6 +6,10 @@
 
 #include "platform/platform.h"
 
+namespace spprof::native {
+class UnwindTables;
+}
+
 namespace spprof::sampling {
 
 // Read by the handler; written by the session.
@@ -16,6 +20,7 @@ struct HandlerControl {
     // CPU time is what counts: where a thread only waits is not of interest.
     std::atomic<bool> running_only{false};
     std::atomic<bool> do_nothing{false};
+    std::atomic<native::UnwindTables*> unwind_tables{nullptr};  // null: Python frames only
 };
 
 HandlerControl& handler_control() noexcept;

@@ -31,8 +31,8 @@ ThreadRecord* ThreadRegistry::resolve(platform::Cookie cookie) const noexcept {
     }
     ThreadRecord* record = &block[index % kBlock];
     // The producer of a ring is its own thread and nobody else.
-    return record->cookie() == cookie && record->tid.load(std::memory_order_acquire) ==
-                                             platform::current_tid()
+    return record->cookie() == cookie &&
+                   record->tid.load(std::memory_order_acquire) == platform::current_tid()
                ? record
                : nullptr;
 }
@@ -90,7 +90,6 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->last_cpu = std::max<std::int64_t>(0, platform::thread_cpu_ns(tid));
     record->last_waiting = false;
     record->seen.clear();
-    record->seen_frames.clear();
     record->seen_stacks.clear();
     record->final_cpu = -1;
     record->final_time = -1;
@@ -132,7 +131,6 @@ void ThreadRegistry::clear() {
     for (ThreadRecord* record : retired_) {
         recycle(record);
         record->seen = {};
-        record->seen_frames = {};
         record->seen_stacks = {};
     }
     retired_.clear();

@@ -1,6 +1,6 @@
 // The threads of this process that are sampled: one record each, with its ring, its timer and what
-// the handler, the ticker and the collector keep of it. Records are never freed, only reused: a late
-// signal always finds memory that is a record.
+// the handler, the ticker and the collector keep of it. Records are never freed, only reused: a
+// late signal always finds memory that is a record.
 #pragma once
 
 #include <atomic>
@@ -17,53 +17,64 @@
 namespace spprof::sampling {
 
 struct ThreadRecord {
-    // --- identity; changes only while no handler can run for this record --------------------------
+    // --- identity; changes only while no handler can run for this record
+    // --------------------------
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
     std::atomic<platform::Tid> tid{0};  // whose signals are taken; 0: nobody's (any more)
     platform::Tid os_tid = 0;           // whose record this is or was
     Ring ring;
 
-    // --- written by the handler --------------------------------------------------------------------
+    // --- written by the handler
+    // --------------------------------------------------------------------
     std::atomic<bool> in_handler{false};
-    std::atomic<bool> not_python{false};         // the last signal found no thread state
-    std::atomic<bool> awake{false};              // its idle timer fired
-    std::atomic<bool> skipped{false};            // not captured, because it was not running
-    std::atomic<std::int64_t> sampled_cpu{-1};   // CPU clock at the end of the last capture
-    std::atomic<bool> sampled_waiting{false};    // it interrupted a system call
-    std::atomic<std::uint64_t> captured{0};      // samples written to the ring
-    std::atomic<std::uint64_t> dropped{0};       // ring full
-    std::atomic<std::uint64_t> torn{0};          // chains that could not be trusted
+    std::atomic<bool> not_python{false};        // the last signal found no thread state
+    std::atomic<bool> awake{false};             // its idle timer fired
+    std::atomic<bool> skipped{false};           // not captured, because it was not running
+    std::atomic<std::int64_t> sampled_cpu{-1};  // CPU clock at the end of the last capture
+    std::atomic<bool> sampled_waiting{false};   // it interrupted a system call
+    std::atomic<std::uint64_t> captured{0};     // samples written to the ring
+    std::atomic<std::uint64_t> dropped{0};      // ring full
+    std::atomic<std::uint64_t> torn{0};         // chains that could not be trusted
     std::atomic<std::uint64_t> handler_ns{0};
     std::atomic<std::uint64_t> handler_calls{0};
     std::atomic<std::uint64_t> handler_worst_ns{0};
 
-    // --- engine: guarded by the registry's mutex -----------------------------------------------------
+    // --- engine: guarded by the registry's mutex
+    // -----------------------------------------------------
     platform::CpuTimer timer;
     // The ticker looks after it; else its timer does. Read by the handler.
     std::atomic<bool> by_ticker{false};
-    bool muted = false;        // unregister_thread() was called for it
-    bool dormant = false;      // no Python there: signals are off until `probe_at`
+    bool muted = false;    // unregister_thread() was called for it
+    bool dormant = false;  // no Python there: signals are off until `probe_at`
     std::int64_t probe_at = 0;
     std::int64_t probe_wait = 0;
-    bool idle = false;         // ticker: left to its timer, or looked at rarely
+    bool idle = false;  // ticker: left to its timer, or looked at rarely
     int quiet_ticks = 0;
-    std::int64_t credit = 0;         // CPU time used and not yet asked for by a signal
-    std::int64_t ticked_cpu = -1;    // CPU clock at the last look
+    std::int64_t credit = 0;       // CPU time used and not yet asked for by a signal
+    std::int64_t ticked_cpu = -1;  // CPU clock at the last look
     std::int64_t next_look = 0;
-    std::int64_t settled_cpu = -1;   // wall mode: CPU clock of a stack that is known to be current
-    bool capture_pending = false;    // wall mode: a capture was asked for at the last look...
+    std::int64_t settled_cpu = -1;  // wall mode: CPU clock of a stack that is known to be current
+    bool capture_pending = false;   // wall mode: a capture was asked for at the last look...
     std::uint64_t calls_before_capture = 0;  // ...when the handler had run so often
     std::string name;
 
-    // --- collector -------------------------------------------------------------------------------------
+    // --- collector
+    // -------------------------------------------------------------------------------------
     std::uint32_t thread_row = 0xFFFFFFFFu;  // in the recording; none until the first sample
     std::int64_t last_time = 0;
     std::int64_t last_cpu = 0;
     bool last_waiting = false;
-    std::vector<interpreter::PyFrameRecord> seen;  // root first: the frames of the last sample...
-    std::vector<std::uint32_t> seen_frames;        // ...their rows...
-    std::vector<std::uint32_t> seen_stacks;        // ...and the stacks they make
+    struct SeenFrame {
+        std::uint64_t value;  // code object or native location
+        std::uint32_t offset;
+        bool native;
+        bool operator==(const SeenFrame& other) const noexcept {
+            return value == other.value && offset == other.offset && native == other.native;
+        }
+    };
+    std::vector<SeenFrame> seen;             // root first: the frames of the last sample...
+    std::vector<std::uint32_t> seen_stacks;  // ...and the stacks they make
     std::uint64_t seen_epoch = 0;
     std::int64_t final_cpu = -1;  // CPU clock when the thread ended
     std::int64_t final_time = -1;

@@ -12,8 +12,8 @@ namespace spprof::sampling {
 
 namespace {
 
-// A thread that did not move for so long is left to a CPU timer, which costs nothing while it sleeps
-// and interrupts it only when it runs. Waiting for the GIL among a few threads takes less.
+// A thread that did not move for so long is left to a CPU timer, which costs nothing while it
+// sleeps and interrupts it only when it runs. Waiting for the GIL among a few threads takes less.
 constexpr std::int64_t kQuietTime = 100'000'000;
 constexpr int kQuietTicks = 8;
 

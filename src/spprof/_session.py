@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, overload
 
 from . import _native, formats
 from ._model import Profile as ProfileResult
-from ._model import ProfilerStats
+from ._model import NativeFrame, ProfilerStats
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Profiler",
     "ThreadProfiler",
+    "capture_native_stack",
     "is_active",
+    "native_unwinding_available",
+    "native_unwinding_enabled",
     "pause",
     "profile",
     "register_thread",
     "resume",
+    "set_native_unwinding",
     "start",
     "stats",
     "stop",
@@ -51,6 +55,7 @@ _SHORTEST_MS, _LONGEST_MS = 0.1, 1000.0
 # Guards the two values below and the order of start and stop; the native session has its own locks.
 _lock = threading.RLock()
 _output_path: PathLike | None = None
+_native_unwinding = False
 _hooks: list[tuple[Any, str, Any, Any]] = []
 
 
@@ -61,6 +66,7 @@ def start(
     *,
     mode: str = "cpu",
     aggregate: bool = False,
+    native: bool | None = None,
 ) -> None:
     """Start sampling all Python threads of this process.
 
@@ -80,11 +86,14 @@ def start(
     aggregate : bool
         Keep only counts and weights for each stack from the beginning: constant memory for runs
         of any length.
+    native : bool, optional
+        Unwind native frames too, and sample threads that never run Python. What
+        `set_native_unwinding` said last, when not given.
 
     Raises
     ------
     RuntimeError
-        A session is running already.
+        A session is running already, or `native` is asked for where it is not available.
     ValueError
         A value is out of its range.
     TypeError
@@ -101,14 +110,17 @@ def start(
     limit = round(_number("memory_limit_mb", memory_limit_mb, 1, 1 << 20) * (1 << 20))
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+    with_native = _native_unwinding if native is None else native
     with _lock:
         if _native.is_active():
             raise RuntimeError("Profiler already running")
+        if with_native:
+            _require_native_unwinding()
         if output_path is not None:
             _check_output(output_path)
         _install_hooks()
         try:
-            _native.start(interval_ns, mode, limit, False, aggregate, _thread_names())
+            _native.start(interval_ns, mode, limit, with_native, aggregate, _thread_names())
         except BaseException:
             _remove_hooks()
             raise
@@ -178,6 +190,7 @@ def stats() -> ProfilerStats | None:
         threads=figures["threads"],
         memory_bytes=figures["memory_bytes"],
         failed_samples=figures["torn"],
+        mismatched_samples=figures["mismatched"],
     )
 
 
@@ -228,6 +241,47 @@ def unregister_thread() -> bool:
     return bool(_native.unregister_thread())
 
 
+def native_unwinding_available() -> bool:
+    """Whether native frames can be unwound on this system (Linux on x86-64 and aarch64)."""
+    return bool(_native.native_unwinding_available())
+
+
+def native_unwinding_enabled() -> bool:
+    """Whether `start` unwinds native frames when it is not told otherwise; off at first."""
+    return _native_unwinding
+
+
+def set_native_unwinding(enabled: bool) -> None:
+    """Have `start` unwind native frames from now on, or not.
+
+    Raises
+    ------
+    RuntimeError
+        Native unwinding is not available on this system.
+    """
+    global _native_unwinding
+    if enabled:
+        _require_native_unwinding()
+    _native_unwinding = bool(enabled)
+
+
+def capture_native_stack() -> list[NativeFrame]:
+    """The calling thread's native stack now, innermost first.
+
+    Returns
+    -------
+    list of NativeFrame
+        `ip` is a return address, `offset` its distance in bytes from the start of the function.
+
+    Raises
+    ------
+    RuntimeError
+        Native unwinding is not available on this system.
+    """
+    _require_native_unwinding()
+    return [NativeFrame(*frame) for frame in _native.capture_native_stack()]
+
+
 class ThreadProfiler:
     """Context manager that has the calling thread followed while the block runs.
 
@@ -257,7 +311,7 @@ class Profiler:
 
     Parameters
     ----------
-    interval_ms, output_path, memory_limit_mb, mode, aggregate
+    interval_ms, output_path, memory_limit_mb, mode, aggregate, native
         As for `start`.
 
     Attributes
@@ -274,9 +328,16 @@ class Profiler:
         *,
         mode: str = "cpu",
         aggregate: bool = False,
+    native: bool | None = None,
     ) -> None:
         self._start = functools.partial(
-            start, interval_ms, output_path, memory_limit_mb, mode=mode, aggregate=aggregate
+            start,
+            interval_ms,
+            output_path,
+            memory_limit_mb,
+            mode=mode,
+            aggregate=aggregate,
+            native=native,
         )
         self.profile: ProfileResult | None = None
 
@@ -307,6 +368,7 @@ def profile(
     *,
     mode: str = "cpu",
     aggregate: bool = False,
+    native: bool | None = None,
 ) -> Callable[[Function], Function]: ...
 
 
@@ -317,6 +379,7 @@ def profile(
     *,
     mode: str = "cpu",
     aggregate: bool = False,
+    native: bool | None = None,
 ) -> Any:
     """Decorate a function (also ``async def``) so that each call is profiled.
 
@@ -341,7 +404,12 @@ def profile(
 
         def begin() -> Profiler | None:
             profiler = Profiler(
-                interval_ms, output_path, memory_limit_mb, mode=mode, aggregate=aggregate
+                interval_ms,
+                output_path,
+                memory_limit_mb,
+                mode=mode,
+                aggregate=aggregate,
+                native=native,
             )
             with _lock:
                 return None if is_active() else profiler.__enter__()
@@ -398,6 +466,14 @@ def _number(name: str, value: Any, least: float, most: float) -> float:
     if math.isnan(number) or not least <= number <= most:
         raise ValueError(f"{name} must be from {least:g} to {most:g}, not {value!r}")
     return number
+
+
+def _require_native_unwinding() -> None:
+    if not native_unwinding_available():
+        raise RuntimeError(
+            f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
+            "works on Linux on x86-64 and aarch64"
+        )
 
 
 def _check_output(path: PathLike) -> None:
