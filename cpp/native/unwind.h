@@ -141,11 +141,11 @@ Step step_rule(const Rule& rule, BasicRegisters<Architecture>& r, const Memory& 
     // A call moves the stack down; only where no call has happened may the return address still be
     // in its register and the stack stand still. Anything else would walk in circles.
     const bool leaf = interrupted && !Architecture::kCallPushes;
-    if (cfa < r.sp() || (cfa == r.sp() && !leaf)) {
-        return Step::bad_memory;
-    }
     if (rule.saved[0] == kUnchanged && !leaf) {
         return Step::no_info;
+    }
+    if (cfa < r.sp() || (cfa == r.sp() && !leaf)) {
+        return Step::bad_memory;
     }
     const uintptr_t base = r.value[rule.base_register];
     for (size_t i = 0; i < sizeof(Architecture::kSaved); ++i) {

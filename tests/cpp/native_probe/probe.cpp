@@ -42,7 +42,7 @@ void on_signal(int, siginfo_t*, void* context) {
 extern "C" [[gnu::visibility("default")]] void probe_start(long interval_us) {
     tables().refresh();
     spprof::platform::FaultGuard::install();
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_signal;
     action.sa_flags = SA_SIGINFO | SA_RESTART;
     sigaction(SIGPROF, &action, nullptr);

@@ -1,0 +1,387 @@
+// Tables compiled from recorded objects, and walks over stacks laid out by hand, on both
+// architectures whatever the host.
+#include "native/unwind.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <memory>
+
+#include "native_objects.h"
+
+using namespace spprof::native;
+
+namespace {
+
+constexpr uintptr_t kBase = 0x7f0000000000;
+constexpr uintptr_t kStack = 0x7ffe00000000;
+
+struct FakeMemory {
+    std::map<uintptr_t, uintptr_t> words;
+
+    bool load(uintptr_t address, uintptr_t& value) const noexcept {
+        const auto found = words.find(address);
+        if (found != words.end()) {
+            value = found->second;
+            return true;
+        }
+        // Code is read at any address: only whole objects are there.
+        if (code != nullptr && address >= kBase && address - kBase + 8 <= code->size()) {
+            return ByteView(code->data(), code->size()).read(address - kBase, value);
+        }
+        return false;
+    }
+    const std::vector<uint8_t>* code = nullptr;
+};
+
+template <class Architecture>
+struct Process {
+    explicit Process(const std::string& name)
+        : object(name),
+          table(std::make_unique<ModuleTable>(
+              compile_frame_info<Architecture>(object.frame_info(), 0))) {
+        table->base = kBase;
+        tables.ranges.push_back({kBase, kBase + object.bytes.size(), table.get(), 1});
+        memory.code = &object.bytes;  // the one segment begins at file offset 0
+        registers.sp() = kStack;
+    }
+
+    uintptr_t at(const std::string& function, uintptr_t offset = 0) const {
+        REQUIRE(object.address.count(function) == 1);
+        return kBase + object.address.at(function) + offset;
+    }
+
+    const Rule& rule(const std::string& function, uintptr_t offset = 0) const {
+        const Rule* found = table->find(at(function, offset));
+        REQUIRE(found != nullptr);
+        return *found;
+    }
+
+    std::vector<uintptr_t> walk(size_t max = kMaxNativeFrames) {
+        std::vector<uintptr_t> out(max);
+        out.resize(unwind(tables, registers, memory, out.data(), max, &end));
+        return out;
+    }
+
+    void put(uintptr_t address, uintptr_t value) { memory.words[address] = value; }
+
+    Object object;
+    std::unique_ptr<ModuleTable> table;
+    TableSet tables;
+    FakeMemory memory;
+    BasicRegisters<Architecture> registers;
+    End end = End::bad_memory;
+};
+
+using Addresses = std::vector<uintptr_t>;
+
+}  // namespace
+
+TEST_CASE("x86-64: rules are those of the source") {
+    const Process<X86_64> process("frames_x86_64.elf");
+    SUBCASE("pushes move the CFA and save registers") {
+        const Rule& entry = process.rule("pushes");
+        CHECK(entry.cfa == Cfa::register_offset);
+        CHECK(entry.cfa_register == X86_64::kStackPointer);
+        CHECK(entry.cfa_offset == 8);
+        CHECK(entry.saved[0] == -1);
+        CHECK(entry.saved[1] == kUnchanged);
+        const Rule& body = process.rule("pushes", 9);
+        CHECK(body.cfa_offset == 280);
+        CHECK(body.saved[1] == -2);
+        CHECK(body.saved[2] == -3);
+        CHECK(body.saved[3] == kUnchanged);
+    }
+    SUBCASE("a remembered state comes back") {
+        CHECK(process.rule("pushes", 0x17).cfa_offset == 8);
+        CHECK(process.rule("pushes", 0x18) == process.rule("pushes", 9));
+    }
+    SUBCASE("expressions of realigned stacks") {
+        CHECK(process.rule("realigned", 5).cfa_register == 10);
+        const Rule& body = process.rule("realigned", 0x14);
+        CHECK(body.cfa == Cfa::dereferenced);
+        CHECK(body.cfa_register == X86_64::kFramePointer);
+        CHECK(body.cfa_offset == -8);
+        CHECK(body.base_register == X86_64::kFramePointer);
+        CHECK(body.based == 0b110);
+        CHECK(body.saved[1] == 0);
+        CHECK(body.saved[2] == -16);
+        const Rule& crypto = process.rule("loaded_cfa");
+        CHECK(crypto.cfa == Cfa::dereferenced);
+        CHECK(crypto.cfa_offset == 40);
+        CHECK(crypto.cfa_addend == 8);
+    }
+    SUBCASE("the linkage stub") {
+        CHECK(process.rule("stub").cfa == Cfa::plt);
+        CHECK(process.rule("stub").cfa_addend == 11);
+    }
+    SUBCASE("ends, signal frames and holes") {
+        CHECK(process.rule("outermost").cfa == Cfa::end_of_stack);
+        CHECK(process.rule("trampoline").cfa == Cfa::signal_frame);
+        CHECK(process.rule("bare").cfa == Cfa::none);
+    }
+    SUBCASE("an expression that is not understood is no information") {
+        CHECK(process.rule("unknown").cfa == Cfa::register_offset);
+        CHECK(process.rule("unknown", 1).cfa == Cfa::none);
+    }
+}
+
+TEST_CASE("the section read in order gives the same rows as its search table") {
+    for (const char* name : {"frames_x86_64.elf", "frames_aarch64.elf"}) {
+        const Object object(name);
+        const auto compile = object.elf.machine() == X86_64::kElfMachine
+                                 ? &compile_frame_info<X86_64>
+                                 : &compile_frame_info<Aarch64>;
+        const ModuleTable through_table = compile(object.frame_info(true), 0);
+        const ModuleTable in_order = compile(object.frame_info(false), 0);
+        REQUIRE(!through_table.rows.empty());
+        REQUIRE(through_table.rows.size() == in_order.rows.size());
+        for (size_t i = 0; i < in_order.rows.size(); ++i) {
+            CHECK(in_order.rows[i].pc == through_table.rows[i].pc);
+            CHECK(in_order.rules[in_order.rows[i].rule] ==
+                  through_table.rules[through_table.rows[i].rule]);
+        }
+    }
+}
+
+TEST_CASE("buckets find the same row as a search over all") {
+    const Object object("frames_x86_64.elf");
+    const ModuleTable table = compile_frame_info<X86_64>(object.frame_info(), 0);
+    for (uintptr_t pc = 0; pc < object.bytes.size(); ++pc) {
+        const Row* last = nullptr;
+        for (const Row& row : table.rows) {
+            if (row.pc <= pc) {
+                last = &row;
+            }
+        }
+        const Rule* found = table.find(pc);
+        const Cfa expected = last == nullptr ? Cfa::none : table.rules[last->rule].cfa;
+        CHECK((found == nullptr ? Cfa::none : found->cfa) == expected);
+    }
+}
+
+TEST_CASE("code ranges tell functions from parts") {
+    const Object object("frames_x86_64.elf");
+    const std::vector<CodeRange> ranges = code_ranges<X86_64>(object.frame_info());
+    const auto range_of = [&](const char* name) {
+        for (const CodeRange& range : ranges) {
+            if (range.start == object.address.at(name)) {
+                return range;
+            }
+        }
+        return CodeRange{0, 0, false};
+    };
+    CHECK(range_of("pushes").entry);
+    CHECK(range_of("pushes").end == object.address.at("realigned"));
+    CHECK_FALSE(range_of("stub").entry);
+    CHECK(range_of("bare").start == 0);
+}
+
+TEST_CASE("x86-64: a walk through saved, realigned and register-based frames") {
+    Process<X86_64> process("frames_x86_64.elf");
+    auto& r = process.registers;
+    // outermost > rbx_based > realigned > pushes > leaf, built from the outside in.
+    const uintptr_t outer_sp = kStack + 0x1000;
+    const uintptr_t outer_rbp = 0xb0b;
+    const uintptr_t outer_rbx = 0xb0b0;
+    process.put(outer_sp - 8, process.at("outermost", 5));
+    process.put(outer_sp - 16, outer_rbx);
+    const uintptr_t based_rbx = outer_sp - 16;  // rbx = rsp after the push
+    const uintptr_t based_sp = (outer_sp - 16) & ~uintptr_t{63};
+    process.put(based_sp - 8, process.at("rbx_based", 13));  // call realigned
+    const uintptr_t cfa = based_sp;
+    const uintptr_t frame = ((cfa - 8) & ~uintptr_t{31}) - 16;  // rbp of realigned
+    process.put(frame, outer_rbp);
+    process.put(frame - 8, cfa);         // r10
+    process.put(frame - 16, based_rbx);  // rbx
+    const uintptr_t inner_sp = frame - 16;
+    process.put(inner_sp - 8, process.at("realigned", 0x19));
+    process.put(inner_sp - 16, frame);  // rbp
+    process.put(inner_sp - 24, 0x777);  // rbx of realigned
+    const uintptr_t leaf_sp = inner_sp - 280 + 8 - 8;
+    process.put(leaf_sp - 8 + 0, process.at("pushes", 14));
+    r.pc = process.at("leaf");
+    r.sp() = leaf_sp - 8;
+    r.fp() = 0x1;
+    CHECK(process.walk() == Addresses{process.at("leaf"), process.at("pushes", 14),
+                                      process.at("realigned", 0x19), process.at("rbx_based", 13),
+                                      process.at("outermost", 5)});
+    CHECK(process.end == End::complete);
+
+    SUBCASE("no more than asked for") {
+        CHECK(process.walk(3).size() == 3);
+        CHECK(process.end == End::truncated);
+    }
+    SUBCASE("a word that cannot be loaded ends the walk, and what came before is right") {
+        process.memory.words.erase(frame - 8);
+        CHECK(process.walk().size() == 3);
+        CHECK(process.end == End::bad_memory);
+    }
+    SUBCASE("a stack that turns back ends the walk") {
+        process.put(frame - 8, kStack);
+        CHECK(process.walk().size() == 3);
+        CHECK(process.end == End::bad_memory);
+    }
+}
+
+TEST_CASE("x86-64: before and behind the push of a linkage stub") {
+    Process<X86_64> process("frames_x86_64.elf");
+    REQUIRE(process.at("stub") % 16 == 0);
+    process.put(kStack + 8, process.at("outermost", 5));
+    process.put(kStack, process.at("outermost", 5));
+    process.registers.pc = process.at("stub", 0);
+    CHECK(process.walk().size() == 2);
+    process.registers.pc = process.at("stub", 11);
+    process.put(kStack, 1);  // what the stub pushed
+    CHECK(process.walk() == Addresses{process.at("stub", 11), process.at("outermost", 5)});
+}
+
+TEST_CASE("a call that does not return belongs to the function before") {
+    Process<X86_64> process("frames_x86_64.elf");
+    // The return address is the first one behind `realigned`, where `rbx_based` begins.
+    process.registers.pc = process.at("leaf");
+    process.put(kStack, process.at("rbx_based"));
+    process.registers.fp() = kStack + 64;
+    process.put(kStack + 64 - 8, kStack + 128);  // CFA of realigned
+    process.put(kStack + 64, 0);
+    process.put(kStack + 64 - 16, 0);
+    process.put(kStack + 128 - 8, process.at("outermost", 5));
+    CHECK(process.walk() ==
+          Addresses{process.at("leaf"), process.at("rbx_based"), process.at("outermost", 5)});
+}
+
+TEST_CASE("x86-64: signal frames, with information and without") {
+    for (const std::string name : {"trampoline", "bare_trampoline"}) {
+        Process<X86_64> process("frames_x86_64.elf");
+        process.registers.pc = process.at("leaf");
+        process.put(kStack, process.at(name));
+        const uintptr_t ucontext = kStack + 8;
+        using Layout = UcontextLayout<X86_64>;
+        for (size_t i = 0; i < sizeof(Layout::kRegister); ++i) {
+            process.put(ucontext + Layout::kFirst + 8 * i, 0);
+        }
+        const uintptr_t other_stack = 0x600000000000;  // an alternate stack may lie anywhere
+        process.put(ucontext + Layout::kFirst + 15 * 8, other_stack);
+        process.put(ucontext + Layout::kProgramCounter, process.at("leaf"));
+        process.put(other_stack, process.at("outermost", 5));
+        // The interrupted function is the one at its pc, not before: hence the plus one.
+        CHECK(process.walk() == Addresses{process.at("leaf"), process.at(name),
+                                          process.at("leaf") + 1, process.at("outermost", 5)});
+        CHECK(process.end == End::complete);
+    }
+}
+
+TEST_CASE("x86-64: code without information") {
+    Process<X86_64> process("frames_x86_64.elf");
+    auto& r = process.registers;
+    r.pc = process.at("bare");
+    SUBCASE("a leaf has its return address on top of the stack") {
+        // Behind each of the calls in `bare`: 5, 2, 3, 6 and 3 bytes long.
+        for (const uintptr_t offset : {6U, 8U, 11U, 17U, 20U}) {
+            process.put(kStack, process.at("bare", offset));
+            CHECK(process.walk(2) == Addresses{process.at("bare"), process.at("bare", offset)});
+        }
+    }
+    SUBCASE("what does not follow a call is no return address") {
+        process.put(kStack, process.at("bare", 5));
+        CHECK(process.walk().size() == 1);
+        CHECK(process.end == End::no_info);
+    }
+    SUBCASE("a frame pointer that leads to code is believed") {
+        process.put(kStack, 42);
+        r.fp() = kStack + 32;
+        process.put(kStack + 32, 0);
+        process.put(kStack + 40, process.at("outermost", 5));
+        CHECK(process.walk() == Addresses{process.at("bare"), process.at("outermost", 5)});
+        CHECK(process.end == End::complete);
+    }
+    SUBCASE("one that leads elsewhere is not") {
+        process.put(kStack, 42);
+        r.fp() = kStack + 32;
+        process.put(kStack + 32, 0);
+        process.put(kStack + 40, 0x1234);
+        CHECK(process.walk().size() == 1);
+        CHECK(process.end == End::no_info);
+        process.memory.words.erase(kStack + 40);
+        CHECK(process.walk().size() == 1);
+        CHECK(process.end == End::no_info);
+    }
+}
+
+TEST_CASE("aarch64: rules are those of the source") {
+    const Process<Aarch64> process("frames_aarch64.elf");
+    const Rule& leaf = process.rule("leaf");
+    CHECK(leaf.cfa == Cfa::register_offset);
+    CHECK(leaf.cfa_register == Aarch64::kStackPointer);
+    CHECK(leaf.cfa_offset == 0);
+    CHECK(leaf.saved[0] == kUnchanged);
+    const Rule& body = process.rule("framed", 12);
+    CHECK(body.cfa_register == Aarch64::kFramePointer);
+    CHECK(body.cfa_offset == 48);
+    CHECK(body.saved[0] == -5);
+    CHECK(body.saved[1] == -6);
+    CHECK(body.saved[2] == -4);
+    CHECK(process.rule("framed", 24) == body);
+    CHECK(process.rule("framed", 20).saved[0] == kUnchanged);
+    CHECK_FALSE(process.rule("signed_return").signed_return);
+    CHECK(process.rule("signed_return", 4).signed_return);
+    CHECK_FALSE(process.rule("signed_return", 20).signed_return);
+    CHECK(process.rule("outermost").cfa == Cfa::end_of_stack);
+    CHECK(process.rule("trampoline").cfa == Cfa::signal_frame);
+}
+
+TEST_CASE("aarch64: a walk through a leaf, a frame and a signed return address") {
+    Process<Aarch64> process("frames_aarch64.elf");
+    auto& r = process.registers;
+    r.pc = process.at("leaf");
+    r.value[30] = process.at("framed", 16);
+    r.fp() = kStack;  // framed: x29 = sp
+    process.put(kStack, kStack + 48);
+    constexpr uintptr_t kSignature = uintptr_t{0x2a} << 48;
+    process.put(kStack + 8, process.at("signed_return", 12));
+    process.put(kStack + 16, 0x1919);
+    // signed_return: 16 bytes with x29 and a signed x30
+    process.put(kStack + 48, 0);
+    process.put(kStack + 56, process.at("outermost", 4) | kSignature);
+    CHECK(process.walk() == Addresses{process.at("leaf"), process.at("framed", 16),
+                                      process.at("signed_return", 12), process.at("outermost", 4)});
+    CHECK(process.end == End::complete);
+
+    SUBCASE("a return address that is still in its register serves the innermost frame only") {
+        process.put(kStack + 8, process.at("leaf", 4));
+        CHECK(process.walk() ==
+              Addresses{process.at("leaf"), process.at("framed", 16), process.at("leaf", 4)});
+        CHECK(process.end == End::no_info);
+    }
+    SUBCASE("interrupted right behind the prologue's first instruction") {
+        r.pc = process.at("framed", 4);
+        CHECK(process.walk() == Addresses{process.at("framed", 4), process.at("signed_return", 12),
+                                          process.at("outermost", 4)});
+    }
+}
+
+TEST_CASE("aarch64: a signal frame lies behind the siginfo") {
+    Process<Aarch64> process("frames_aarch64.elf");
+    process.registers.pc = process.at("leaf");
+    process.registers.value[30] = process.at("trampoline");
+    const uintptr_t ucontext = kStack + 128;
+    using Layout = UcontextLayout<Aarch64>;
+    for (size_t i = 0; i < sizeof(Layout::kRegister); ++i) {
+        process.put(ucontext + Layout::kFirst + 8 * i, 0);
+    }
+    process.put(ucontext + Layout::kFirst + 30 * 8, process.at("outermost", 4));
+    process.put(ucontext + Layout::kFirst + 31 * 8, kStack + 0x10000);
+    process.put(ucontext + Layout::kProgramCounter, process.at("leaf"));
+    CHECK(process.walk() == Addresses{process.at("leaf"), process.at("trampoline"),
+                                      process.at("leaf") + 1, process.at("outermost", 4)});
+}
+
+TEST_CASE("aarch64: code without information") {
+    Process<Aarch64> process("frames_aarch64.elf");
+    process.registers.pc = process.at("bare");
+    process.registers.value[30] = process.at("outermost", 4);
+    CHECK(process.walk() == Addresses{process.at("bare"), process.at("outermost", 4)});
+    process.registers.value[30] = process.at("outermost");  // follows no call
+    CHECK(process.walk().size() == 1);
+    CHECK(process.end == End::no_info);
+}
