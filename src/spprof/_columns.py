@@ -448,6 +448,45 @@ def sum_by_thread_and_stack(tables: Tables) -> Iterator[tuple[int, int, int, int
         yield cell // stacks, cell % stacks, sums[cell][0], sums[cell][1]
 
 
+@dataclass
+class ThreadRows:
+    """The sample rows of one thread, in order."""
+
+    stack: array[int]
+    weight: array[int]
+    count: array[int] | None  # None: one sample a row
+
+
+def rows_by_thread(tables: Tables) -> dict[int, ThreadRows]:
+    """Return for each thread that has samples its rows, threads in the order of the table."""
+    used = sorted(set(tables.sample_thread))
+    runs = sum(tables.sample_count) != tables.rows
+    if len(used) == 1:
+        return {
+            used[0]: ThreadRows(
+                array("I", tables.sample_stack),
+                array("q", tables.sample_weight),
+                array("I", tables.sample_count) if runs else None,
+            )
+        }
+    parts = {
+        thread: ThreadRows(array("I"), array("q"), array("I") if runs else None) for thread in used
+    }
+    add_stack = {thread: part.stack.append for thread, part in parts.items()}
+    add_weight = {thread: part.weight.append for thread, part in parts.items()}
+    for thread, stack, weight in zip(
+        tables.sample_thread, tables.sample_stack, tables.sample_weight
+    ):
+        add_stack[thread](stack)
+        add_weight[thread](weight)
+    if runs:
+        for thread, count in zip(tables.sample_thread, tables.sample_count):
+            column = parts[thread].count
+            if column is not None:
+                column.append(count)
+    return parts
+
+
 def aggregate(tables: Tables) -> Tables:
     """Return tables with one row for each (thread, stack): timestamps and states are given up."""
     cells = [

@@ -395,74 +395,85 @@ def focus(tables: Tables, function: Pattern) -> Tables:
     return columns.take_rows(tables, rows, keep_stacks=matching)
 
 
-def thin(tables: Tables, limit: int) -> Tables:
-    """Merge equal stacks that are close in time until at most `limit` rows are left.
+# How finely `thin` may divide a profile: more parts than a screen has columns show nothing more.
+_PARTS = (4096, 1024, 256, 64, 16, 4, 1)
 
-    Time is divided into slices; within one, each (thread, stack, state) becomes one row. Counts
-    and weights are exact. Within a slice a thread's rows are laid out one after the other in the
-    order in which they first occurred, each as long as its share of the slice's samples, so that
-    they do not overlap.
+
+def thin(tables: Tables, limit: int) -> Tables:
+    """Merge equal stacks that are close to each other until about `limit` rows are left.
+
+    The rows are divided into parts; within one, each (thread, stack, state) becomes one row.
+    Counts and weights are exact. Within a part a thread's rows are laid out one after the other
+    in the order in which they first occurred, each as long as its share of the part's samples, so
+    that they do not overlap. A profile with more than `limit` distinct (thread, stack, state)
+    keeps them all.
     """
     if tables.rows <= limit:
         return tables
-    end = max(tables.sample_last)
-    slices = limit
-    while True:
-        width = end // slices + 1
-        sums: dict[tuple[int, int, int, int], list[int]] = {}
-        rows = zip(
-            tables.sample_thread,
-            tables.sample_time,
-            tables.sample_last,
-            tables.sample_stack,
-            tables.sample_state,
-            tables.sample_count,
-            tables.sample_weight,
-        )
-        for thread, time, last, stack, state, count, weight in rows:
-            key = (thread, time // width, stack, state)
-            entry = sums.get(key)
-            if entry is None:
-                sums[key] = [time, last, count, weight]
-            else:
-                entry[1] = max(entry[1], last)
-                entry[2] += count
-                entry[3] += weight
-        if len(sums) <= limit or slices == 1:
+    thinned = tables
+    for parts in _PARTS:
+        length = -(-tables.rows // parts)
+        if parts > 1 and _estimated_rows(tables, length) > limit:
+            continue
+        thinned = _merge_parts(tables, length)
+        if thinned.rows <= limit:
             break
-        # A jump close to the goal, not halving by halving: each round is a pass over all rows.
-        slices = max(1, min(slices // 2, slices * limit // len(sums)))
-    return _rows_of_slices(tables, sums)
+    return thinned
 
 
-def _rows_of_slices(tables: Tables, sums: dict[tuple[int, int, int, int], list[int]]) -> Tables:
-    by_slice: dict[tuple[int, int], list[tuple[int, int, list[int]]]] = {}
-    for (thread, slot, stack, state), entry in sums.items():
-        by_slice.setdefault((thread, slot), []).append((stack, state, entry))
-    thinned = tables.same_stacks(
+def _estimated_rows(tables: Tables, length: int) -> int:
+    """Rows left after merging parts of `length` rows, estimated from a quarter of them or less."""
+    parts = -(-tables.rows // length)
+    looked_at = max(1, min(8, tables.rows // 4 // length))
+    distinct = 0
+    for i in range(looked_at):
+        part = slice(parts * i // looked_at * length, (parts * i // looked_at + 1) * length)
+        keys = zip(tables.sample_thread[part], tables.sample_stack[part], tables.sample_state[part])
+        distinct += len(set(keys))
+    return distinct * parts // looked_at
+
+
+def _merge_parts(tables: Tables, length: int) -> Tables:
+    merged = tables.same_stacks(
         **{
             columns.attribute(name): columns.empty_column(name)
             for name in columns.COLUMN_TYPES
             if name.startswith("sample.")
         }
     )
-    t: Any = thinned
-    for (thread, slot), entries in by_slice.items():
-        begin = entries[0][2][0]
-        span = max(entry[1] for _, _, entry in entries) - begin
-        whole = sum(entry[2] for _, _, entry in entries)
-        before = 0
-        for stack, state, (_, _, count, weight) in entries:
-            for part, part_weight in columns.cell_sized(count, weight):
+    t: Any = merged
+    for start in range(0, tables.rows, length):
+        part = slice(start, start + length)
+        threads, times = tables.sample_thread[part], tables.sample_time[part]
+        keys = list(zip(threads, tables.sample_stack[part], tables.sample_state[part]))
+        weights = dict.fromkeys(keys, 0)
+        for key, weight in zip(keys, tables.sample_weight[part]):
+            weights[key] += weight
+        counts = dict.fromkeys(keys, 0)
+        for key, count in zip(keys, tables.sample_count[part]):
+            counts[key] += count
+        samples: dict[int, int] = {}
+        for (thread, _, _), count in counts.items():
+            samples[thread] = samples.get(thread, 0) + count
+        # Within a thread time only grows: its first and last rows say how long the part is. Where
+        # the keeping of timestamps ended within the part, it has none.
+        timed = min(times) >= 0
+        begin = dict(zip(threads[::-1], times[::-1]))
+        end = dict(zip(threads, tables.sample_last[part]))
+        before = dict.fromkeys(begin, 0)
+        for key, total in counts.items():
+            thread, stack, state = key
+            first, span, whole = begin[thread], end[thread] - begin[thread], samples[thread]
+            for count, weight in columns.cell_sized(total, weights[key]):
                 t.sample_thread.append(thread)
                 t.sample_stack.append(stack)
                 t.sample_state.append(state)
-                t.sample_time.append(begin + span * before // whole if slot >= 0 else -1)
-                before += part
-                t.sample_last.append(begin + span * before // whole if slot >= 0 else -1)
-                t.sample_count.append(part)
-                t.sample_weight.append(part_weight)
-    return thinned
+                t.sample_count.append(count)
+                t.sample_weight.append(weight)
+                t.sample_time.append(first + span * before[thread] // whole if timed else -1)
+                before[thread] += count
+                t.sample_last.append(first + span * before[thread] // whole if timed else -1)
+    return merged
 
 
 def to_dataframe(tables: Tables) -> pandas.DataFrame:

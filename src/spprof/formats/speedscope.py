@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import islice
-from typing import Any, BinaryIO
+from array import array
+from itertools import accumulate
+from typing import Any, BinaryIO, Callable
 
 from .. import _columns as columns
 from .._columns import Builder, Tables, ThreadRow
@@ -39,7 +40,7 @@ class _Layout:
                 self.frames.append(self._frame(func, line, lines))
             of_frame.append(index)
         self._of_frame = of_frame
-        self.threads = [thread for thread, used in enumerate(_used_threads(tables)) if used]
+        self.rows = columns.rows_by_thread(tables)
         self.several_processes = len(labels.processes(tables)) > 1
 
     def _frame(self, func: int, line: int, lines: bool) -> dict[str, Any]:
@@ -65,14 +66,6 @@ class _Layout:
         path.reverse()
         return path
 
-    def thread_rows(self, thread: int) -> Any:
-        """Iterate over (stack, count, weight) of one thread, in order."""
-        t = self.tables
-        rows = zip(t.sample_thread, t.sample_stack, t.sample_count, t.sample_weight)
-        if len(self.threads) == 1:
-            return ((stack, count, weight) for _, stack, count, weight in rows)
-        return ((stack, count, weight) for th, stack, count, weight in rows if th == thread)
-
     def head(self, thread: int) -> dict[str, Any]:
         """A thread's profile without its samples and weights."""
         entry = self.tables.threads[thread]
@@ -81,16 +74,9 @@ class _Layout:
             "name": labels.thread_label(entry, with_process=self.several_processes),
             "unit": "nanoseconds",
             "startValue": 0,
-            "endValue": sum(weight for _, _, weight in self.thread_rows(thread)),
+            "endValue": sum(self.rows[thread].weight),
             "thread": dict(entry),
         }
-
-
-def _used_threads(tables: Tables) -> bytearray:
-    used = bytearray(len(tables.threads))
-    for thread in set(tables.sample_thread):
-        used[thread] = 1
-    return used
 
 
 def _document(layout: _Layout, heads: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
@@ -120,22 +106,16 @@ def _empty_head() -> dict[str, Any]:
 def to_dict(profile: Profile, *, name: str | None = None, lines: bool = False) -> dict[str, Any]:
     """Return the document; see `Profile.to_speedscope`. Equal stacks share one list."""
     layout = _Layout(profile._tables, lines)
-    stacks: dict[int, list[int]] = {}
-    heads = [layout.head(thread) for thread in layout.threads]
+    heads = [layout.head(thread) for thread in layout.rows]
     document = _document(layout, heads, name)
     profiles = document["profiles"] = []
-    for thread, head in zip(layout.threads, heads):
-        samples, weights, counts = [], [], []
-        for stack, count, weight in layout.thread_rows(thread):
-            path = stacks.get(stack)
-            if path is None:
-                path = stacks[stack] = layout.stack(stack)
-            samples.append(path)
-            weights.append(weight)
-            counts.append(count)
-        profiles.append({**head, "samples": samples, "weights": weights})
-        if any(count != 1 for count in counts):
-            profiles[-1]["counts"] = counts
+    used = set(profile._tables.sample_stack)
+    stacks = {stack: layout.stack(stack) for stack in used}
+    for rows, head in zip(layout.rows.values(), heads):
+        samples = list(map(stacks.__getitem__, rows.stack))
+        profiles.append({**head, "samples": samples, "weights": rows.weight.tolist()})
+        if rows.count is not None:
+            profiles[-1]["counts"] = rows.count.tolist()
     if not profiles:
         profiles.append({**_empty_head(), "samples": [], "weights": []})
     return document
@@ -144,21 +124,15 @@ def to_dict(profile: Profile, *, name: str | None = None, lines: bool = False) -
 def dump(profile: Profile, file: BinaryIO, *, name: str | None = None, lines: bool = False) -> None:
     """Write the document piece by piece: each stack's text is made once, no list of lists."""
     layout = _Layout(profile._tables, lines)
-    heads = [layout.head(thread) for thread in layout.threads]
-    texts: dict[int, str] = {}
+    heads = [layout.head(thread) for thread in layout.rows]
+    used = set(profile._tables.sample_stack)
+    texts = {stack: "[" + ",".join(map(str, layout.stack(stack))) + "]" for stack in used}
 
-    def text_of(stack: int) -> str:
-        text = texts.get(stack)
-        if text is None:
-            text = texts[stack] = "[" + ",".join(map(str, layout.stack(stack))) + "]"
-        return text
-
-    def write_list(items: Any) -> None:
+    def write_list(values: array[int], text: Callable[[int], str]) -> None:
         file.write(b"[")
-        first = True
-        while chunk := ",".join(islice(items, _CHUNK)):
-            file.write((chunk if first else "," + chunk).encode("ascii"))
-            first = False
+        for start in range(0, len(values), _CHUNK):
+            chunk = ",".join(map(text, values[start : start + _CHUNK]))
+            file.write((chunk if not start else "," + chunk).encode("ascii"))
         file.write(b"]")
 
     def write_members(members: dict[str, Any]) -> None:
@@ -166,18 +140,18 @@ def dump(profile: Profile, file: BinaryIO, *, name: str | None = None, lines: bo
 
     write_members(_document(layout, heads, name))
     file.write(b',"profiles":[')
-    for number, (thread, head) in enumerate(zip(layout.threads, heads)):
+    for number, (rows, head) in enumerate(zip(layout.rows.values(), heads)):
         file.write(b"," if number else b"")
         write_members(head)
         file.write(b',"samples":')
-        write_list(text_of(stack) for stack, _, _ in layout.thread_rows(thread))
+        write_list(rows.stack, texts.__getitem__)
         file.write(b',"weights":')
-        write_list(str(weight) for _, _, weight in layout.thread_rows(thread))
-        if any(count != 1 for _, count, _ in layout.thread_rows(thread)):
+        write_list(rows.weight, str)
+        if rows.count is not None:
             file.write(b',"counts":')
-            write_list(str(count) for _, count, _ in layout.thread_rows(thread))
+            write_list(rows.count, str)
         file.write(b"}")
-    if not layout.threads:
+    if not layout.rows:
         write_members({**_empty_head(), "samples": [], "weights": []})
         file.write(b"}")
     file.write(b"]}")
@@ -302,31 +276,38 @@ class _Reader:
             or not all(type(c) is int and 0 < c <= columns.COUNT_LIMIT for c in counts)
         ):
             raise FormatError(f"{where}.counts should hold one positive integer a sample")
-        add_row, add_stack, frames = self._builder.row, self._builder.stack_of, self._frames
+        frames = self._frames
         known: dict[tuple[int, ...], int] = {}
-        now = 0
-        for row, (path, weight) in enumerate(zip(samples, weights)):
-            key: tuple[int, ...] | None
+        stacks = array("I")
+        for row, path in enumerate(samples):
             try:
-                key = tuple(path)
-                stack = known.get(key)
-            except TypeError:
-                key = stack = None
-            if stack is None or key is None:
-                if key is None or not all(
-                    type(index) is int and 0 <= index < len(frames) for index in key
-                ):
-                    raise FormatError(
-                        f"{where}.samples[{row}] should hold indices into shared.frames"
-                    )
-                stack = known[key] = add_stack(frames[index] for index in key)
-            ns = _nanoseconds(weight, scale, f"{where}.weights[{row}]")
-            count = counts[row] if counts is not None else 1
-            if unit == "none":
-                count = min(max(1, round(weight)), columns.COUNT_LIMIT)
-            add_row(thread, stack, time=now, last=now, count=count, weight=ns)
-            now += ns
-        _in_range(now, where)
+                stacks.append(known[tuple(path)])
+                continue
+            except (TypeError, KeyError):
+                pass  # not seen before, or no path at all
+            if not isinstance(path, list) or not all(
+                type(index) is int and 0 <= index < len(frames) for index in path
+            ):
+                raise FormatError(f"{where}.samples[{row}] should hold indices into shared.frames")
+            stack = known[tuple(path)] = self._builder.stack_of(frames[index] for index in path)
+            stacks.append(stack)
+        if scale == 1 and all(type(weight) is int and 0 <= weight < 2**63 for weight in weights):
+            ns = array("q", weights)
+        else:
+            place = f"{where}.weights"
+            ns = array("q", [_nanoseconds(weight, scale, place) for weight in weights])
+        if unit == "none":
+            counts = [min(max(1, round(weight)), columns.COUNT_LIMIT) for weight in weights]
+        _in_range(sum(ns), where)
+        times = array("q", [0, *accumulate(ns)][: len(ns)])
+        t: Any = self._builder.tables
+        t.sample_thread.extend(array("I", [thread]) * len(ns))
+        t.sample_stack.extend(stacks)
+        t.sample_time.extend(times)
+        t.sample_last.extend(times)
+        t.sample_count.extend(array("I", [1]) * len(ns) if counts is None else array("I", counts))
+        t.sample_weight.extend(ns)
+        t.sample_state.extend(array("B", bytes(len(ns))))
 
     def _evented(self, profile: dict[str, Any], where: str, thread: int, scale: int) -> None:
         open_frames: list[int] = []
