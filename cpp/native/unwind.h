@@ -138,8 +138,8 @@ Step step_rule(const Rule& rule, BasicRegisters<Architecture>& r, const Memory& 
     } else if (rule.cfa == Cfa::plt && (r.pc & 15) >= static_cast<uintptr_t>(rule.cfa_addend)) {
         cfa += 8;
     }
-    // A call moves the stack down; only where no call has happened may the return address still be
-    // in its register and the stack stand still. Anything else would walk in circles.
+    // Only where no call has happened may the return address still be in its register and the stack
+    // stand still. Anything else would walk in circles.
     const bool leaf = interrupted && !Architecture::kCallPushes;
     if (rule.saved[0] == kUnchanged && !leaf) {
         return Step::no_info;
