@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import signal
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +128,15 @@ def test_exception_shows_its_traceback_then_the_profile(notebook):
     assert printed.index("ZeroDivisionError") < printed.index("burn", printed.index("samples"))
 
 
-def test_interrupt_shows_the_profile_so_far(notebook):
+@pytest.fixture
+def interruptible():
+    # Started in the background, a process inherits a SIGINT that is ignored.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_interrupt_shows_the_profile_so_far(notebook, interruptible):
     result, printed = notebook.run(
         """
         %%spprof -i 1
@@ -200,6 +211,53 @@ def test_other_magics_combine_either_way(notebook):
         entries = [entry for stack in stacks(notebook["_spprof"]) for entry in stack]
         assert any(entry.startswith("burn In [1]:") for entry in entries)
         assert share_of_function(notebook["_spprof"], "run_cell_magic") < 0.2
+
+
+@pytest.fixture
+def rich_notebook(notebook, monkeypatch):
+    """A notebook whose front end shows HTML; what was published is in `published`."""
+    published = []
+    monkeypatch.setattr(output, "_in_notebook", lambda: True)
+    monkeypatch.setattr(output, "_publish", published.append)
+    notebook.published = published
+    return notebook
+
+
+def test_without_anywidget_there_is_a_picture_and_the_way_to_get_it(rich_notebook, monkeypatch):
+    monkeypatch.setattr(output, "_has_widgets", lambda: False)
+    result, printed = rich_notebook.run("%%spprof -i 1 --name kept\nburn(0.1)\n7")
+    assert result.result == 7
+    assert '%pip install "spprof[jupyter]"' in printed
+    (bundle,) = rich_notebook.published
+    assert "burn" in svg_in(bundle["text/html"])
+    assert rich_notebook["kept"].sample_count > 0
+
+
+def test_static_picture_is_bounded_and_names_no_place_on_this_machine(rich_notebook, monkeypatch):
+    monkeypatch.setattr(output, "_has_widgets", lambda: False)
+    rich_notebook.run(
+        """
+        %%spprof -i 1
+        import json
+        names = [exec(f"def f{i}(g): g()") or globals()[f"f{i}"] for i in range(400)]
+
+        def deep(i, j=20):
+            names[(i * 37 + j) % 400](lambda: deep(i, j - 1)) if j else json.dumps([0] * 20_000)
+
+        for i in range(300):
+            deep(i)
+        """
+    )
+    (bundle,) = rich_notebook.published
+    assert len(bundle["text/html"]) < 150_000
+    svg = svg_in(bundle["text/html"])
+    assert "JSONEncoder.iterencode" in svg or "dumps" in svg
+    assert str(Path(json.__file__).parent) not in svg
+    assert str(Path.cwd()) not in svg
+
+
+def svg_in(html):
+    return base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]).decode()
 
 
 def share_of_function(profile, name):

@@ -105,8 +105,8 @@ def _prefixes(names: Iterable[str]) -> tuple[str, ...]:
         path = getattr(module, "__file__", None)
         if path is None:
             continue
-        if os.path.basename(path).startswith("__init__."):  # noqa: PTH119 - a prefix, as text
-            path = os.path.dirname(path) + os.sep  # noqa: PTH120
+        if os.path.basename(path).startswith("__init__."):
+            path = os.path.dirname(path) + os.sep
         found.append(path)
         # Wheels keep the shared libraries of a package beside it.
         if name == "zmq":

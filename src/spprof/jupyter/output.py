@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import os
 import secrets
 import sys
 from typing import TYPE_CHECKING
@@ -116,7 +117,8 @@ def _static_html(profile: Profile, key: str | None) -> str:
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
     """
     picture = io.BytesIO()
-    formats.find("svg").dump(profile, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
+    shared = _without_places(profile)
+    formats.find("svg").dump(shared, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"Flame graph of {profile.sample_count} samples"
     image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
@@ -127,6 +129,20 @@ def _static_html(profile: Profile, key: str | None) -> str:
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
         f'<div class="{key}-static">{image}</div>'
     )
+
+
+def _without_places(profile: Profile) -> Profile:
+    """Name files by package instead of by place: notebooks are passed on with their outputs."""
+    t = profile._tables
+    folders = sorted((os.path.abspath(entry) + os.sep for entry in sys.path), key=len, reverse=True)
+    strings = list(t.strings)
+    for index in set(t.func_file):
+        path = strings[index]
+        if os.path.isabs(path):
+            folder = next((each for each in folders if path.startswith(each)), None)
+            # What is imported from nowhere on the path keeps its last folder, to be told apart.
+            strings[index] = path[len(folder) :] if folder else os.sep.join(path.split(os.sep)[-2:])
+    return type(profile)._of(t.same_stacks(strings=strings))
 
 
 def _nothing_to_show(profile: Profile) -> str:
