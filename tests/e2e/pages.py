@@ -121,6 +121,14 @@ def run_in_kernel(page: Page, code: str) -> None:
     assert status["status"] == "ok", status
 
 
+def click_frame(frame: Locator) -> None:
+    """Click where a frame is drawn: the accessible frames lie over the canvas and take no clicks."""
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box is not None
+    frame.page.mouse.click(box["x"] + 5, box["y"] + 5)
+
+
 def eventually(page: Page, holds: Callable[[], bool], what: str, seconds: float = 5) -> None:
     """Wait until something holds that no locator can express."""
     for _ in range(round(seconds * 20)):

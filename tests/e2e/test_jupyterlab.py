@@ -10,6 +10,7 @@ from pages import (
     NARROW,
     WIDE,
     cell_with,
+    click_frame,
     eventually,
     frames,
     graph_below,
@@ -100,7 +101,7 @@ def test_click_zooms_and_breadcrumbs_go_back(displayed, quickstart):
     expect(crumbs).to_be_hidden()
     frame = frames(displayed, "Series.quantile").first
     narrow = frame.bounding_box()["width"]
-    frame.click(position={"x": 5, "y": 5})
+    click_frame(frame)
     expect(crumbs.locator('[aria-current="true"]')).to_have_text("Series.quantile")
     wide = displayed.get_by_role("tree").bounding_box()["width"]
     zoomed = frames(displayed, "Series.quantile").first
@@ -140,7 +141,7 @@ def test_keyboard_walks_the_tree(displayed, quickstart):
 
 def test_selection_and_search_are_seen_from_python(displayed, quickstart):
     number = kernel_value(quickstart, "max(Out)")
-    frames(displayed, re.compile("^speed_spread")).first.click(position={"x": 5, "y": 5})
+    click_frame(frames(displayed, re.compile("^speed_spread")).first)
     displayed.get_by_role("searchbox").fill("numpy")
     quickstart.wait_for_timeout(500)
     selected = kernel_value(quickstart, f"Out[{number}].selected")

@@ -235,19 +235,24 @@ def test_without_anywidget_there_is_a_picture_and_the_way_to_get_it(rich_noteboo
 
 def test_static_picture_is_bounded_and_names_no_place_on_this_machine(rich_notebook, monkeypatch):
     monkeypatch.setattr(output, "_has_widgets", lambda: False)
-    rich_notebook.run(
+    result, printed = rich_notebook.run(
         """
         %%spprof -i 1
         import json
-        names = [exec(f"def f{i}(g): g()") or globals()[f"f{i}"] for i in range(400)]
 
-        def deep(i, j=20):
-            names[(i * 37 + j) % 400](lambda: deep(i, j - 1)) if j else json.dumps([0] * 20_000)
+        functions = {}
+        for i in range(400):
+            exec(f"def function_{i}(inner): return inner()", functions)
 
-        for i in range(300):
-            deep(i)
+        def deep(i, depth=20):
+            if depth:
+                return functions[f"function_{(i * 37 + depth) % 400}"](lambda: deep(i, depth - 1))
+            return len(json.dumps([i] * 2_000, indent=1))
+
+        sum(deep(i) for i in range(400))
         """
     )
+    assert result.success, printed
     (bundle,) = rich_notebook.published
     assert len(bundle["text/html"]) < 150_000
     svg = svg_in(bundle["text/html"])
