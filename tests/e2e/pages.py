@@ -84,6 +84,11 @@ def graph_below(page: Page, source: str) -> Locator:
     return graph
 
 
+def flame_graphs(page: Page) -> Locator:
+    """The flame graphs that the page holds now."""
+    return page.locator("section.spprof")
+
+
 def frames(graph: Locator, name: str | re.Pattern[str] = "") -> Locator:
     """Frames of a flame graph by what a screen reader says of them."""
     return graph.get_by_role("treeitem", name=name)
@@ -122,8 +127,7 @@ def run_in_kernel(page: Page, code: str) -> None:
 
 
 def click_frame(frame: Locator) -> None:
-    """Click where a frame is drawn: the accessible frames lie over the canvas and take no clicks."""
-    frame.scroll_into_view_if_needed()
+    """Click where a frame is drawn; the accessible frames above it take no clicks."""
     box = frame.bounding_box()
     assert box is not None
     frame.page.mouse.click(box["x"] + 5, box["y"] + 5)
