@@ -687,7 +687,7 @@ public:
         table_.rows.shrink_to_fit();
         const uint32_t end = table_.rows.empty() ? 0 : table_.rows.back().pc;
         // About four rows a bucket: the binary search stays within a cache line or two.
-        while ((uint64_t{end} >> table_.shift) > table_.rows.size() / 4) {
+        while (table_.shift < 31 && (end >> table_.shift) > table_.rows.size() / 4) {
             ++table_.shift;
         }
         const size_t count = (size_t{end} >> table_.shift) + 1;
