@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from spprof import Frame, Profile, Sample
-from spprof.jupyter.cells import HostCode, cell_number, localise
+from spprof.jupyter.cells import HostCode, cell_label, localise
 
 HOST = HostCode(
     kernel=("/lib/IPython/", "/lib/ipykernel/"),
@@ -28,9 +28,9 @@ ABOVE = [
 ]
 
 
-def number_of(filename: str) -> int | None:
+def label_of(filename: str) -> str | None:
     match = re.fullmatch(r"/tmp/ipykernel_1/(\d+)\.py", filename)
-    return int(match[1]) if match else None
+    return f"In [{match[1]}]" if match else None
 
 
 def frame(text: str) -> Frame:
@@ -47,7 +47,7 @@ def localised(*stacks: list[str], thread: int = MAIN, cell_threads=frozenset({MA
         for i, stack in enumerate(stacks)
     ]
     before = Profile(now, now + timedelta(seconds=1), 10, samples)
-    after = localise(before, number_of=number_of, host=HOST, cell_threads=cell_threads)
+    after = localise(before, label_of=label_of, host=HOST, cell_threads=cell_threads)
     return [
         " > ".join(f"{f.function_name} {f.filename}:{f.lineno}" for f in reversed(s.frames))
         for s in after.samples
@@ -146,21 +146,22 @@ def test_weights_counts_and_facts_of_kept_samples_are_unchanged():
     frames = tuple(frame(t) for t in reversed([*ABOVE, "<module> /tmp/ipykernel_1/3.py:2"]))
     samples = [Sample(5, MAIN, "main", frames, weight_ns=700), Sample(9, MAIN, "main", frames)]
     before = Profile(now, now + timedelta(seconds=3), 10, samples, dropped_count=4)
-    after = localise(before, number_of=number_of, host=HOST, cell_threads={MAIN})
+    after = localise(before, label_of=label_of, host=HOST, cell_threads={MAIN})
     assert [s.weight_ns for s in after.samples] == [s.weight_ns for s in before.samples]
     assert (after.sample_count, after.dropped_count) == (2, 4)
     assert (after.start_time, after.end_time) == (before.start_time, before.end_time)
 
 
 @pytest.mark.parametrize(
-    ("filename", "number"),
+    ("filename", "label"),
     [
-        ("<ipython-input-12-0a1b2c3d4e5f>", 12),
-        ("/tmp/ipykernel_77/123456.py", 3),
+        ("<ipython-input-12-0a1b2c3d4e5f>", "In [12]"),
+        ("/tmp/ipykernel_77/123456.py", "In [3]"),
+        ("/tmp/marimo_77/__marimo__cell_Hbol_.py", "cell Hbol"),
         ("/home/me/in.py", None),
         ("<string>", None),
     ],
 )
-def test_cell_numbers_come_from_the_shell_or_from_the_name(filename, number):
+def test_cell_labels_come_from_the_shell_or_from_the_name(filename, label):
     known = {"/tmp/ipykernel_77/123456.py": ("Cell", "In[3]")}
-    assert cell_number(filename, known.get) == number
+    assert cell_label(filename, known.get) == label

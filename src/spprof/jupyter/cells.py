@@ -17,13 +17,14 @@ from .._model import Profile
 
 # IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
 _IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
+_MARIMO_NAME = re.compile(r"__marimo__cell_(\w+?)_(?:\.py)?$")
 # IPython names the code of statements either way, depending on its version.
 _MODULE_CODE = re.compile(r"<module>|<cell line: \d+>")
 _MODULE = "<module>"
 
 # What runs a cell. The kernel's packages have threads of their own beside it; the others may be
 # used by the profiled program as well, so a thread that begins in them is not left out.
-_KERNEL_PACKAGES = ("IPython", "ipykernel", "zmq", "debugpy", "_pydevd_bundle", "pydevd")
+_KERNEL_PACKAGES = ("IPython", "ipykernel", "marimo", "zmq", "debugpy", "_pydevd_bundle", "pydevd")
 _HOST_PACKAGES = (
     "ipykernel_launcher",
     "jupyter_client",
@@ -36,15 +37,10 @@ _HOST_PACKAGES = (
 _LOOP_PACKAGES = ("asyncio", "uvloop")
 
 
-def cell_label(number: int) -> str:
-    """Return what a cell is called in a profile, as in front of the cell itself."""
-    return f"In [{number}]"
-
-
-def cell_number(
+def cell_label(
     filename: str, format_code_name: Callable[[str], tuple[str, str] | None] | None = None
-) -> int | None:
-    """Return the execution count of the cell compiled under `filename`, None where it is a file.
+) -> str | None:
+    """Return what the cell compiled under `filename` is called, None where that is a file.
 
     Parameters
     ----------
@@ -52,14 +48,22 @@ def cell_number(
     format_code_name : callable, optional
         The shell's own mapping (`IPython.core.compilerop.CachingCompiler.format_code_name`), which
         knows the temporary paths that kernels compile cells under.
+
+    Returns
+    -------
+    str or None
+        ``In [3]``, or ``cell Hbol`` in marimo.
     """
     named = format_code_name(filename) if format_code_name is not None else None
     if named is not None:
-        digits = re.search(r"\[(\d+)\]", named[1])
-        if digits is not None:
-            return int(digits.group(1))
+        number = re.search(r"\[(\d+)\]", named[1])
+        if number is not None:
+            return f"In [{number[1]}]"
     match = _IPYTHON_NAME.fullmatch(filename)
-    return int(match.group(1)) if match is not None else None
+    if match is not None:
+        return f"In [{match[1]}]"
+    match = _MARIMO_NAME.search(filename)
+    return f"cell {match[1]}" if match is not None else None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class HostCode:
         Path prefixes of code that any thread begins with.
     entry : str
         Path of the module that runs profiled code for the magic: the innermost mark of the host.
+        Empty where there is none.
     """
 
     kernel: tuple[str, ...]
@@ -87,7 +92,7 @@ class HostCode:
     entry: str
 
     @classmethod
-    def of_this_process(cls, entry: str) -> HostCode:
+    def of_this_process(cls, entry: str = "") -> HostCode:
         """Find the host's code among the modules imported here."""
         return cls(
             kernel=_prefixes(_KERNEL_PACKAGES),
@@ -133,13 +138,13 @@ class _Part(Enum):
 def localise(
     profile: Profile,
     *,
-    number_of: Callable[[str], int | None],
+    label_of: Callable[[str], str | None],
     host: HostCode,
     cell_threads: Collection[int],
 ) -> Profile:
     """Return the profile as the user of a notebook knows it.
 
-    The frames of cells are labelled ``In [n]``. On the thread that ran the cell everything above
+    The frames of cells are labelled by their cell. On the thread that ran the cell everything above
     the cell's own code is cut off, and samples that never reached it (the kernel before and after
     the cell) are left out; so are the kernel's own threads, and the way from a cell through
     another magic to the code that it runs. Tasks of an event loop that a cell awaits begin at the
@@ -148,28 +153,28 @@ def localise(
     Parameters
     ----------
     profile : Profile
-    number_of : callable
-        Execution count of the cell compiled under a file name, or None.
+    label_of : callable
+        What the cell compiled under a file name is called, such as ``In [3]``, or None.
     host : HostCode
     cell_threads : collection of int
         Ids under which the thread that ran the cell may be listed.
     """
     t = profile._tables
     builder = columns.Builder()
-    numbers = [number_of(text) for text in t.strings]
-    parts = [_part_of_func(t, func, numbers, host) for func in range(len(t.func_name))]
+    labels = [label_of(text) for text in t.strings]
+    parts = [_part_of_func(t, func, labels, host) for func in range(len(t.func_name))]
 
     # One function a cell, though each of its statements was compiled on its own.
     frames: list[int] = []
     for frame, func in enumerate(t.frame_func):
         file = t.func_file[func]
-        number = numbers[file]
+        label = labels[file]
         name, first_line = t.strings[t.func_name[func]], t.func_line[func]
-        if number is not None and _MODULE_CODE.fullmatch(name):
+        if label is not None and _MODULE_CODE.fullmatch(name):
             name, first_line = _MODULE, 1
         here = builder.func(
             name,
-            t.strings[file] if number is None else cell_label(number),
+            t.strings[file] if label is None else label,
             first_line,
             t.func_flags[func],
         )
@@ -240,7 +245,7 @@ def localise(
     return Profile._of(tables)
 
 
-def _part_of_func(t: columns.Tables, func: int, numbers: list[int | None], host: HostCode) -> _Part:
+def _part_of_func(t: columns.Tables, func: int, labels: list[str | None], host: HostCode) -> _Part:
     file = t.strings[t.func_file[func]]
     native = bool(t.func_flags[func] & columns.NATIVE)
     if file.startswith(host.kernel):
@@ -248,7 +253,7 @@ def _part_of_func(t: columns.Tables, func: int, numbers: list[int | None], host:
     if native:
         return _Part.NATIVE
     module_level = _MODULE_CODE.fullmatch(t.strings[t.func_name[func]]) is not None
-    if numbers[t.func_file[func]] is not None:
+    if labels[t.func_file[func]] is not None:
         return _Part.CELL if module_level else _Part.OTHER
     if file == host.entry:
         return _Part.ENTRY

@@ -300,14 +300,14 @@ def _start(options: Namespace) -> None:
 def _calling_cell(shell: Shell) -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _number_of(shell, frame.f_code.co_filename) is not None:
+        if _label_of(shell, frame.f_code.co_filename) is not None:
             return frame
         frame = frame.f_back
     return None
 
 
-def _number_of(shell: Shell, filename: str) -> int | None:
-    return cells.cell_number(filename, shell.compile.format_code_name)
+def _label_of(shell: Shell, filename: str) -> str | None:
+    return cells.cell_label(filename, shell.compile.format_code_name)
 
 
 def _finish(shell: Shell, options: Namespace, profile: Profile) -> None:
@@ -317,7 +317,7 @@ def _finish(shell: Shell, options: Namespace, profile: Profile) -> None:
     try:
         profile = cells.localise(
             profile,
-            number_of=lambda filename: _number_of(shell, filename),
+            label_of=lambda filename: _label_of(shell, filename),
             host=cells.HostCode.of_this_process(entry=__file__),
             cell_threads={threading.get_ident(), threading.get_native_id()},
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import formats
 from ..formats import container
+from . import cells
 
 if TYPE_CHECKING:
     from .._model import AggregatedProfile, Profile
@@ -62,7 +63,10 @@ def display(
         print(_nothing_to_show(shown))
         return None
     if _in_marimo():
-        # A cell's last expression is its output there, and nothing else is.
+        # A cell's last expression is its output there, and nothing else is. Nor is there a magic
+        # that knows what runs a cell, so its frames are taken off here.
+        host = cells.HostCode.of_this_process()
+        shown = cells.localise(shown, label_of=cells.cell_label, host=host, cell_threads=())
         return _widget(shown, view) if _has_widgets() else None
     if not _in_notebook():
         print(shown)
