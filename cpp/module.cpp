@@ -189,6 +189,10 @@ NB_MODULE(_native, module) {
         nb::arg("name") = "");
     module.def("is_thread_registered",
                [] { return Session::instance().current_thread_is_registered(); });
+    module.def(
+        "thread_ends",
+        [](const std::string& name) { Session::instance().current_thread_ends(name); },
+        nb::arg("name"));
     module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
     module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
     module.def("native_unwinding_available", &spprof::sampling::native_unwinding_available);

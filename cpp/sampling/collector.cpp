@@ -100,6 +100,9 @@ void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
     bool mismatched = false;
     const std::uint32_t stack = stack_of(thread, record, mismatched);
     if (stack == profile::kNone) {
+        thread.last_time = record.time_ns;
+        thread.last_cpu = record.cpu_ns;
+        thread.last_outside = true;
         return;
     }
     if (thread.thread_row == profile::kNone) {
@@ -117,10 +120,11 @@ void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
         state &= static_cast<std::uint8_t>(~profile::SampleState::kWaiting);
     } else {
         const std::int64_t passed = std::max<std::int64_t>(0, record.time_ns - thread.last_time);
-        weight = passed;
+        // It may have waited outside of Python before it came here.
+        weight = thread.last_outside ? std::min(used, passed) : passed;
         // While it stood still it was where it was last seen waiting; only what it ran since
         // belongs to this stack.
-        if (thread.last_waiting && passed > used) {
+        if (thread.last_waiting && !thread.last_outside && passed > used) {
             const std::int64_t waited = passed - used;
             const auto ticks = static_cast<std::uint32_t>(waited / settings_.interval_ns);
             if (recording_.extend_last(thread.thread_row, time - used, ticks, waited)) {
@@ -131,6 +135,7 @@ void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
     }
     thread.last_time = record.time_ns;
     thread.last_cpu = record.cpu_ns;
+    thread.last_outside = false;
     recording_.add_sample(thread.thread_row, stack, state, time, 1, weight);
 }
 
@@ -197,7 +202,7 @@ namespace {
 
 void credit(profile::Recording& recording, const Settings& settings, ThreadRecord& thread,
             std::int64_t now_ns, std::int64_t cpu_ns, std::int64_t start_ns) {
-    if (thread.thread_row == profile::kNone) {
+    if (thread.thread_row == profile::kNone || thread.muted || thread.last_outside) {
         return;
     }
     if (settings.mode == Mode::cpu) {
@@ -217,11 +222,15 @@ void Collector::settle(std::int64_t now_ns) {
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
     for (ThreadRecord* thread : registry.live()) {
-        const std::int64_t cpu = platform::thread_cpu_ns(thread->os_tid);
-        credit(recording_, settings_, *thread, now_ns, cpu < 0 ? thread->last_cpu : cpu, start_ns_);
-        thread->last_time = now_ns;
-        thread->last_cpu = std::max(thread->last_cpu, cpu);
+        settle(*thread, now_ns);
     }
+}
+
+void Collector::settle(ThreadRecord& thread, std::int64_t now_ns) {
+    const std::int64_t cpu = platform::thread_cpu_ns(thread.os_tid);
+    credit(recording_, settings_, thread, now_ns, cpu < 0 ? thread.last_cpu : cpu, start_ns_);
+    thread.last_time = now_ns;
+    thread.last_cpu = std::max(thread.last_cpu, cpu);
 }
 
 void Collector::keep_names() {
@@ -238,14 +247,19 @@ void Collector::rebase(std::int64_t now_ns) {
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
     for (ThreadRecord* thread : registry.live()) {
-        thread->last_time = now_ns;
-        thread->last_cpu = std::max(thread->last_cpu, platform::thread_cpu_ns(thread->os_tid));
-        // Where it waits may have changed meanwhile: look again.
-        thread->last_waiting = false;
-        thread->settled_cpu = -1;
-        thread->idle = false;
-        thread->ticked_cpu = -1;
+        rebase(*thread, now_ns);
     }
+}
+
+void Collector::rebase(ThreadRecord& thread, std::int64_t now_ns) {
+    thread.last_time = now_ns;
+    thread.last_cpu = std::max(thread.last_cpu, platform::thread_cpu_ns(thread.os_tid));
+    // Where it waits may have changed meanwhile: look again.
+    thread.last_waiting = false;
+    thread.settled_cpu = -1;
+    thread.settling = false;
+    thread.idle = false;
+    thread.ticked_cpu = -1;
 }
 
 void Collector::close(ThreadRecord& thread) {
@@ -313,10 +327,12 @@ void Collector::probe_dormant(std::int64_t now_ns) {
         if (thread->dormant) {
             if (now_ns >= thread->probe_at) {
                 thread->dormant = false;
+                rebase(*thread, now_ns);
                 thread->not_python.store(false, std::memory_order_relaxed);
                 engine_.watch(*thread);
             }
-        } else if (thread->not_python.load(std::memory_order_relaxed)) {
+        } else if (thread->not_python.load(std::memory_order_relaxed) &&
+                   thread->thread_row == profile::kNone) {
             thread->dormant = true;
             thread->probe_wait = std::min(
                 kLongestProbe, thread->probe_wait == 0 ? kFirstProbe : 2 * thread->probe_wait);

@@ -58,10 +58,12 @@ public:
     // Credits what each thread used since its last sample, up to `now_ns`, and starts measuring
     // afresh from here: at a pause and at the end.
     void settle(std::int64_t now_ns);
+    void settle(ThreadRecord& thread, std::int64_t now_ns);  // the registry's mutex is held, too
     // The latest names of the threads that are alive go into the recording.
     void keep_names();
     // Nothing up to now counts: measuring starts here (after a pause).
     void rebase(std::int64_t now_ns);
+    void rebase(ThreadRecord& thread, std::int64_t now_ns);  // the registry's mutex is held, too
     // After code addresses changed their meaning.
     void forget_seen_frames() noexcept { ++epoch_; }
     // Starts watching the threads of the process that are not watched yet.

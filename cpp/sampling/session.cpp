@@ -346,6 +346,8 @@ bool Session::register_current_thread(const std::string& name) {
             thread->name = name;
         }
         return true;
+    } else {
+        run_->collector.rebase(*thread, platform::monotonic_ns());
     }
     thread->muted = false;
     thread->dormant = false;
@@ -361,14 +363,20 @@ bool Session::unregister_current_thread() {
     if (!run_) {
         return false;
     }
+    Collector& collector = run_->collector;
+    const std::lock_guard<std::mutex> collector_lock(collector.mutex());
+    collector.drain();
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
     ThreadRecord* thread = registry.find(platform::current_tid());
     if (thread == nullptr || thread->muted) {
         return false;
     }
-    thread->muted = true;
     mute(*thread);
+    if (run_->paused_since < 0) {
+        collector.settle(*thread, platform::monotonic_ns());
+    }
+    thread->muted = true;
     return true;
 }
 

@@ -53,11 +53,7 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
     const platform::SafeMemory memory;
     native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
     PyThreadState* state = interpreter::current_thread_state(memory);
-    if (state == nullptr && tables == nullptr) {
-        thread.not_python.store(true, std::memory_order_relaxed);
-        return;
-    }
-    thread.not_python.store(false, std::memory_order_relaxed);
+    thread.not_python.store(state == nullptr && tables == nullptr, std::memory_order_relaxed);
     std::uint8_t* room = thread.ring.begin(kMaxRecordBytes);
     if (room == nullptr) {
         increase(thread.dropped);
@@ -84,9 +80,7 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
                            record->native(), SampleRecord::kMaxNativeFrames, &end));
         record->native_end = static_cast<std::uint8_t>(end);
     }
-    if (record->python_count == 0 && record->native_count == 0) {
-        return;
-    }
+    // A record without frames tells that the time until now was not spent in Python.
     record->time_ns = time_ns;
     record->cpu_ns = cpu_ns;
     record->state = static_cast<std::uint8_t>((state == nullptr ? 0 : gil_state(state)) |

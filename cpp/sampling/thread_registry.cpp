@@ -83,12 +83,14 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->ticked_cpu = -1;
     record->next_look = 0;
     record->settled_cpu = -1;
+    record->settling = false;
     record->capture_pending = false;
     record->name.clear();
     record->thread_row = 0xFFFFFFFFu;
     record->last_time = platform::monotonic_ns();
     record->last_cpu = std::max<std::int64_t>(0, platform::thread_cpu_ns(tid));
     record->last_waiting = false;
+    record->last_outside = false;
     record->seen.clear();
     record->seen_stacks.clear();
     record->final_cpu = -1;

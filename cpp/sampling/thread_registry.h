@@ -55,6 +55,7 @@ struct ThreadRecord {
     std::int64_t ticked_cpu = -1;  // CPU clock at the last look
     std::int64_t next_look = 0;
     std::int64_t settled_cpu = -1;  // wall mode: CPU clock of a stack that is known to be current
+    bool settling = false;          // wall mode: on its way back to where it was captured waiting
     bool capture_pending = false;   // wall mode: a capture was asked for at the last look...
     std::uint64_t calls_before_capture = 0;  // ...when the handler had run so often
     std::string name;
@@ -65,6 +66,7 @@ struct ThreadRecord {
     std::int64_t last_time = 0;
     std::int64_t last_cpu = 0;
     bool last_waiting = false;
+    bool last_outside = false;  // no Python was found there
     struct SeenFrame {
         std::uint64_t value;  // code object or native location
         std::uint32_t offset;

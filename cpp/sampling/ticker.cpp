@@ -94,8 +94,13 @@ void tick_wall(ThreadRecord& thread, std::int64_t now, std::int64_t interval) no
             return;  // blocked or not scheduled: the signal is still on its way
         }
         thread.capture_pending = false;
-        if (thread.sampled_waiting.load(std::memory_order_relaxed) &&
-            cpu - thread.sampled_cpu.load(std::memory_order_relaxed) < kReturnCost) {
+        thread.settling = thread.sampled_waiting.load(std::memory_order_relaxed);
+    }
+    if (thread.settling) {
+        // The way back to sleep may take a while (the GIL): until the clock stands still, what it
+        // used is the capture's own cost.
+        thread.settling = cpu != thread.settled_cpu;
+        if (cpu - thread.sampled_cpu.load(std::memory_order_relaxed) < kReturnCost) {
             thread.settled_cpu = cpu;
         }
     }

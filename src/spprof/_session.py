@@ -22,8 +22,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, overload
 
 from . import _native, formats
-from ._model import Profile as ProfileResult
 from ._model import NativeFrame, ProfilerStats
+from ._model import Profile as ProfileResult
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,6 +57,7 @@ _lock = threading.RLock()
 _output_path: PathLike | None = None
 _native_unwinding = False
 _hooks: list[tuple[Any, str, Any, Any]] = []
+_warned: set[str] = set()
 
 
 def start(
@@ -126,7 +127,9 @@ def start(
             raise
         _output_path = output_path
         for note in _native.notes():
-            warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=2)
+            if note not in _warned:
+                _warned.add(note)
+                warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=2)
 
 
 def stop() -> ProfileResult:
@@ -496,6 +499,8 @@ def _replace(module: Any, name: str, ours: Any) -> None:
 def _install_hooks() -> None:
     """Have the interpreter start its threads through us, so that they are followed from birth."""
     _replace(_signal, "signal", _signal_setter(_signal.signal))
+    if hasattr(threading.Thread, "_delete"):
+        _replace(threading.Thread, "_delete", _thread_deleter(threading.Thread._delete))
     replaced: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (
@@ -527,6 +532,22 @@ def _thread_names() -> list[tuple[int, str]]:
         for thread in threading.enumerate()
         if thread.native_id is not None
     ]
+
+
+def _thread_deleter(
+    original: Callable[[threading.Thread], None],
+) -> Callable[[threading.Thread], None]:
+    """Stand in for the last thing that a thread of `threading` does.
+
+    Threads born before the session have nobody else to tell what they used since their last sample.
+    """
+
+    def delete(thread: threading.Thread) -> None:
+        original(thread)
+        if thread.native_id == threading.get_native_id():
+            _native.thread_ends(thread.name)
+
+    return delete
 
 
 def _signal_setter(original: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
@@ -592,6 +613,8 @@ def _finished(raw: dict[str, Any]) -> dict[str, Any]:
         "modules": native["modules"],
         "timestamps_until_ns": until if until >= 0 else None,
     }
+    for thread in raw["threads"]:
+        thread["name"] = thread["name"] or f"Thread {thread['tid']}"
     return {**raw, "meta": meta}
 
 
