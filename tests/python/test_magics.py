@@ -247,7 +247,7 @@ def test_static_picture_is_bounded_and_names_no_place_on_this_machine(rich_noteb
         def deep(i, depth=20):
             if depth:
                 return functions[f"function_{(i * 37 + depth) % 400}"](lambda: deep(i, depth - 1))
-            return len(json.dumps([i] * 2_000, indent=1))
+            return len(json.dumps([i] * 5_000, indent=1))
 
         sum(deep(i) for i in range(400))
         """
@@ -256,7 +256,7 @@ def test_static_picture_is_bounded_and_names_no_place_on_this_machine(rich_noteb
     (bundle,) = rich_notebook.published
     assert len(bundle["text/html"]) < 150_000
     svg = svg_in(bundle["text/html"])
-    assert "JSONEncoder.iterencode" in svg or "dumps" in svg
+    assert re.search(r"function_\d+", svg)
     assert str(Path(json.__file__).parent) not in svg
     assert str(Path.cwd()) not in svg
 

@@ -120,6 +120,13 @@ def test_tasks_that_a_cell_awaits_begin_at_the_task():
     assert localised(task, comm) == ["fetch In [2]:9 > parse /m.py:1"]
 
 
+def test_cells_of_a_notebook_that_is_a_python_file_begin_at_its_module_code():
+    stack = ["_bootstrap /lib/threading.py", "run /lib/ipykernel/runner.py", "<module> /app.py:7"]
+    server = ["<module> /lib/runpy.py", "main /lib/ipykernel/__main__.py", "_run /web.py"]
+    assert localised(stack, thread=WORKER) == ["<module> /app.py:7"]
+    assert localised(server, thread=WORKER) == []
+
+
 @pytest.mark.parametrize(
     ("stack", "kept"),
     [

@@ -206,7 +206,7 @@ def localise(
     # On the cell's thread: from the cell's code on, or from what an event loop calls.
     from_cell = stacks(
         lambda part, last: (
-            part is _Part.CELL
+            _begins_cell(part, last)
             or (last is _Part.LOOP and part in (_Part.OTHER, _Part.MODULE, _Part.BOOTSTRAP))
         ),
         restart=True,
@@ -266,11 +266,18 @@ def _part_of_func(t: columns.Tables, func: int, labels: list[str | None], host: 
     return _Part.MODULE if module_level else _Part.OTHER
 
 
+def _begins_cell(part: _Part, caller: _Part) -> bool:
+    # Where a notebook is a Python file, its cells are compiled under that file's name.
+    return part is _Part.CELL or (part is _Part.MODULE and caller is _Part.KERNEL)
+
+
 def _reaches(t: columns.Tables, parts: list[_Part]) -> list[bool]:
+    """Tell for each stack whether it is in a cell's own code or below it."""
     reached: list[bool] = []
     for parent, frame in zip(t.stack_parent, t.stack_frame):
+        caller = parts[t.frame_func[t.stack_frame[parent]]] if parent >= 0 else _Part.HOST
         above = parent >= 0 and reached[parent]
-        reached.append(above or parts[t.frame_func[frame]] is _Part.CELL)
+        reached.append(above or _begins_cell(parts[t.frame_func[frame]], caller))
     return reached
 
 
@@ -281,7 +288,7 @@ def _kernel_stacks(t: columns.Tables, parts: list[_Part]) -> list[bool]:
     for parent, frame in zip(t.stack_parent, t.stack_frame):
         state = states[parent] if parent >= 0 else undecided
         part = parts[t.frame_func[frame]]
-        if state == undecided and part not in (_Part.NATIVE, _Part.BOOTSTRAP):
+        if state == undecided and part not in (_Part.NATIVE, _Part.BOOTSTRAP, _Part.HOST):
             state = kernel if part is _Part.KERNEL else user
         states.append(state)
     return [state == kernel for state in states]
