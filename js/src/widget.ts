@@ -1,5 +1,5 @@
-// Owns the meeting of the front end with an anywidget model: traits in, selection and search out.
-import type { ViewName } from './views/state';
+// Owns the meeting of the front end with an anywidget model: traits in, selection, search and view out, files
+// asked for by message.
 import './style.css';
 import { App, type Selected } from './views/app';
 
@@ -12,31 +12,70 @@ interface Model {
   send(content: unknown): void;
 }
 
+/** How long a kernel may take to answer before it counts as gone. */
+const ANSWER_MS = 20_000;
+
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+  const waiting = new Map<string, (text: string) => void>();
+  let speedscope: Promise<string | null> | null = null;
+
+  const ask = (content: { type: string; file?: string }, key: string): Promise<string | null> =>
+    new Promise((resolve) => {
+      const late = setTimeout(() => {
+        waiting.delete(key);
+        resolve(null);
+      }, ANSWER_MS);
+      waiting.set(key, (text) => {
+        clearTimeout(late);
+        waiting.delete(key);
+        resolve(text || null);
+      });
+      model.send(content);
+    });
+
   // A change that came from Python must not go back to it.
   const tell = (name: string, value: unknown): void => {
     if (JSON.stringify(model.get(name)) === JSON.stringify(value)) return;
     model.set(name, value);
     model.save_changes();
   };
+
+  const sources = (): Record<string, string> => (model.get('sources') ?? {}) as Record<string, string>;
+
   const app = new App(el, {
-    selected: (selected: Selected | Record<string, never>) => tell('selected', selected),
-    searched: (text: string) => tell('search', text),
-    viewed: (view: ViewName) => tell('view', view),
+    selected: (selected) => tell('selected', selected),
+    searched: (text) => tell('search', text),
+    viewed: (view) => tell('view', view),
+    source: (path) => (path in sources() ? Promise.resolve(sources()[path] || null) : ask({ type: 'source', file: path }, `source ${path}`)),
+    speedscope: async () => {
+      speedscope ??= ask({ type: 'speedscope' }, 'speedscope');
+      const page = await speedscope;
+      // A kernel that was busy may answer the next time.
+      if (page === null) speedscope = null;
+      return page;
+    },
   });
-  const handlers: Record<string, () => void> = {
+
+  const handlers: Record<string, (...args: never[]) => void> = {
+    'change:theme': () => app.setTheme(String(model.get('theme') ?? 'auto')),
     'change:data': () => {
-      const data = model.get('data') as DataView | null;
+      const data = model.get('data') as DataView<ArrayBuffer> | null;
       if (data && data.byteLength > 0) app.setData(data);
     },
-    'change:search': () => app.setSearch(String(model.get('search') ?? '')),
     'change:view': () => app.setView(String(model.get('view') ?? '')),
-    'change:theme': () => app.setTheme(String(model.get('theme') ?? 'auto')),
+    'change:search': () => app.setSearch(String(model.get('search') ?? '')),
+    'change:selected': () => app.setSelected((model.get('selected') ?? {}) as Selected),
+    'change:sources': () => {
+      for (const [path, text] of Object.entries(sources())) waiting.get(`source ${path}`)?.(text);
+    },
+    'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
+      if (content.type === 'speedscope' && buffers.length > 0) waiting.get('speedscope')?.(new TextDecoder().decode(buffers[0]));
+    },
   };
-  for (const name of ['change:theme', 'change:data', 'change:view', 'change:search']) handlers[name]();
-  for (const [name, handler] of Object.entries(handlers)) model.on(name, handler);
+  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected']) handlers[event]();
+  for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
   return () => {
-    for (const [name, handler] of Object.entries(handlers)) model.off(name, handler);
+    for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
     app.dispose();
   };
 }

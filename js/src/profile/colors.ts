@@ -62,10 +62,10 @@ export const SCHEMES: Record<'light' | 'dark', Scheme> = {
   dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], unmatched: [46, 48, 54], root: [50, 53, 60], thread: [58, 64, 76] },
 };
 
-/** Hands out a palette row for each node; rows are few, so that a canvas changes colour seldom. */
+/** Hands out a palette row for each node or function; rows are few, so that a canvas changes colour seldom. */
 export interface Painter {
   readonly palette: readonly Rgb[];
-  row(node: number): number;
+  row(of: number): number;
 }
 
 /** A number 0 to 1 that depends on nothing but the text. */
@@ -135,13 +135,13 @@ class Palette {
 const STEPS = 12;
 
 export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, names: Names, tree: CallTree): Painter {
-  const palette = new Palette();
   const scheme = SCHEMES[dark ? 'dark' : 'light'];
-  const root = palette.row(scheme.root);
-  const thread = palette.row(scheme.thread);
-  const special = (node: number): number => (node === 0 ? root : thread);
 
   if (mode === 'self' || mode === 'diff') {
+    const palette = new Palette();
+    const root = palette.row(scheme.root);
+    const thread = palette.row(scheme.thread);
+    const special = (node: number): number => (node === 0 ? root : thread);
     const ramp = (hue: number): number[] =>
       Array.from({ length: STEPS + 1 }, (_, step) => {
         const strength = step / STEPS;
@@ -178,20 +178,30 @@ export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, na
     };
   }
 
-  const hues = mode === 'module' ? packageHues(profile, names) : new Map<string, number>();
-  const rowOf = new Int32Array(profile.funcName.length).fill(-1);
+  const ofFunction = functionPainter(mode, dark, profile, names);
+  const colors = [...ofFunction.palette, scheme.root, scheme.thread];
   return {
-    palette: palette.colors,
+    palette: colors,
     row: (node) => {
       const func = tree.key[node];
-      if (func < 0) return special(node);
-      if (rowOf[func] < 0) {
-        const shade = Math.floor(fraction(names.name(func)) * SHADES);
-        const native = (profile.funcFlags[func] & NATIVE) !== 0;
-        const { hue, chroma } = mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
-        rowOf[func] = palette.row(tone(dark, hue, chroma, shade));
-      }
-      return rowOf[func];
+      return func >= 0 ? ofFunction.row(func) : node === 0 ? colors.length - 2 : colors.length - 1;
     },
   };
+}
+
+/** Colours by what a function is, whatever it used. */
+export function functionPainter(mode: 'module' | 'kind', dark: boolean, profile: Profile, names: Names): Painter {
+  const hues = mode === 'module' ? packageHues(profile, names) : new Map<string, number>();
+  const palette = new Palette();
+  const tones = new Map<string, number>();
+  const rowOf = Int32Array.from(profile.funcName, (_, func) => {
+    const shade = Math.floor(fraction(names.name(func)) * SHADES);
+    const native = (profile.funcFlags[func] & NATIVE) !== 0;
+    const { hue, chroma } = mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
+    const key = `${hue} ${chroma} ${shade}`;
+    let row = tones.get(key);
+    if (row === undefined) tones.set(key, (row = palette.row(tone(dark, hue, chroma, shade))));
+    return row;
+  });
+  return { palette: palette.colors, row: (func) => rowOf[func] };
 }

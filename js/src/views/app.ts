@@ -1,58 +1,67 @@
 // Owns the whole of what is on screen: puts views, toolbar and details together and keeps them in step.
 // Knows its host only as callbacks.
-import { pathOf } from '../profile/tree';
-import { FlameChart } from './chart';
 import { copyText } from './clipboard';
-import { describe, module, spoken, title } from './describe';
+import type { Described } from './describe';
 import { Details } from './details';
 import { button, h } from './dom';
+import { save, type ExportKind } from './export';
 import { notesOf } from './notes';
-import { ROW } from './plot';
-import { State, VIEWS, type Choices, type ViewName } from './state';
+import { SandwichView } from './sandwich-view';
+import { SourceView } from './source-view';
+import { speedscopeUrl } from './speedscope-page';
+import { SpeedscopeView } from './speedscope-view';
+import { State, VIEWS, type Choices, type Selection, type ViewName } from './state';
+import { TableView } from './table-view';
 import { Theme, type ThemeChoice } from './theme';
+import { TimelineView } from './timeline-view';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
+import { TreeView } from './tree-view';
+import type { Context, View } from './view';
 
-/** What Python sees of the selection. */
+/** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {
-  function: string;
-  file: string;
-  line: number;
+  function?: string;
+  file?: string;
+  /** First line of the function. */
+  line?: number;
   /** `function (file:line)`, outermost first. */
-  stack: string[];
+  stack?: string[];
   /** Of the time shown, 0 to 1. */
-  share: number;
+  share?: number;
 }
 
 export interface Host {
-  selected(selected: Selected | Record<string, never>): void;
+  selected(selected: Selected): void;
   searched(text: string): void;
   viewed(view: ViewName): void;
+  /** Text of a source file, null where there is none. */
+  source(path: string): Promise<string | null>;
+  /** Speedscope's page, null where there is none. */
+  speedscope(): Promise<string | null>;
 }
 
-/** What every view can do for the app. */
-export interface View {
-  readonly element: HTMLElement;
-  /** Brings the view up to date with the state. */
-  show(reason: { data: boolean; before: Choices }): void;
-  focus(): void;
-  dispose(): void;
+/** What has changed for a view since it was last on screen. */
+interface Pending {
+  data: boolean;
+  before: Choices;
+  theme: boolean;
 }
 
 export class App {
   readonly root: HTMLElement;
   readonly state: State;
-  readonly theme: Theme;
-  readonly chart: FlameChart;
-  readonly tooltip = new Tooltip();
+  private readonly theme: Theme;
+  private readonly tooltip = new Tooltip();
   private readonly toolbar: Toolbar;
   private readonly details: Details;
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
-  private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
+  private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoom and filters' });
   private readonly stage = h('div', { class: 'sp-stage' });
   private readonly live = h('div', { class: 'sp-live', role: 'status', 'aria-live': 'polite' });
-  private arrived = 0;
-  private sized = false;
+  private readonly context: Context;
+  private readonly views = new Map<string, View>();
+  private readonly pending = new Map<View, Pending>();
 
   constructor(
     container: HTMLElement,
@@ -62,40 +71,46 @@ export class App {
     this.root = h('section', { class: 'spprof', 'aria-label': 'Profile', 'data-lm-suppress-shortcuts': 'true' });
     container.append(this.root);
     this.state = new State((before, dataChanged) => this.changed(before, dataChanged));
-    this.chart = new FlameChart('Call tree', {
-      select: (node) => this.selectNode(node),
-      zoom: (node) => this.state.update({ zoom: pathOf(this.state.aggregate.tree, node) }),
-      hover: (node, event) => {
-        if (node < 0 || !event) this.tooltip.hide();
-        else this.tooltip.show(describe(this.state, this.state.aggregate.tree, node), event, this.root);
-      },
-      actions: () => this.details.focusActions(),
-    });
     this.toolbar = new Toolbar(this.state, {
       reset: () => this.reset(),
+      save: (kind) => this.save(kind),
+      speedscope: () => this.openSpeedscope(),
     });
     this.details = new Details(this.state, {
-      say: (text) => this.say(text),
       copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
     });
-    this.stage.append(this.chart.element);
     this.root.append(this.toolbar.element, this.notes, this.crumbs, this.stage, this.details.element, this.tooltip.element, this.live);
     this.theme = new Theme(this.root, () => this.repaint());
+    const app = this;
+    this.context = {
+      state: this.state,
+      get dark() {
+        return app.theme.dark;
+      },
+      select: (selection) => this.select(selection),
+      tip: (described, event) => this.tip(described, event),
+      actions: () => this.details.focusActions(),
+      moved: () => this.showCrumbs(),
+      source: (path) => host.source(path),
+      speedscope: () => host.speedscope(),
+      say: (text) => this.say(text),
+    };
     this.root.addEventListener('keydown', (event) => this.onKey(event));
   }
 
-  /** Shows a container; damaged ones are said to be so in place of a view. */
-  setData(bytes: ArrayBuffer | ArrayBufferView): void {
-    this.arrived = performance.now();
+  /** Shows a container; of a damaged one it says so in place of a view. */
+  setData(bytes: ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
+    const arrived = performance.now();
     try {
       this.state.setData(bytes);
-      this.root.classList.remove('sp-failed');
     } catch (error) {
       this.root.classList.add('sp-failed');
       this.notes.replaceChildren(h('p', { class: 'sp-error', role: 'alert' }, `This profile cannot be shown: ${(error as Error).message}`));
       return;
     }
-    performance.measure('spprof.first-paint', { start: this.arrived, end: performance.now() });
+    this.root.classList.remove('sp-failed');
+    // Read by tests/bench/frontend.py, and by anyone with the browser's own profiler.
+    performance.measure('spprof.show', { start: arrived, end: performance.now() });
   }
 
   setView(view: string): void {
@@ -111,86 +126,147 @@ export class App {
     this.theme.set(choice === 'light' || choice === 'dark' ? choice : ('auto' satisfies ThemeChoice));
   }
 
+  /** Selects what Python asks for: a function by name, of a file where that is said, by its stack if that is there. */
+  setSelected(wanted: Selected): void {
+    const { state } = this;
+    if (!state.profile || JSON.stringify(wanted) === JSON.stringify(this.selected())) return;
+    if (!wanted.function) {
+      if (state.choices.selection) state.update({ selection: null });
+      return;
+    }
+    const { names } = state;
+    const labels = new Map<string, number>();
+    let func = -1;
+    for (let row = 0; row < state.functions; row++) {
+      labels.set(this.label(row), row);
+      const { path, file } = names.place(row);
+      const same = names.name(row) === wanted.function || names.title(row) === wanted.function;
+      if (func < 0 && same && (!wanted.file || wanted.file === path || wanted.file === file)) func = row;
+    }
+    if (func < 0) return;
+    const stack = (wanted.stack ?? []).map((label) => labels.get(label) ?? -1);
+    const whole = stack.length > 0 && stack[stack.length - 1] === func && !stack.includes(-1);
+    state.update({ selection: { func, stack: whole ? stack : [] } });
+  }
+
   dispose(): void {
-    this.chart.dispose();
+    for (const view of new Set(this.views.values())) view.dispose();
     this.theme.dispose();
     this.root.remove();
   }
 
-  private selectNode(node: number): void {
-    const stack = this.state.stackOf(node);
-    const key = this.state.aggregate.tree.key[node];
-    this.state.update({ selection: key >= 0 ? { func: key, stack } : null });
+  private get view(): View {
+    const { view } = this.state.choices;
+    // Icicle and flame are one view, turned over.
+    const key = view === 'flame' ? 'icicle' : view;
+    let made = this.views.get(key);
+    if (!made) {
+      made = this.makeView(key);
+      this.views.set(key, made);
+      this.stage.append(made.element);
+    }
+    return made;
   }
 
-  private reset(): void {
-    this.chart.zoomTo(0);
-    this.state.update({ search: '', selection: null });
+  private makeView(key: Exclude<ViewName, 'flame'>): View {
+    const { context } = this;
+    switch (key) {
+      case 'icicle':
+        return new TreeView(context);
+      case 'timeline':
+        return new TimelineView(context);
+      case 'table':
+        return new TableView(context, () => this.state.update({ view: 'sandwich' }));
+      case 'sandwich':
+        return new SandwichView(context);
+      case 'source':
+        return new SourceView(context);
+      case 'speedscope':
+        return new SpeedscopeView(context);
+    }
+  }
+
+  private changed(before: Choices, dataChanged: boolean): void {
+    const { state } = this;
+    const { choices } = state;
+    if (state.profile) {
+      if (dataChanged) {
+        this.showNotes();
+        for (const view of this.views.values()) this.pending.set(view, { data: true, before, theme: false });
+      }
+      this.showView(before, false);
+      this.showCrumbs();
+      this.toolbar.show(dataChanged);
+      this.details.show();
+    }
+    if (choices.search !== before.search) this.host.searched(choices.search);
+    if (choices.view !== before.view) this.host.viewed(choices.view);
+    if (choices.selection !== before.selection) this.host.selected(this.selected());
+  }
+
+  private showView(before: Choices, theme: boolean): void {
+    const { view } = this;
+    for (const other of this.views.values()) other.element.hidden = other !== view;
+    this.root.dataset.view = this.state.choices.view;
+    this.tip(null, null);
+    const pending = this.pending.get(view);
+    this.pending.delete(view);
+    // A cell's output grows with what there is to see; a page of its own gives all it has.
+    if (this.state.choices.view !== before.view || pending?.data !== false) this.stage.style.setProperty('--sp-content', '460px');
+    view.show({ data: pending?.data ?? false, before, theme: theme || (pending?.theme ?? false) });
+    this.stage.style.setProperty('--sp-content', `${view.height}px`);
+  }
+
+  private repaint(): void {
+    if (!this.state.profile) return;
+    for (const view of this.views.values()) this.pending.set(view, { data: this.pending.get(view)?.data ?? false, before: this.state.choices, theme: true });
+    this.showView(this.state.choices, true);
+  }
+
+  private select(selection: Selection | null): void {
+    const { selection: before } = this.state.choices;
+    if (selection?.func === before?.func && selection?.stack.join() === before?.stack.join()) return;
+    this.state.update({ selection });
+  }
+
+  private tip(described: Described | null, event: PointerEvent | null): void {
+    if (described && event) this.tooltip.show(described, event, this.root);
+    else this.tooltip.hide();
   }
 
   private say(text: string): void {
     this.live.textContent = text;
   }
 
-  private changed(before: Choices, dataChanged: boolean): void {
-    const { choices } = this.state;
-    if (!this.state.profile) return;
-    const treeChanged = dataChanged || choices.tree !== before.tree || choices.inverted !== before.inverted;
-    const flips = choices.view !== before.view;
-    if (treeChanged || flips) this.showChart(dataChanged);
-    else if (choices.search !== before.search || choices.selection !== before.selection || choices.colors !== before.colors) this.updateChart();
-    if (dataChanged) this.showNotes();
-    this.showCrumbs();
-    this.toolbar.show(dataChanged);
-    this.details.show();
-    if (choices.search !== before.search) this.host.searched(choices.search);
-    if (choices.view !== before.view) this.host.viewed(choices.view);
-    if (choices.selection !== before.selection) this.host.selected(this.selected());
+  private reset(): void {
+    const { tree, inverted } = this.state.choices;
+    const { threads, split } = tree;
+    this.view.reset();
+    this.state.update({
+      search: '',
+      selection: null,
+      zoom: [],
+      inverted,
+      tree: { ...tree, threads, split, hideFunctions: new Set(), hideGroups: new Set(), focusFunction: null, focusGroup: null, range: null },
+    });
   }
 
-  private showChart(dataChanged: boolean): void {
-    const { state } = this;
-    const { tree, layout } = state.aggregate;
-    const zoom = state.zoomedNode();
-    this.fitStage(tree.maxDepth + 1);
-    this.chart.show(
-      {
-        layout,
-        painter: state.painter(tree, this.theme.dark),
-        dark: this.theme.dark,
-        matches: state.matches,
-        selectedFunc: state.choices.selection?.func ?? -1,
-        title: (node) => title(state, tree, node),
-        module: (node) => module(state, tree, node),
-        native: (node) => tree.key[node] >= 0 && state.names.native(tree.key[node]),
-        spoken: (node) => spoken(state, tree, node),
-      },
-      { zoom, selected: state.selectedNode(), keepWindow: dataChanged, bottomUp: state.choices.view === 'flame' },
-    );
+  private save(kind: ExportKind): void {
+    save(kind, this.state, this.theme.dark).catch((error: unknown) => this.say(`Not saved: ${(error as Error).message}`));
   }
 
-  private updateChart(): void {
-    const { state } = this;
-    const { tree } = state.aggregate;
-    this.chart.update(
-      {
-        matches: state.matches,
-        painter: state.painter(tree, this.theme.dark),
-        dark: this.theme.dark,
-        selectedFunc: state.choices.selection?.func ?? -1,
-      },
-      state.selectedNode(),
-    );
-  }
-
-  private repaint(): void {
-    if (this.state.profile) this.updateChart();
-  }
-
-  /** As high as the frames need, within what a cell's output should take; a page gives all it has. */
-  private fitStage(rows: number): void {
-    if (this.sized) return;
-    this.stage.style.setProperty('--sp-content', `${Math.max(8, rows) * ROW + 6}px`);
+  private openSpeedscope(): void {
+    // Opened within the click: a browser takes a tab that opens later for a pop-up.
+    const tab = window.open('', '_blank');
+    void this.host.speedscope().then((page) => {
+      if (page === null || !tab) {
+        tab?.close();
+        this.say(page === null ? 'Speedscope is not part of this page' : 'The browser refused a new tab');
+        if (page !== null) this.state.update({ view: 'speedscope' });
+        return;
+      }
+      tab.location.href = speedscopeUrl(page, this.state.data, 'profile');
+    });
   }
 
   private showNotes(): void {
@@ -199,46 +275,37 @@ export class App {
   }
 
   private showCrumbs(): void {
-    const { state } = this;
-    const { tree } = state.aggregate;
-    const zoomed = state.zoomedNode();
-    const chain: number[] = [];
-    for (let node = zoomed; node > 0; node = tree.parent[node]) chain.push(node);
-    chain.reverse();
-    this.crumbs.replaceChildren();
+    const crumbs = this.view.crumbs();
     const filters = this.toolbar.filters();
-    this.crumbs.hidden = chain.length === 0 && filters.length === 0;
-    if (chain.length > 0) {
-      const crumb = (node: number, text: string): HTMLElement => {
-        const last = node === zoomed;
-        return button(text, { class: 'sp-crumb', 'aria-current': last ? 'true' : null, title: last ? null : `Zoom back to ${text}` }, () => {
-          this.chart.zoomTo(node);
-          this.chart.focus();
-        });
-      };
-      this.crumbs.append(crumb(0, 'All'));
-      // A deep chain keeps its ends: where it comes from and where it is.
-      const shown = chain.length > 7 ? [...chain.slice(0, 2), -1, ...chain.slice(-4)] : chain;
-      for (const node of shown) {
-        this.crumbs.append(h('span', { class: 'sp-separator', 'aria-hidden': 'true' }, '›'));
-        this.crumbs.append(node < 0 ? h('span', {}, '…') : crumb(node, title(state, tree, node)));
-      }
-    }
-    this.crumbs.append(...filters);
+    const elements: HTMLElement[] = [];
+    crumbs.forEach(({ text, go, action }, i) => {
+      if (i > 0 && !action) elements.push(h('span', { class: 'sp-separator', 'aria-hidden': 'true' }, '›'));
+      const current = !action && (i === crumbs.length - 1 || crumbs[i + 1].action === true);
+      elements.push(button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go));
+    });
+    this.crumbs.replaceChildren(...elements, ...filters);
+    this.crumbs.hidden = elements.length + filters.length === 0;
   }
 
-  selected(): Selected | Record<string, never> {
+  private label(func: number): string {
+    return `${this.state.names.name(func)} (${this.state.names.location(func)})`;
+  }
+
+  private selected(): Selected {
     const { selection } = this.state.choices;
-    if (!selection) return {};
-    const { names, data, aggregate, table } = this.state;
+    if (!selection || !this.state.profile) return {};
+    const { names, data, table, tree } = this.state;
+    const whole = tree.total[0];
     const node = this.state.selectedNode();
-    const whole = aggregate.tree.total[0];
-    const total = node >= 0 ? aggregate.tree.total[node] : (table.find(({ func }) => func === selection.func)?.total ?? 0);
+    const total =
+      selection.stack.length > 0 && node >= 0
+        ? this.state.aggregate.tree.total[node]
+        : (table.find(({ func }) => func === selection.func)?.total ?? 0);
     return {
       function: names.name(selection.func),
       file: names.place(selection.func).path,
       line: data.funcLine[selection.func],
-      stack: selection.stack.map((func) => `${names.name(func)} (${names.location(func)})`),
+      stack: selection.stack.map((func) => this.label(func)),
       share: whole > 0 ? total / whole : 0,
     };
   }
@@ -246,37 +313,42 @@ export class App {
   private onKey(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     const typing = target.matches('input, select, textarea');
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.state.profile) return;
     if (event.key === 'Escape') {
-      if (this.toolbar.closePanels()) {
-        event.preventDefault();
-      } else if (typing) {
-        if (this.state.choices.search) this.state.update({ search: '' });
-        this.chart.focus();
-      } else if (this.state.choices.zoom.length > 0) {
-        const { tree } = this.state.aggregate;
-        this.chart.zoomTo(Math.max(0, tree.parent[this.state.zoomedNode()]));
-      } else if (this.state.choices.selection) {
-        this.state.update({ selection: null });
-      }
-      return;
-    }
-    if (typing) return;
-    if (event.key === '/') {
+      event.preventDefault();
+      this.back(typing);
+    } else if (typing) {
+      if (event.key === 'Enter' && target.matches('input')) this.view.focus();
+    } else if (event.key === '/') {
       event.preventDefault();
       this.toolbar.focusSearch();
     } else if (event.key === 'Backspace') {
-      const { tree } = this.state.aggregate;
-      this.chart.zoomTo(Math.max(0, tree.parent[this.state.zoomedNode()]));
-    } else if (event.key === 'i') {
-      this.state.update({ inverted: !this.state.choices.inverted, zoom: [] });
-    } else if (event.key === 'r') {
-      this.state.updateTree({ collapseRecursion: !this.state.choices.tree.collapseRecursion });
-    } else if (this.details.onKey(event.key)) {
       event.preventDefault();
-    } else if (/^[1-6]$/.test(event.key)) {
+      this.view.back();
+    } else if (event.key === '0') {
+      this.view.reset();
+    } else if (event.key === '?') {
+      this.toolbar.showKeys();
+    } else if (this.toolbar.onKey(event.key) || this.details.onKey(event.key)) {
+      event.preventDefault();
+    } else if (Number(event.key) >= 1 && Number(event.key) <= VIEWS.length) {
       this.setView(VIEWS[Number(event.key) - 1]);
+      this.view.focus();
+    }
+  }
+
+  /** One step out: an open panel, the search field, the zoom, the search, the selection. */
+  private back(typing: boolean): void {
+    if (this.toolbar.closePanels()) return;
+    if (typing) {
+      this.setSearch('');
+      this.view.focus();
+    } else if (this.view.back()) {
+      return;
+    } else if (this.state.choices.search) {
+      this.setSearch('');
+    } else if (this.state.choices.selection) {
+      this.select(null);
     }
   }
 }
-

@@ -10,7 +10,6 @@ export interface ChartModel {
   dark: boolean;
   /** By function: 1 where the search matches; null where nothing is searched. */
   matches: Uint8Array | null;
-  selectedFunc: number;
   title(node: number): string;
   module(node: number): string;
   native(node: number): boolean;
@@ -30,12 +29,16 @@ export class FlameChart extends Plot {
   private model: ChartModel | null = null;
   private zoomedNode = 0;
   private selected = -1;
+  /** The depth drawn first: 1 where the whole would only repeat its one child. */
+  private readonly firstDepth: number;
 
   constructor(
     label: string,
     private readonly events: ChartEvents,
+    options: { hideRoot?: boolean } = {},
   ) {
     super(label);
+    this.firstDepth = options.hideRoot ? 1 : 0;
   }
 
   /** Shows a model; with `keepWindow` the window stays where it was, in shares of the whole. */
@@ -59,17 +62,21 @@ export class FlameChart extends Plot {
   }
 
   /** Search, selection or colours changed; the tree has not. */
-  update(change: Partial<ChartModel>, selected: number): void {
-    if (!this.model) return;
-    this.model = { ...this.model, ...change };
-    this.dark = this.model.dark;
+  update(model: ChartModel, selected: number): void {
+    this.model = model;
+    this.dark = model.dark;
     this.selected = selected;
     this.redraw();
     this.itemsLater();
   }
 
   get rows(): number {
-    return this.model ? this.model.layout.tree.maxDepth + 1 : 0;
+    return this.model ? this.model.layout.tree.maxDepth + 1 - this.firstDepth : 0;
+  }
+
+  /** Whether the window shows less than the whole. */
+  get isZoomed(): boolean {
+    return this.model !== null && !this.windowIs(0, this.model.layout);
   }
 
   zoomTo(node: number, animate = true): void {
@@ -104,11 +111,12 @@ export class FlameChart extends Plot {
   }
 
   private top(depth: number): number {
-    return this.bottomUp ? Math.max(this.contentHeight(), this.height) - (depth + 1) * ROW - 1 : depth * ROW + 1;
+    return this.bottomUp ? Math.max(this.contentHeight(), this.height) - (depth - this.firstDepth + 1) * ROW - 1 : (depth - this.firstDepth) * ROW + 1;
   }
 
   private depthAt(y: number): number {
-    return this.bottomUp ? Math.floor((Math.max(this.contentHeight(), this.height) - 1 - y) / ROW) : Math.floor((y - 1) / ROW);
+    const row = this.bottomUp ? Math.floor((Math.max(this.contentHeight(), this.height) - 1 - y) / ROW) : Math.floor((y - 1) / ROW);
+    return row < 0 ? -1 : row + this.firstDepth;
   }
 
   protected hit(x: number, y: number): number {
@@ -134,7 +142,7 @@ export class FlameChart extends Plot {
     };
     visit(
       layout,
-      { from: this.from, to: this.to, minDepth: Math.max(0, depths[0]), maxDepth: depths[1], minWidth: MIN_PIXELS / scale },
+      { from: this.from, to: this.to, minDepth: Math.max(this.firstDepth, depths[0]), maxDepth: depths[1], minWidth: MIN_PIXELS / scale },
       (node) => {
         const left = Math.max(-2, (start[node] - this.from) * scale);
         const wide = Math.min(width + 2, (start[node] + tree.extent[node] - this.from) * scale) - left;
@@ -288,7 +296,7 @@ export class FlameChart extends Plot {
         expanded: tree.childStart[node] < tree.childStart[node + 1],
       });
     };
-    visit(model.layout, { from, to, minDepth: 0, maxDepth: tree.maxDepth, minWidth: MIN_ITEM_PIXELS / scale }, add, () => undefined);
+    visit(model.layout, { from, to, minDepth: this.firstDepth, maxDepth: tree.maxDepth, minWidth: MIN_ITEM_PIXELS / scale }, add, () => undefined);
     if (this.selected >= 0 && !items.some(({ selected }) => selected)) add(this.selected);
     return items;
   }

@@ -9,10 +9,8 @@ export interface Described {
   native: boolean;
   location: string;
   path: string;
-  self: string;
-  total: string;
-  samples: string;
-  change: string | null;
+  /** What to call it, and how much. */
+  figures: [string, string][];
   lines: { text: string; share: string }[];
 }
 
@@ -55,7 +53,8 @@ export function spoken(state: State, tree: CallTree, node: number): string {
   return `${state.names.name(key)}, ${state.names.location(key, line)}, ${used}${moved}${state.names.native(key) ? ', native' : ''}`;
 }
 
-export function describe(state: State, tree: CallTree, node: number): Described {
+/** `ownTime` is false for trees of callers, whose frames stand for time further down. */
+export function describe(state: State, tree: CallTree, node: number, ownTime = !state.choices.inverted): Described {
   const key = tree.key[node];
   const whole = tree.total[0];
   const time = (ns: number): string => `${format.duration(ns)} · ${format.share(ns, whole)}`;
@@ -69,10 +68,14 @@ export function describe(state: State, tree: CallTree, node: number): Described 
     native: key >= 0 && names.native(key),
     location: key >= 0 ? names.location(key) : '',
     path: key >= 0 ? names.place(key).path : '',
-    self: time(tree.self[node]),
-    total: time(tree.total[node]),
-    samples: `${format.count(tree.selfCount[node])} self · ${format.count(tree.totalCount[node])} total`,
-    change: baseline ? `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})` : null,
+    figures: [
+      ['Total', time(tree.total[node])],
+      ...(ownTime ? ([['Self', time(tree.self[node])]] as [string, string][]) : []),
+      ['Samples', format.count(tree.totalCount[node])],
+      ...(baseline
+        ? ([['Change', `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})`]] as [string, string][])
+        : []),
+    ],
     lines:
       lines.length > 1 || (lines.length === 1 && lines[0].line !== data.funcLine[key])
         ? lines.slice(0, 3).map(({ line, weight }) => ({ text: `line ${line}`, share: format.share(weight, lineTotal) }))

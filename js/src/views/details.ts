@@ -6,7 +6,6 @@ import type { State } from './state';
 
 export interface DetailsEvents {
   copy(text: string): void;
-  say(text: string): void;
 }
 
 export class Details {
@@ -36,9 +35,7 @@ export class Details {
     const row = state.table.find((candidate) => candidate.func === func);
     const figures: [string, string][] = [];
     if (node >= 0) {
-      const described = describe(state, tree, node);
-      figures.push(['total', described.total], ['self', described.self]);
-      if (described.change) figures.push(['change', described.change]);
+      for (const [name, value] of describe(state, tree, node).figures) figures.push([name.toLowerCase(), value]);
     }
     if (row) {
       const whole = state.tree.total[0];
@@ -50,8 +47,8 @@ export class Details {
       action('Focus', 'Only what goes through this function (f)', () => this.onKey('f')),
       action('Hide', 'Leave this function out, its time goes to its caller (h)', () => this.onKey('h')),
       action(`Hide ${where.group}`, 'Leave the whole module out (m)', () => this.onKey('m')),
-      action('Sandwich', 'Its callers and callees (s)', () => this.onKey('s')),
-      action('Source', 'Its lines (o)', () => this.onKey('o')),
+      action('Callers, callees', 'Its callers and callees (s)', () => this.onKey('s')),
+      action('Lines', 'Its source line by line (o)', () => this.onKey('o')),
       action('Copy stack', 'The stack as text (c)', () => this.onKey('c')),
     ];
     this.first = actions[0];

@@ -9,7 +9,7 @@ import { coverage, matchFunctions, parseQuery, type Found, type Query } from '..
 import { functionTable, type FunctionRow } from '../profile/table';
 import { buildTree, invertTree, nodeAt, pathOf, threadOf, WHOLE, type CallTree, type TreeOptions } from '../profile/tree';
 
-export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source'] as const;
+export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
 export type ViewName = (typeof VIEWS)[number];
 
 export interface Selection {
@@ -36,6 +36,8 @@ export interface Aggregate {
 
 export class State {
   profile: Profile | null = null;
+  /** The bytes of the profile as they came. */
+  container: ArrayBuffer | ArrayBufferView<ArrayBuffer> = new ArrayBuffer(0);
   names!: Names;
   choices: Choices = {
     view: 'icicle',
@@ -52,19 +54,20 @@ export class State {
   private search: { query: Query; matches: Uint8Array } | null = null;
   private found: Found | null = null;
   private painters = new Map<CallTree, { key: string; painter: Painter }>();
-  /** Grows with each change, so that views know whether theirs is stale. */
-  revision = 0;
+  /** Grows whenever the tree shown is another one, so that views know whether theirs is stale. */
+  treeRevision = 0;
 
   constructor(private readonly changed: (before: Choices, dataChanged: boolean) => void) {}
 
   /** Takes a new profile; choices about functions follow them by name. */
-  setData(bytes: ArrayBuffer | ArrayBufferView): void {
+  setData(bytes: ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
     const profile = asDifference(decode(bytes));
     const names = new Names(profile);
     const before = this.choices;
     if (this.profile) this.choices = this.carriedOver(profile, names);
     else if (profile.sampleBaseline) this.choices = { ...before, colors: 'diff' };
     this.profile = profile;
+    this.container = bytes;
     this.names = names;
     this.forget('data');
     this.changed(before, true);
@@ -113,7 +116,7 @@ export class State {
   }
 
   private forget(what: 'data' | 'tree' | 'shown' | 'search'): void {
-    this.revision++;
+    if (what !== 'search') this.treeRevision++;
     if (what === 'data' || what === 'search') this.search = null;
     if (what !== 'shown' && what !== 'search') {
       this.forward = null;

@@ -3,10 +3,14 @@ import type { ColorMode } from '../profile/colors';
 import * as format from '../profile/format';
 import { threadLabel } from './describe';
 import { button, h } from './dom';
+import type { ExportKind } from './export';
+import { Menu } from './menu';
 import { VIEWS, type State, type ViewName } from './state';
 
 export interface ToolbarEvents {
   reset(): void;
+  save(kind: ExportKind): void;
+  speedscope(): void;
 }
 
 const VIEW_TITLES: Record<ViewName, [string, string]> = {
@@ -16,6 +20,7 @@ const VIEW_TITLES: Record<ViewName, [string, string]> = {
   table: ['Table', 'Functions with their own and their total time'],
   sandwich: ['Sandwich', 'Callers and callees of one function'],
   source: ['Source', 'Time line by line'],
+  speedscope: ['Speedscope', 'This profile in the bundled Speedscope'],
 };
 
 const COLOR_TITLES: Record<ColorMode, string> = {
@@ -24,6 +29,20 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   self: 'Colour: self time',
   diff: 'Colour: change',
 };
+
+const KEYS: [string, string][] = [
+  ['1 – 7', 'views'],
+  ['/', 'search; Enter goes to the view'],
+  ['arrows', 'caller, callee, neighbours'],
+  ['Enter', 'zoom to the frame'],
+  ['Esc, Backspace', 'one step back'],
+  ['0, Home', 'whole profile'],
+  ['+, −, Ctrl + wheel', 'zoom'],
+  ['Shift + arrows, drag', 'pan'],
+  ['f, h, m', 'focus function, hide it, hide its module'],
+  ['i, r', 'invert, fold recursion'],
+  ['s, o, c', 'sandwich, source, copy stack'],
+];
 
 export class Toolbar {
   readonly element: HTMLElement;
@@ -42,6 +61,9 @@ export class Toolbar {
   private readonly inverted: HTMLButtonElement;
   private readonly recursion: HTMLButtonElement;
   private readonly running: HTMLButtonElement;
+  private readonly options: Menu;
+  private readonly exports: Menu;
+  private readonly keys: Menu;
   private typing = 0;
 
   constructor(
@@ -72,17 +94,29 @@ export class Toolbar {
     });
     this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
     this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
+    this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running]);
+    const item = (text: string, run: () => void): HTMLButtonElement => button(text, {}, run);
+    this.exports = new Menu('Export ▾', 'Export', 'Save the picture or the profile, or open it in Speedscope', [
+      item('Open in Speedscope ↗', () => events.speedscope()),
+      item('Picture (SVG)', () => events.save('svg')),
+      item('Picture (PNG)', () => events.save('png')),
+      item('Speedscope file (JSON)', () => events.save('speedscope')),
+      item('Profile (.spprof)', () => events.save('spprof')),
+    ]);
+    this.keys = new Menu('?', 'Keyboard', 'Keyboard (?)', [
+      h('dl', { class: 'sp-keys' }, ...KEYS.flatMap(([key, what]) => [h('dt', {}, key), h('dd', {}, what)])),
+    ]);
     this.element = h(
       'div',
       { class: 'sp-toolbar', role: 'toolbar', 'aria-label': 'Profile view' },
       group,
       h('div', { class: 'sp-find' }, this.search, this.matched),
       this.threads,
-      this.colors,
       this.inverted,
-      this.recursion,
-      this.running,
-      button('Reset', { class: 'sp-action', title: 'Whole profile, no search, no selection (0)' }, () => events.reset()),
+      this.options.element,
+      this.exports.element,
+      this.keys.element,
+      button('Reset', { class: 'sp-action', title: 'Whole profile: no zoom, search, filter or selection' }, () => events.reset()),
     );
   }
 
@@ -96,6 +130,7 @@ export class Toolbar {
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
+    this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
     this.recursion.setAttribute('aria-pressed', String(choices.tree.collapseRecursion));
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
     if (document.activeElement !== this.search || choices.search === '') this.search.value = choices.search;
@@ -135,10 +170,13 @@ export class Toolbar {
   /** One chip for each filter in force; a click takes it off. */
   filters(): HTMLElement[] {
     const { names, choices } = this.state;
-    const { focusFunction, focusGroup, hideFunctions, hideGroups } = choices.tree;
+    const { focusFunction, focusGroup, hideFunctions, hideGroups, range } = choices.tree;
     const chip = (text: string, clear: () => void): HTMLElement =>
       button(`${text} ✕`, { class: 'sp-chip', 'aria-label': `Remove filter: ${text}` }, clear);
     const chips: HTMLElement[] = [];
+    if (range !== null) {
+      chips.push(chip(`${format.duration(Math.round(range[0]))} – ${format.duration(Math.round(range[1]))}`, () => this.state.updateTree({ range: null })));
+    }
     if (focusFunction !== null) chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
     if (focusGroup !== null) chips.push(chip(`only ${focusGroup}`, () => this.state.updateTree({ focusGroup: null })));
     for (const func of hideFunctions) {
@@ -163,7 +201,22 @@ export class Toolbar {
     this.search.select();
   }
 
+  /** True when there was one to close. */
   closePanels(): boolean {
-    return false;
+    const open = [this.options, this.exports, this.keys].filter((menu) => menu.open);
+    for (const menu of open) menu.close();
+    return open.length > 0;
+  }
+
+  showKeys(): void {
+    this.keys.show();
+  }
+
+  /** Runs the choice of a key; false where the key means none. */
+  onKey(key: string): boolean {
+    if (key === 'i') this.inverted.click();
+    else if (key === 'r') this.recursion.click();
+    else return false;
+    return true;
   }
 }

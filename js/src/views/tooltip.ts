@@ -10,10 +10,7 @@ export class Tooltip {
     this.element.replaceChildren(
       h('div', { class: 'sp-tip-title' }, described.title, described.native ? h('em', {}, ' native') : null),
       h('div', { class: 'sp-tip-place' }, described.location),
-      row('Total', described.total),
-      row('Self', described.self),
-      row('Samples', described.samples),
-      ...(described.change ? [row('Change', described.change)] : []),
+      ...described.figures.map(([name, value]) => row(name, value)),
       ...described.lines.map(({ text, share }) => row(text, share)),
     );
     this.element.classList.add('sp-visible');

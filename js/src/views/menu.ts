@@ -1,0 +1,39 @@
+// Owns a button that opens a small panel of choices, and closes it again.
+import { button, h } from './dom';
+
+export class Menu {
+  readonly element: HTMLElement;
+  private readonly trigger: HTMLButtonElement;
+  readonly panel: HTMLElement;
+
+  constructor(text: string, label: string, hint: string, children: HTMLElement[]) {
+    this.panel = h('div', { class: 'sp-panel', role: 'group', 'aria-label': label, hidden: true }, ...children);
+    this.trigger = button(text, { class: 'sp-action', 'aria-expanded': 'false', 'aria-label': label, title: hint }, () => this.toggle(!this.open));
+    this.element = h('div', { class: 'sp-menu' }, this.trigger, this.panel);
+    // Leaving by Tab or by a click elsewhere closes it.
+    this.element.addEventListener('focusout', (event) => {
+      if (!this.element.contains(event.relatedTarget as Node | null)) this.toggle(false);
+    });
+  }
+
+  get open(): boolean {
+    return !this.panel.hidden;
+  }
+
+  show(): void {
+    this.toggle(true);
+  }
+
+  close(): void {
+    if (!this.open) return;
+    this.toggle(false);
+    this.trigger.focus();
+  }
+
+  private toggle(open: boolean): void {
+    this.panel.hidden = !open;
+    this.trigger.setAttribute('aria-expanded', String(open));
+    // Safari does not focus a clicked button, and then no focusout would ever come.
+    if (open) this.trigger.focus();
+  }
+}

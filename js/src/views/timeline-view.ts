@@ -1,0 +1,153 @@
+// Owns the timeline view: which lanes there are, what their spans mean, and the way from a stretch of time to
+// the call tree of it.
+import { functionPainter } from '../profile/colors';
+import * as format from '../profile/format';
+import { buildLane, gilOf, isWaiting, timeExtent, type Lane } from '../profile/timeline';
+import { threadLabel } from './describe';
+import { Lanes, type LanesModel } from './lanes';
+import type { Described } from './describe';
+import type { Change, Context, Crumb, View } from './view';
+
+export class TimelineView implements View {
+  private readonly plot: Lanes;
+  private lanes: Lane[] = [];
+  private model: LanesModel | null = null;
+  private laneThreads: ReadonlySet<number> | null = null;
+
+  constructor(private readonly context: Context) {
+    this.plot = new Lanes({
+      select: (lane, span) => context.select({ func: lane.func[span], stack: this.stackOf(lane, span) }),
+      hover: (lane, span, event) => context.tip(lane ? this.described(lane, span) : null, event),
+      actions: () => context.actions(),
+      moved: () => context.moved(),
+    });
+  }
+
+  get element(): HTMLElement {
+    return this.plot.element;
+  }
+
+  get height(): number {
+    return this.plot.contentHeight() + 4;
+  }
+
+  show({ data }: Change): void {
+    const { state, dark } = this.context;
+    const { threads } = state.choices.tree;
+    const first = this.lanes.length === 0;
+    const relaid = data || first || threads !== this.laneThreads;
+    if (relaid) {
+      this.laneThreads = threads;
+      this.lanes = state.data.threads
+        .map((_, row) => row)
+        .filter((row) => threads === null || threads.has(row))
+        .map((row) => buildLane(state.data, row))
+        .filter(({ rows }) => rows > 0);
+    }
+    const mode = state.choices.colors === 'kind' ? 'kind' : 'module';
+    const { names } = state;
+    this.model = {
+      lanes: this.lanes,
+      extent: timeExtent(state.data),
+      painter: functionPainter(mode, dark, state.data, names),
+      dark,
+      matches: state.matches,
+      selectedFunc: state.choices.selection?.func ?? -1,
+      laneTitle: (lane) => this.laneTitle(lane),
+      title: (func) => names.title(func),
+      module: (func) => (names.place(func).module === names.title(func) ? '' : names.place(func).module),
+      native: (func) => names.native(func),
+      spoken: (lane, span) => this.spoken(lane, span),
+    };
+    if (relaid) this.plot.show(this.model, { keepWindow: data && !first });
+    else this.plot.update(this.model);
+  }
+
+  /** `MainThread · 2.7 s · waited 12 % · held the GIL 80 %`. */
+  private laneTitle(lane: Lane): string {
+    const { start, end, state: states } = lane.states;
+    let known = 0;
+    let waited = 0;
+    let gilKnown = 0;
+    let held = 0;
+    for (let i = 0; i < states.length; i++) {
+      const length = end[i] - start[i];
+      known += length;
+      if (isWaiting(states[i])) waited += length;
+      if (gilOf(states[i]) > 0) gilKnown += length;
+      if (gilOf(states[i]) === 2) held += length;
+    }
+    return [
+      threadLabel(this.context.state, lane.thread),
+      format.duration(lane.weight),
+      ...(waited > 0 ? [`waited ${format.share(waited, known)}`] : []),
+      ...(gilKnown > 0 ? [`held the GIL ${format.share(held, known)}`] : []),
+    ].join(' · ');
+  }
+
+  private stackOf(lane: Lane, span: number): number[] {
+    const { stackParent, stackFrame, frameFunc } = this.context.state.data;
+    const stack: number[] = [];
+    for (let at = lane.stack[span]; at >= 0; at = stackParent[at]) stack.push(frameFunc[stackFrame[at]]);
+    return stack.reverse();
+  }
+
+  /** `fit, sklearn/linear_model/_base.py:123, 340 ms from 1.2 s, MainThread`. */
+  private spoken(lane: Lane, span: number): string {
+    const { state } = this.context;
+    const func = lane.func[span];
+    const line = state.data.frameLine[state.data.stackFrame[lane.stack[span]]];
+    const time = `${format.duration(lane.end[span] - lane.start[span])} from ${format.duration(Math.round(lane.start[span]))}`;
+    return `${state.names.name(func)}, ${state.names.location(func, line || undefined)}, ${time}, ${threadLabel(state, lane.thread)}`;
+  }
+
+  private described(lane: Lane, span: number): Described {
+    const { state } = this.context;
+    const { names } = state;
+    const func = lane.func[span];
+    const row = state.table.find((candidate) => candidate.func === func);
+    return {
+      title: names.title(func),
+      module: names.place(func).module,
+      native: names.native(func),
+      location: names.location(func),
+      path: names.place(func).path,
+      figures: [
+        ['This call', format.duration(lane.end[span] - lane.start[span])],
+        ['Starts at', format.duration(Math.round(lane.start[span]))],
+        ['Thread', threadLabel(state, lane.thread)],
+        ...(row ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [string, string][]) : []),
+      ],
+      lines: [],
+    };
+  }
+
+  focus(): void {
+    this.plot.focus();
+  }
+
+  back(): boolean {
+    if (!this.plot.isZoomed) return false;
+    this.plot.zoomOut();
+    return true;
+  }
+
+  reset(): void {
+    this.plot.zoomOut();
+  }
+
+  crumbs(): Crumb[] {
+    if (!this.plot.isZoomed) return [];
+    const { from, to } = this.plot.windowShown;
+    const { state } = this.context;
+    return [
+      { text: 'All', go: () => this.plot.zoomOut() },
+      { text: `${format.duration(Math.round(from))} – ${format.duration(Math.round(to))}`, go: () => undefined },
+      { text: 'Call tree of this time', action: true, go: () => state.update({ view: 'icicle', zoom: [], tree: { ...state.choices.tree, range: [from, to] } }) },
+    ];
+  }
+
+  dispose(): void {
+    this.plot.dispose();
+  }
+}

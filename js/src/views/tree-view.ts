@@ -1,0 +1,109 @@
+// Owns the icicle and flame views: the aggregated call tree with its zoom and its way back.
+import { pathOf } from '../profile/tree';
+import { FlameChart, type ChartModel } from './chart';
+import { describe, module, spoken, title } from './describe';
+import { ROW } from './plot';
+import type { State } from './state';
+import type { Change, Context, Crumb, View } from './view';
+import type { Layout } from '../profile/layout';
+
+/** Everything a chart asks about the frames of a tree. */
+export function chartModel(state: State, layout: Layout, dark: boolean): ChartModel {
+  const { tree } = layout;
+  return {
+    layout,
+    painter: state.painter(tree, dark),
+    dark,
+    matches: state.matches,
+    title: (node) => title(state, tree, node),
+    module: (node) => module(state, tree, node),
+    native: (node) => tree.key[node] >= 0 && state.names.native(tree.key[node]),
+    spoken: (node) => spoken(state, tree, node),
+  };
+}
+
+/** More crumbs than this keep both ends of the way and lose its middle. */
+const CRUMBS = 7;
+
+export class TreeView implements View {
+  readonly chart: FlameChart;
+  private revision = -1;
+  private shownAs = '';
+
+  constructor(private readonly context: Context) {
+    const { state } = context;
+    this.chart = new FlameChart('Call tree', {
+      select: (node) => {
+        const key = state.aggregate.tree.key[node];
+        context.select(key >= 0 ? { func: key, stack: state.stackOf(node) } : null);
+      },
+      zoom: (node) => state.update({ zoom: pathOf(state.aggregate.tree, node) }),
+      hover: (node, event) => context.tip(node >= 0 ? describe(state, state.aggregate.tree, node) : null, event),
+      actions: () => context.actions(),
+    });
+  }
+
+  get element(): HTMLElement {
+    return this.chart.element;
+  }
+
+  get height(): number {
+    return Math.max(8, this.chart.rows) * ROW + 6;
+  }
+
+  show({ data }: Change): void {
+    const { state, dark } = this.context;
+    const model = chartModel(state, state.aggregate.layout, dark);
+    const selected = state.selectedNode();
+    const { view } = state.choices;
+    if (this.revision === state.treeRevision && this.shownAs === view) {
+      this.chart.update(model, selected);
+      return;
+    }
+    this.revision = state.treeRevision;
+    this.shownAs = view;
+    this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow: data, bottomUp: view === 'flame' });
+  }
+
+  focus(): void {
+    this.chart.focus();
+  }
+
+  back(): boolean {
+    const { state } = this.context;
+    const zoomed = state.zoomedNode();
+    if (zoomed > 0) this.chart.zoomTo(state.aggregate.tree.parent[zoomed]);
+    else if (this.chart.isZoomed) this.chart.zoomTo(0);
+    else return false;
+    return true;
+  }
+
+  reset(): void {
+    this.chart.zoomTo(0);
+  }
+
+  crumbs(): Crumb[] {
+    const { state } = this.context;
+    const { tree } = state.aggregate;
+    const chain: number[] = [];
+    for (let node = state.zoomedNode(); node > 0; node = tree.parent[node]) chain.push(node);
+    if (chain.length === 0) return [];
+    const crumb = (node: number): Crumb => ({
+      text: node === 0 ? 'All' : title(state, tree, node),
+      go: () => {
+        this.chart.zoomTo(node);
+        this.chart.focus();
+      },
+    });
+    const crumbs = [0, ...chain.reverse()].map(crumb);
+    if (crumbs.length > CRUMBS) {
+      const middle = crumbs[crumbs.length - CRUMBS + 2];
+      crumbs.splice(2, crumbs.length - CRUMBS + 1, { text: '…', go: middle.go });
+    }
+    return crumbs;
+  }
+
+  dispose(): void {
+    this.chart.dispose();
+  }
+}

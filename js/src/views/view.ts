@@ -1,0 +1,49 @@
+// Owns what the app and its views expect of one another.
+import type { Selection, Choices, State } from './state';
+import type { Described } from './describe';
+
+/** What changed since a view was last brought up to date. */
+export interface Change {
+  /** Another profile, or the same one grown. */
+  data: boolean;
+  before: Choices;
+  /** Light or dark, or the host's colours. */
+  theme: boolean;
+}
+
+export interface View {
+  readonly element: HTMLElement;
+  /** How high its content is, in pixels; the stage is as high if there is room. */
+  readonly height: number;
+  show(change: Change): void;
+  focus(): void;
+  /** One step back out; false where there is none. */
+  back(): boolean;
+  reset(): void;
+  /** Where the view is zoomed to, for the line above it. */
+  crumbs(): Crumb[];
+  dispose(): void;
+}
+
+export interface Crumb {
+  text: string;
+  go(): void;
+  /** Not a place but something to do about it. */
+  action?: boolean;
+}
+
+export interface Context {
+  readonly state: State;
+  readonly dark: boolean;
+  select(selection: Selection | null): void;
+  tip(described: Described | null, event: PointerEvent | null): void;
+  /** Puts the keyboard on what can be done with the selection. */
+  actions(): void;
+  /** The view's own window moved: its crumbs are stale. */
+  moved(): void;
+  /** Text of a source file, null where the host has none. */
+  source(path: string): Promise<string | null>;
+  /** Speedscope's page, null where the host has none. */
+  speedscope(): Promise<string | null>;
+  say(text: string): void;
+}
