@@ -77,7 +77,7 @@ def test_sdist_holds_sources_and_built_front_end(archives):
     (sdist,) = archives.glob("spprof-*.tar.gz")
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    wanted = {"cpp/module.cpp", "js/package-lock.json", "backend/spprof_build.py", "LICENSE"}
+    wanted = {"cpp/module.cpp", "js/package-lock.json", "js/spprof_build.py", "LICENSE"}
     wanted |= {f"src/spprof/{name}" for name in FRONT_END}
     assert wanted - names == set()
     assert [name for name in names if "node_modules" in name or name.startswith(".ci")] == []
@@ -100,7 +100,7 @@ def test_wheel_holds_the_package_and_nothing_else(archives):
 @pytest.fixture
 def backend(monkeypatch, tmp_path):
     pytest.importorskip("scikit_build_core")
-    path = ROOT / "backend" / "spprof_build.py"
+    path = ROOT / "js" / "spprof_build.py"
     spec = importlib.util.spec_from_file_location("spprof_build", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
