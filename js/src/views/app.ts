@@ -56,7 +56,7 @@ export class App {
   private readonly toolbar: Toolbar;
   private readonly details: Details;
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
-  private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoom and filters' });
+  private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
   private readonly stage = h('div', { class: 'sp-stage' });
   private readonly live = h('div', { class: 'sp-live', role: 'status', 'aria-live': 'polite' });
   private readonly context: Context;
