@@ -48,7 +48,10 @@ Symbolizer::Names& Symbolizer::names(uint32_t id) {
     if (loaded.vdso) {
         std::vector<uint8_t> bytes;
         std::vector<std::unique_ptr<SymbolImage>> images;
-        if (copy_memory(loaded.start(), loaded.end() - loaded.start(), bytes)) {
+        // Its section headers lie behind its segment, up to the end of the page.
+        constexpr uintptr_t kPage = 4096;
+        const uintptr_t end = (loaded.end() + kPage - 1) / kPage * kPage;
+        if (copy_memory(loaded.start(), end - loaded.start(), bytes)) {
             auto image = SymbolImage::of_bytes(std::move(bytes));
             if (image != nullptr) {
                 images.push_back(std::move(image));
