@@ -565,7 +565,7 @@ def summary(profile: Profile, n: int = 10) -> str:
             lines.append(f"{share:7.1%}  {thread.name} ({thread.thread_id}){gil}")
         if len(threads) > n:
             lines.append(f"         and {len(threads) - n} more")
-    if profile.dropped_count:
+    if profile.dropped_count and not any("dropped" in note for note in profile.notes):
         lines.append(f"note: {profile.dropped_count} samples were dropped")
     lines += [f"note: {note}" for note in profile.notes]
     return "\n".join(lines)

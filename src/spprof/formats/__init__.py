@@ -198,6 +198,19 @@ def check_writable(path: PathLike) -> None:
 
 
 def _target(path: PathLike) -> Path:
+    try:
+        return _checked_target(path)
+    except PermissionError as error:
+        if error.errno is None:
+            raise
+        # Not even the directories on the way may be looked into.
+        raise PermissionError(
+            f"cannot write {os.fspath(path)}: no permission to reach {Path(path).parent}; "
+            "choose a path in a directory you own"
+        ) from None
+
+
+def _checked_target(path: PathLike) -> Path:
     # Through symbolic links: replacing the link itself would leave its target stale.
     target = Path(path).resolve()
     folder = target.parent

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,7 +23,7 @@ _STATIC = Path(__file__).resolve().parent.parent / "static"
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline' blob:; "
     "img-src data: blob:; font-src data: blob:; frame-src blob:; child-src blob:; "
-    "worker-src blob:; connect-src blob: data:"
+    "worker-src blob:; connect-src blob: data:{connect}"
 )
 
 
@@ -40,30 +41,49 @@ def dump(profile: Profile, file: BinaryIO, *, title: str | None = None) -> None:
     FileNotFoundError
         The front end was not built, as in a source tree that was never installed.
     """
-    script, style = _asset("standalone.js"), _asset("standalone.css")
+    for part in page(profile, title=title):
+        file.write(part)
+
+
+def page(
+    profile: Profile, *, title: str | None = None, script: str = "", connect: str = ""
+) -> Iterator[bytes]:
+    """Yield the page in pieces.
+
+    Parameters
+    ----------
+    profile : Profile
+    title : str, optional
+    script : str
+        A further script, for a server that wants to know whether the page is still open.
+    connect : str
+        A further source that scripts may connect to, such as ``'self'``.
+    """
+    front_end, style = _asset("standalone.js"), _asset("standalone.css")
     heading = title or f"Profile of {profile.start_time:%Y-%m-%d %H:%M:%S}"
+    policy = _POLICY.format(connect=f" {connect}" if connect else "")
     # Level 1: columns shrink little more at higher ones, at several times the time.
     packed = zlib.compress(container.encode(profile, for_display=True), 1)
-    head = (
+    yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(heading)}</title>\n<style>"
-    )
-    file.write(head.encode("utf-8", "replace"))
-    file.write(style.replace(b"</style", b"<\\/style"))
-    file.write(
+    ).encode("utf-8", "replace")
+    yield style.replace(b"</style", b"<\\/style")
+    yield (
         b'</style>\n</head>\n<body>\n<div id="spprof-root"></div>\n'
         b"<noscript>This page draws its flame graph with JavaScript, which is off. The same "
         b"profile saved as .svg needs none.</noscript>\n"
         b'<script id="spprof-profile" type="application/octet-stream;base64" '
         b'data-encoding="deflate">'
     )
-    file.write(base64.b64encode(packed))
-    file.write(b"</script>\n<script>")
-    # The HTML parser ends a script at this text wherever it stands, even in a string.
-    file.write(script.replace(b"</script", b"<\\/script").replace(b"<!--", b"<\\!--"))
-    file.write(b"</script>\n</body>\n</html>\n")
+    yield base64.b64encode(packed)
+    for source in (front_end, script.encode("utf-8")):
+        # The HTML parser ends a script at this text wherever it stands, even in a string.
+        yield b"</script>\n<script>"
+        yield source.replace(b"</script", b"<\\/script").replace(b"<!--", b"<\\!--")
+    yield b"</script>\n</body>\n</html>\n"
 
 
 def _asset(name: str) -> bytes:

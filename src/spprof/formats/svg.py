@@ -69,7 +69,7 @@ def dump(
     samples = f"{profile.sample_count} samples"
     heading = title or f"{format_ns(root.total_ns)} of {_measure(profile)}, {samples}"
     notes = list(profile.notes)
-    if profile.dropped_count:
+    if profile.dropped_count and not any("dropped" in note for note in notes):
         notes.insert(0, f"{profile.dropped_count} samples were dropped")
     _write(file, _boxes(root), heading, notes, max_bytes, min_share)
 
@@ -224,7 +224,7 @@ def _render(
             pending.append((child, left, depth + 1))
             left += child.value * scale
         value = sum(child.value for child in folded)
-        if value / whole >= min_share:
+        if folded and value / whole >= min_share:
             names = ", ".join(child.label for child in folded[:5])
             more = ", ..." if len(folded) > 5 else ""
             title = f"{len(folded)} narrow frames: {names}{more}\n{value / whole:.2%}"
