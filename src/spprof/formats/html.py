@@ -27,7 +27,9 @@ _POLICY = (
 )
 
 
-def dump(profile: Profile, file: BinaryIO, *, title: str | None = None) -> None:
+def dump(
+    profile: Profile, file: BinaryIO, *, title: str | None = None, speedscope: bool = True
+) -> None:
     """Write the page.
 
     Parameters
@@ -35,18 +37,25 @@ def dump(profile: Profile, file: BinaryIO, *, title: str | None = None) -> None:
     profile : Profile
     file : binary file
     title : str, optional
+    speedscope : bool, optional
+        Whether the page carries the bundled Speedscope as well, which adds some 270 kB.
 
     Raises
     ------
     FileNotFoundError
         The front end was not built, as in a source tree that was never installed.
     """
-    for part in page(profile, title=title):
+    for part in page(profile, title=title, speedscope=speedscope):
         file.write(part)
 
 
 def page(
-    profile: Profile, *, title: str | None = None, script: str = "", connect: str = ""
+    profile: Profile,
+    *,
+    title: str | None = None,
+    speedscope: bool = True,
+    script: str = "",
+    connect: str = "",
 ) -> Iterator[bytes]:
     """Yield the page in pieces.
 
@@ -54,6 +63,8 @@ def page(
     ----------
     profile : Profile
     title : str, optional
+    speedscope : bool
+        Whether the page carries the bundled Speedscope as well.
     script : str
         A further script, for a server that wants to know whether the page is still open.
     connect : str
@@ -79,6 +90,12 @@ def page(
         b'data-encoding="deflate">'
     )
     yield base64.b64encode(packed)
+    if speedscope:
+        yield (
+            b'</script>\n<script id="spprof-speedscope" type="text/html;base64" '
+            b'data-encoding="deflate">'
+        )
+        yield base64.b64encode(zlib.compress(_asset("speedscope/index.html")))
     for source in (front_end, script.encode("utf-8")):
         # The HTML parser ends a script at this text wherever it stands, even in a string.
         yield b"</script>\n<script>"
