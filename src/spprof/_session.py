@@ -331,7 +331,7 @@ class Profiler:
         *,
         mode: str = "cpu",
         aggregate: bool = False,
-    native: bool | None = None,
+        native: bool | None = None,
     ) -> None:
         self._start = functools.partial(
             start,
@@ -501,6 +501,10 @@ def _install_hooks() -> None:
     _replace(_signal, "signal", _signal_setter(_signal.signal))
     if hasattr(threading.Thread, "_delete"):
         _replace(threading.Thread, "_delete", _thread_deleter(threading.Thread._delete))
+    for module in (os, sys.modules[os.name]):
+        for name in ("execv", "execve"):
+            if hasattr(module, name):
+                _replace(module, name, _program_starter(getattr(module, name)))
     replaced: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (
@@ -571,6 +575,30 @@ def _signal_setter(original: Callable[[int, Any], Any]) -> Callable[[int, Any], 
                     _native.resume()
 
     return set_signal
+
+
+def _program_starter(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in for `os.execv` and `os.execve`.
+
+    A signal that is pending when the process becomes another program is delivered to that one, and
+    ends it: it does not know what to do with it.
+    """
+
+    @functools.wraps(original)
+    def execute(*args: Any, **kwargs: Any) -> Any:
+        if not _native.is_active():
+            return original(*args, **kwargs)
+        with _lock:
+            was_running = _native.pause()
+            _native.give_signal_back()
+            try:
+                return original(*args, **kwargs)
+            finally:  # there is no such program: go on
+                _native.take_signal_again()
+                if was_running:
+                    _native.resume()
+
+    return execute
 
 
 # --- the finished profile ---------------------------------------------------------------------------
