@@ -454,7 +454,7 @@ def profile(
     return decorate
 
 
-# --- checking what users pass -----------------------------------------------------------------------
+# --- checking what users pass ------
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:
@@ -488,7 +488,7 @@ def _check_output(path: PathLike) -> None:
         raise PermissionError(str(error)) from error
 
 
-# --- threads ----------------------------------------------------------------------------------------
+# --- threads ------
 
 
 def _replace(module: Any, name: str, ours: Any) -> None:
@@ -601,7 +601,7 @@ def _program_starter(original: Callable[..., Any]) -> Callable[..., Any]:
     return execute
 
 
-# --- the finished profile ---------------------------------------------------------------------------
+# --- the finished profile ------
 
 
 def _time(realtime_ns: int) -> str:
@@ -646,7 +646,7 @@ def _finished(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "meta": meta}
 
 
-# --- fork and exit ----------------------------------------------------------------------------------
+# --- fork and exit ------
 
 
 def _after_fork_in_child() -> None:
