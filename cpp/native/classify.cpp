@@ -168,9 +168,20 @@ Classifier Classifier::build(const UnwindTables& tables, Symbolizer& symbolizer,
                              uintptr_t interpreter_address) {
     Classifier classifier;
     const uint32_t interpreter = tables.locate(interpreter_address).module;
+    // The profiler starts threads on Python's behalf: that is nothing to show. (A program that it
+    // is linked into is.)
+    constexpr uint32_t kProgram = 1;
+    const uint32_t own = tables.locate(reinterpret_cast<uintptr_t>(&jump_targets)).module;
     for (const auto& module : tables.modules()) {
         if (module->id == interpreter) {
             classifier.add_interpreter(*module, symbolizer);
+        } else if (module->id == own && own != kProgram) {
+            for (const ElfSegment& segment : module->loaded.segments) {
+                if (segment.type == ElfSegment::kLoad) {
+                    classifier.add(own, segment.address, segment.address + segment.memory_size,
+                                   Role::hidden);
+                }
+            }
         } else {
             classifier.add_others(*module, symbolizer);
         }
