@@ -51,14 +51,14 @@ class Program:
 
 def script(path: str, arguments: Sequence[str]) -> Program:
     """Prepare ``python path arguments``: a file, or a directory or archive with ``__main__.py``."""
-    importer = pkgutil.get_importer(path)
+    # The absolute path, links not followed, is what Python puts into tracebacks and __file__.
+    absolute = str(Path.cwd() / path)
+    importer = pkgutil.get_importer(absolute)
     if importer is not None:
         found = importer.find_spec("__main__")
         if found is None:
             raise CannotRun(f"can't find '__main__' module in {path!r}")
-        return Program(_code_of(found), [path, *arguments], path, _main_of(found))
-    # The absolute path, links not followed, is what Python puts into tracebacks and __file__.
-    absolute = str(Path.cwd() / path)
+        return Program(_code_of(found), [path, *arguments], absolute, _main_of(found))
     try:
         with io.open_code(absolute) as file:
             source = file.read()

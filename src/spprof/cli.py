@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
-        sys.stdout.flush()
+        if options.command is not _run:
+            sys.stdout.flush()
     except _Failure as failure:
         print(f"spprof: error: {failure}", file=sys.stderr)
         return 1
@@ -151,8 +152,13 @@ def _add_run(commands: Any) -> None:
         "-f", "--format", choices=list(formats.FORMATS), help="format (default: by FILE's ending)"
     )
     parser.add_argument(
-        "-i", "--interval", type=float, default=10, metavar="MS", help="0.1 to 1000 ms (default: 10)"
-    )  # fmt: skip
+        "-i",
+        "--interval",
+        type=float,
+        default=10,
+        metavar="MS",
+        help="time between samples, 0.1 to 1000 ms (default: 10)",
+    )
     parser.add_argument(
         "--mode",
         choices=["cpu", "wall"],
@@ -298,8 +304,8 @@ def _run(options: argparse.Namespace) -> int:
     except _runner.CannotRun as error:
         print(f"spprof run: {error}", file=sys.stderr)
         return 2
-    except SyntaxError:
-        sys.excepthook(*_without_traceback())
+    except SyntaxError as error:
+        sys.excepthook(SyntaxError, error.with_traceback(None), None)
         return 1
 
     name = {"script": Path(target).stem, "-m": target.rpartition(".")[2], "-c": "command"}
@@ -341,11 +347,6 @@ def _run(options: argparse.Namespace) -> int:
     return _runner.run(program, start, finish)
 
 
-def _without_traceback() -> tuple[Any, Any, None]:
-    kind, error, _ = sys.exc_info()
-    return kind, error, None
-
-
 def _say(text: str, stream: TextIO) -> None:
     try:
         print(f"spprof: {text}", file=stream)
@@ -382,10 +383,10 @@ def _view(options: argparse.Namespace) -> int:
             viewer = Viewer(profile, title, speedscope=options.speedscope, port=options.port)
     except OSError as error:
         raise _Failure(str(error)) from None
-    shown = not options.no_browser and webbrowser.open(viewer.url)
-    print(viewer.url if not shown else f"{title} is shown in the browser: {viewer.url}")
-    print("This ends when the page is closed, or with Ctrl-C.", flush=True)
     try:
+        shown = not options.no_browser and webbrowser.open(viewer.url)
+        print(viewer.url if not shown else f"{title} is shown in the browser: {viewer.url}")
+        print("This ends when the page is closed, or with Ctrl-C.", flush=True)
         viewer.serve()
     except KeyboardInterrupt:
         print()
