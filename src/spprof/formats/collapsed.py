@@ -87,7 +87,7 @@ def _thread_texts(tables: Tables) -> list[str]:
     several = len(labels.processes(tables)) > 1
     texts = []
     for thread in tables.threads:
-        text = _escape(f"thread ({thread['tid']}): {thread['name']}") + ";"
+        text = f"thread ({thread['tid']}): {_escape(thread['name'])};"
         texts.append(_escape(labels.process_label(thread)) + ";" + text if several else text)
     return texts
 

@@ -218,8 +218,8 @@ class _Reader:
             line = int(line)
         if type(line) is not int or not 0 <= line < 2**31:
             raise FormatError(f"{where}.line should be a line number")
-        native = frame.get("native")
-        if native is None:
+        native = frame.get("native") is True
+        if not native and "spprof" not in self._document:
             native = bool(file) and labels.looks_native(file, bool(line))
         flags = columns.NATIVE if native else 0
         if frame.get("definition") is True:
