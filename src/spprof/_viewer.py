@@ -56,8 +56,9 @@ class Viewer:
             self._add("speedscope.json", "application/json", _speedscope_document(profile, title))
             self._add("", "text/html; charset=utf-8", _speedscope_page(alive))
         else:
-            page = b"".join(html.page(profile, title=title, script=alive, connect="'self'"))
-            self._add("", "text/html; charset=utf-8", page)
+            # The page stays on this machine, so that it may show the sources which are on it.
+            page = html.page(profile, title=title, sources=True, script=alive, connect="'self'")
+            self._add("", "text/html; charset=utf-8", b"".join(page))
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.viewer = self
         address = f"http://127.0.0.1:{self._server.server_address[1]}{self._root}"

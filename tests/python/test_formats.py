@@ -589,6 +589,21 @@ class TestHtml:
         assert title.strip() == "</title><script>alert(2)</script>"
 
     @needs_front_end
+    def test_sources_only_when_asked_for(self, tmp_path) -> None:
+        code = "def f():\n    secret = 1\n"
+        (tmp_path / "f.py").write_text(code)
+        profile = one(Frame("f", str(tmp_path / "f.py"), 2), Frame("g", "/not/here.py", 1))
+
+        def sources(**options: bool) -> object:
+            profile.save(tmp_path / "p.html", **options)
+            text = (tmp_path / "p.html").read_text(encoding="utf-8")
+            match = re.search(r'<script id="spprof-sources"[^>]*>([^<]*)<', text)
+            return match and json.loads(zlib.decompress(base64.b64decode(match[1])))
+
+        assert sources() is None
+        assert sources(sources=True) == {str(tmp_path / "f.py"): code}
+
+    @needs_front_end
     def test_asks_the_network_for_nothing(self, make_profile, tmp_path) -> None:
         make_profile().save(tmp_path / "p.html")
         text = (tmp_path / "p.html").read_text(encoding="utf-8")

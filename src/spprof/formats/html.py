@@ -7,6 +7,8 @@ nothing, and says so to the browser (Content-Security-Policy).
 from __future__ import annotations
 
 import base64
+import json
+import linecache
 import zlib
 from collections.abc import Iterator
 from html import escape
@@ -21,14 +23,19 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline' blob:; "
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline' blob:; "
     "img-src data: blob:; font-src data: blob:; frame-src blob:; child-src blob:; "
     "worker-src blob:; connect-src blob: data:{connect}"
 )
 
 
 def dump(
-    profile: Profile, file: BinaryIO, *, title: str | None = None, speedscope: bool = True
+    profile: Profile,
+    file: BinaryIO,
+    *,
+    title: str | None = None,
+    speedscope: bool = True,
+    sources: bool = False,
 ) -> None:
     """Write the page.
 
@@ -39,13 +46,16 @@ def dump(
     title : str, optional
     speedscope : bool, optional
         Whether the page carries the bundled Speedscope as well, which adds some 270 kB.
+    sources : bool, optional
+        Whether it carries the source files of its functions too, for the source view. They are
+        left out unless asked for: a page is made to be passed on.
 
     Raises
     ------
     FileNotFoundError
         The front end was not built, as in a source tree that was never installed.
     """
-    for part in page(profile, title=title, speedscope=speedscope):
+    for part in page(profile, title=title, speedscope=speedscope, sources=sources):
         file.write(part)
 
 
@@ -54,6 +64,7 @@ def page(
     *,
     title: str | None = None,
     speedscope: bool = True,
+    sources: bool = False,
     script: str = "",
     connect: str = "",
 ) -> Iterator[bytes]:
@@ -65,6 +76,8 @@ def page(
     title : str, optional
     speedscope : bool
         Whether the page carries the bundled Speedscope as well.
+    sources : bool
+        Whether it carries the source files of its functions.
     script : str
         A further script, for a server that wants to know whether the page is still open.
     connect : str
@@ -86,21 +99,45 @@ def page(
         b'</style>\n</head>\n<body>\n<div id="spprof-root"></div>\n'
         b"<noscript>This page draws its flame graph with JavaScript, which is off. The same "
         b"profile saved as .svg needs none.</noscript>\n"
-        b'<script id="spprof-profile" type="application/octet-stream;base64" '
-        b'data-encoding="deflate">'
     )
-    yield base64.b64encode(packed)
+    yield from _embedded("spprof-profile", packed)
     if speedscope:
-        yield (
-            b'</script>\n<script id="spprof-speedscope" type="text/html;base64" '
-            b'data-encoding="deflate">'
-        )
-        yield base64.b64encode(zlib.compress(_asset("speedscope/index.html")))
-    for source in (front_end, script.encode("utf-8")):
+        yield from _embedded("spprof-speedscope", zlib.compress(_asset("speedscope/index.html")))
+    if sources:
+        texts = json.dumps(_sources(profile)).encode("ascii")
+        yield from _embedded("spprof-sources", zlib.compress(texts))
+    for source in filter(None, (front_end, script.encode("utf-8"))):
         # The HTML parser ends a script at this text wherever it stands, even in a string.
-        yield b"</script>\n<script>"
+        yield b"<script>"
         yield source.replace(b"</script", b"<\\/script").replace(b"<!--", b"<\\!--")
-    yield b"</script>\n</body>\n</html>\n"
+        yield b"</script>\n"
+    yield b"</body>\n</html>\n"
+
+
+def _embedded(name: str, packed: bytes) -> Iterator[bytes]:
+    kind = 'type="application/octet-stream;base64" data-encoding="deflate"'
+    yield f'<script id="{name}" {kind}>'.encode("ascii")
+    yield base64.b64encode(packed)
+    yield b"</script>\n"
+
+
+# Enough for what a profile's reader looks at, and bounded where a profile spans a whole framework.
+_SOURCES_BYTES = 4_000_000
+
+
+def _sources(profile: Profile) -> dict[str, str]:
+    """Text of the Python files where most time was spent, by path."""
+    texts: dict[str, str] = {}
+    room = _SOURCES_BYTES
+    for entry in profile.top(None, "total"):
+        if entry.is_native or entry.filename in texts:
+            continue
+        # Knows cells and modules in archives too, where they were run in this process.
+        text = "".join(linecache.getlines(entry.filename))
+        if text and len(text) <= room:
+            texts[entry.filename] = text
+            room -= len(text)
+    return texts
 
 
 def _asset(name: str) -> bytes:
