@@ -17,14 +17,13 @@ namespace {
 constexpr std::size_t kBatch = 256;
 
 struct Parking {
-    std::mutex
-        mutex;  // guards against other threads on free-threaded builds; uncontended otherwise
+    // Against other threads on free-threaded builds; uncontended otherwise.
+    std::mutex mutex;
     std::vector<PyCodeObject*> objects;
     CodeLifetime::Farewell farewell = nullptr;
     bool active = false;
     bool hooked = false;
-    std::atomic<bool> freeing{false};                 // one thread at a time
-    std::atomic<PyCodeObject*> leaving_now{nullptr};  // not to be parked a second time
+    std::atomic<bool> freeing{false};  // one thread at a time
 };
 
 Parking& parking() {
@@ -32,13 +31,16 @@ Parking& parking() {
     return *instance;
 }
 
+// Not to be parked a second time. Of this thread only: others may reuse the address at once.
+thread_local PyCodeObject* leaving_now = nullptr;
+
 void release(const std::vector<PyCodeObject*>& objects);
 
 // Takes over the object's life while a session runs; true when it is parked. Freeing a batch frees
 // nested code objects, which come here in turn and are parked for the next one.
 bool park(PyCodeObject* code) {
     Parking& lot = parking();
-    if (lot.leaving_now.load(std::memory_order_relaxed) == code) {
+    if (leaving_now == code) {
         return false;
     }
     std::vector<PyCodeObject*> leaving;
@@ -82,10 +84,10 @@ int on_code_event(PyCodeEvent event, PyCodeObject* code) {
 
 void release(const std::vector<PyCodeObject*>& objects) {
     for (PyCodeObject* code : objects) {
-        parking().leaving_now = code;
+        leaving_now = code;
         Py_DECREF(code);
     }
-    parking().leaving_now = nullptr;
+    leaving_now = nullptr;
 }
 
 bool hook() {

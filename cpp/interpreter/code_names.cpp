@@ -5,25 +5,29 @@ namespace spprof::interpreter {
 
 namespace {
 
-// Lone surrogates (possible in file names) have no UTF-8 form: keep them readable.
+// Lone surrogates (possible in file names) have no UTF-8 form: they are kept readable. Always a
+// copy, never the string's own cached UTF-8: filling that cache takes a lock on free-threaded
+// builds.
 std::string to_utf8(PyObject* text) {
+    std::string result = "?";
     if (text == nullptr || !PyUnicode_Check(text)) {
-        return "?";
+        return result;
     }
-    Py_ssize_t length = 0;
-    if (const char* utf8 = PyUnicode_AsUTF8AndSize(text, &length)) {
-        return std::string(utf8, static_cast<std::size_t>(length));
-    }
-    PyErr_Clear();
-    std::string result;
     if (PyObject* bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace")) {
         result.assign(PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
         Py_DECREF(bytes);
     } else {
-        PyErr_Clear();
-        result = "?";
+        PyErr_Clear();  // no memory
     }
     return result;
+}
+
+std::uint32_t bytecode_size(PyCodeObject* code) {
+#if PY_VERSION_HEX >= 0x030B0000
+    return static_cast<std::uint32_t>(Py_SIZE(code)) * sizeof(std::uint16_t);
+#else
+    return static_cast<std::uint32_t>(PyBytes_GET_SIZE(code->co_code));
+#endif
 }
 
 }  // namespace
@@ -41,7 +45,8 @@ CodeDescription describe(PyCodeObject* code) {
 }
 
 std::int32_t line_at(PyCodeObject* code, std::uint32_t offset) {
-    if (offset > 0x7FFFFFFFu) {
+    // An offset that was read while its frame changed hands must not lead outside of the code.
+    if (offset >= bytecode_size(code)) {
         return code->co_firstlineno;
     }
     const int line = PyCode_Addr2Line(code, static_cast<int>(offset));

@@ -16,10 +16,11 @@ struct Layout {
     template <class Memory>
     static bool read(const Memory& memory, PyThreadState*, std::uintptr_t address,
                      FrameView& view) noexcept {
-        std::uintptr_t lasti = 0;
+        std::uintptr_t lasti = 0, generator = 0;
         if (!memory.load(address + offsetof(PyFrameObject, f_back), view.previous) ||
             !memory.load(address + offsetof(PyFrameObject, f_code), view.code) ||
-            !memory.load(address + offsetof(PyFrameObject, f_lasti), lasti)) {
+            !memory.load(address + offsetof(PyFrameObject, f_lasti), lasti) ||
+            !memory.load(address + offsetof(PyFrameObject, f_gen), generator)) {
             return false;
         }
         const int index = static_cast<int>(lasti);
@@ -27,6 +28,9 @@ struct Layout {
             index < 0 ? PyFrameRecord::kNotStarted : static_cast<std::uint32_t>(index) * kUnit;
         view.role = FrameRole::python;
         view.entry = true;
+        // An exception that is thrown into a generator through another one's `yield from`: until
+        // 3.9 the outer one is not linked to its caller meanwhile, in 3.10 only nearly always.
+        view.cut = view.previous == 0 && generator != 0;
         return true;
     }
 

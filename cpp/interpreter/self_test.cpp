@@ -7,9 +7,26 @@
 
 #include "interpreter/walk.h"
 
+#if PY_VERSION_HEX >= 0x030E0000
+#include <internal/pycore_debug_offsets.h>
+#elif PY_VERSION_HEX >= 0x030D0000
+#include <internal/pycore_runtime.h>
+#endif
+
 namespace spprof::interpreter {
 
 namespace {
+
+constexpr const char* kOtherVersion =
+    "this build of spprof was made for another version of Python than the one that is running; "
+    "reinstall it here: pip install --force-reinstall --no-cache-dir spprof";
+constexpr const char* kOtherLayout =
+    "the frames of this interpreter are not laid out as its version's headers say, so spprof "
+    "cannot sample it (a modified or debug interpreter?); reinstall spprof from source with the "
+    "headers of this very interpreter: pip install --no-binary spprof --force-reinstall spprof";
+constexpr const char* kSubinterpreter =
+    "spprof cannot be imported in a subinterpreter: import and start it in the main interpreter, "
+    "whose profile counts what runs here under [subinterpreter]";
 
 // At import nothing is torn and no guard is installed: plain loads.
 struct PlainMemory {
@@ -22,37 +39,54 @@ struct PlainMemory {
     }
 };
 
-constexpr const char* kOtherVersion =
-    "this build of spprof was made for another version of Python than the one that is running; "
-    "reinstall it here: pip install --force-reinstall --no-cache-dir spprof";
-constexpr const char* kOtherLayout =
-    "the frames of this interpreter are not laid out as its version's headers say, so spprof "
-    "cannot sample it (a modified or debug interpreter?); reinstall spprof from source with the "
-    "headers of this very interpreter: pip install --no-binary spprof --force-reinstall spprof";
-
-}  // namespace
-
-const char* self_test() {
+bool same_version() {
 #if PY_VERSION_HEX >= 0x030B0000
-    if ((Py_Version >> 16) != (PY_VERSION_HEX >> 16)) {
-        return kOtherVersion;
-    }
+    return (Py_Version >> 16) == (PY_VERSION_HEX >> 16);
 #else
     int major = 0, minor = 0;
     std::sscanf(Py_GetVersion(), "%d.%d", &major, &minor);
-    if (major != PY_MAJOR_VERSION || minor != PY_MINOR_VERSION) {
-        return kOtherVersion;
-    }
+    return major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
 #endif
+}
+
+// From 3.13 on the interpreter says where it keeps things, for those who look from outside.
+bool same_offsets() {
+#if PY_VERSION_HEX >= 0x030D0000
+    const auto* told = reinterpret_cast<const _Py_DebugOffsets*>(&_PyRuntime);
+#ifdef Py_GIL_DISABLED
+    constexpr std::uint64_t free_threaded = 1;
+#else
+    constexpr std::uint64_t free_threaded = 0;
+#endif
+    return std::memcmp(told->cookie, "xdebugpy", 8) == 0 &&
+           told->version >> 16 == PY_VERSION_HEX >> 16 && told->free_threaded == free_threaded &&
+           told->thread_state.current_frame == offsetof(PyThreadState, current_frame) &&
+           told->thread_state.datastack_chunk == offsetof(PyThreadState, datastack_chunk) &&
+           told->thread_state.thread_id == offsetof(PyThreadState, thread_id) &&
+           told->interpreter_frame.previous == offsetof(_PyInterpreterFrame, previous) &&
+           told->interpreter_frame.executable == offsetof(_PyInterpreterFrame, f_executable) &&
+           told->interpreter_frame.instr_ptr == offsetof(_PyInterpreterFrame, instr_ptr) &&
+           told->interpreter_frame.localsplus == offsetof(_PyInterpreterFrame, localsplus) &&
+           told->interpreter_frame.owner == offsetof(_PyInterpreterFrame, owner) &&
+           told->code_object.co_code_adaptive == offsetof(PyCodeObject, co_code_adaptive) &&
+           told->code_object.filename == offsetof(PyCodeObject, co_filename) &&
+           told->pyobject.ob_type == offsetof(PyObject, ob_type);
+#else
+    return true;
+#endif
+}
+
+// Walks the calling thread's own stack, and compares it with what the public API says.
+bool same_stack() {
     const PlainMemory memory;
     PyThreadState* thread = current_thread_state(memory);
     if (thread == nullptr || thread != PyThreadState_Get()) {
-        return kOtherLayout;
+        return false;
     }
     std::vector<PyFrameRecord> frames(4096);
     const WalkResult walked = walk(memory, thread, frames.data(), frames.size());
     if (walked.end == WalkEnd::torn) {
-        return kOtherLayout;
+        return false;
     }
     PyFrameObject* frame = PyThreadState_GetFrame(thread);
     bool same = true;
@@ -61,8 +95,7 @@ const char* self_test() {
             continue;
         }
         if (frame == nullptr) {
-            same = false;
-            break;
+            return false;
         }
         PyCodeObject* code = PyFrame_GetCode(frame);
         same = frames[i].code == reinterpret_cast<std::uintptr_t>(code) &&
@@ -73,11 +106,35 @@ const char* self_test() {
         Py_DECREF(frame);
         frame = back;
     }
-    if (walked.end == WalkEnd::complete && frame != nullptr) {
-        same = false;
-    }
+    same = same && (walked.end == WalkEnd::truncated || frame == nullptr);
     Py_XDECREF(frame);
-    return same ? nullptr : kOtherLayout;
+    return same;
+}
+
+// Never given back: it may be in a profile at any time.
+bool have_stand_in() {
+    if (main_interpreter.stand_in == 0) {
+        main_interpreter.stand_in =
+            reinterpret_cast<std::uintptr_t>(PyCode_NewEmpty("", "[subinterpreter]", 0));
+        PyErr_Clear();
+    }
+    return main_interpreter.stand_in != 0;
+}
+
+}  // namespace
+
+const char* self_test() {
+    if (!same_version()) {
+        return kOtherVersion;
+    }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        return kSubinterpreter;
+    }
+    main_interpreter.state = PyInterpreterState_Main();
+    if (!same_offsets() || !same_stack()) {
+        return kOtherLayout;
+    }
+    return have_stand_in() ? nullptr : "spprof: no memory";
 }
 
 }  // namespace spprof::interpreter

@@ -3,8 +3,9 @@
 
 namespace spprof::interpreter {
 
-// Walks the calling thread's own stack and compares it with what the interpreter's public API says.
-// nullptr when they agree, else why this build must not be used. Needs the interpreter's lock.
+// Compares this build with what the running interpreter says of itself, and a walk of the calling
+// thread's own stack with the public API. nullptr when they agree, else why this build must not be
+// used here. Needs the interpreter's lock; to be called before anything is walked.
 const char* self_test();
 
 }  // namespace spprof::interpreter

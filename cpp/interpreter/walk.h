@@ -11,10 +11,11 @@
 // The first two are false where memory could not be read or makes no sense.
 #pragma once
 
-#include "interpreter/python_internals.h"
-
 #include <cstddef>
 #include <cstdint>
+
+#include "interpreter/main_interpreter.h"
+#include "interpreter/python_internals.h"
 
 namespace spprof::interpreter {
 
@@ -31,7 +32,7 @@ struct PyFrameRecord {
 
 enum class WalkEnd : std::uint8_t {
     complete,
-    truncated,  // more frames than there was room for
+    truncated,  // more frames than there was room for, or than the interpreter knows of
     torn,       // the chain could not be trusted: drop the sample
 };
 
@@ -54,6 +55,7 @@ struct FrameView {
     bool entry = false;
     bool fresh = false;  // linked in, but not known to have run an instruction
     bool generator = false;
+    bool cut = false;  // the interpreter itself does not know the caller at the moment
 };
 
 // What is to be made of the innermost frame.
@@ -128,8 +130,9 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
     }
     std::uintptr_t last_code = 0;
     bool innermost = true;
+    FrameView view;
     while (frame != 0) {
-        FrameView view;
+        view = {};
         if (!Layout::read(memory, thread, frame, view)) {
             result.end = WalkEnd::torn;
             return result;
@@ -174,6 +177,11 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
         }
         frame = view.previous;
     }
+    if (view.cut) {
+        result.end = WalkEnd::truncated;
+    } else if (!innermost && !view.entry && view.role != FrameRole::shim) {
+        result.end = WalkEnd::torn;  // C code called the eval loop at the bottom of every stack
+    }
     return result;
 }
 
@@ -183,9 +191,15 @@ template <class Memory>
 WalkResult walk(const Memory& memory, PyThreadState* thread, PyFrameRecord* out,
                 std::size_t room) noexcept {
     WalkResult result;
+    if (main_interpreter.must_not_show(thread)) {
+        out[0] = {main_interpreter.stand_in, PyFrameRecord::kNotStarted, PyFrameRecord::kEntry};
+        result.count = 1;
+        return result;
+    }
     for (int attempt = 0; attempt < Layout::kAttempts; ++attempt) {
         result = detail::walk_once(memory, thread, attempt, out, room);
-        if (result.end != WalkEnd::torn) {
+        // Nothing found may mean that nothing was linked yet.
+        if (result.end != WalkEnd::torn && result.count > 0) {
             break;
         }
     }

@@ -1,0 +1,171 @@
+"""Interpreters other than the main one: sampled right, or counted as what they are.
+
+Until 3.11 all interpreters of a process share what spprof needs to know, and are sampled like
+threads. From 3.12 on only the main one can be; whatever runs in another one counts under
+[subinterpreter].
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+# The lowest layer that the version has, with the names of 3.13.
+INTERPRETERS = """
+import sys, threading, time
+try:
+    import _interpreters as interpreters
+    def run(i, code): assert interpreters.run_string(i, code) is None
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    def run(i, code): interpreters.run_string(i, code)
+if sys.version_info >= (3, 13):
+    def create(own_gil): return interpreters.create("isolated" if own_gil else "legacy")
+elif sys.version_info >= (3, 12):
+    def create(own_gil): return interpreters.create(isolated=own_gil)
+else:
+    def create(own_gil): return interpreters.create()
+def spin(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+IN_OTHER = '''
+import time
+def spin_there(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+spin_there(%s)
+'''
+"""
+
+def run_program(body: str) -> None:
+    program = INTERPRETERS + textwrap.dedent(body)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if "No module named '_xxsubinterpreters'" in result.stderr:
+        pytest.skip("this interpreter was built without _xxsubinterpreters")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+CHECK = """
+def check(profile, here, there):
+    total = {}
+    for stack in profile.aggregate().stacks:
+        name = stack.frames[0].function_name
+        if name == "spin_there":
+            assert sys.version_info < (3, 12), stack
+            assert [f.function_name for f in stack.frames] == ["spin_there", "<module>"], stack
+        if name == "[subinterpreter]":
+            assert sys.version_info >= (3, 12) and len(stack.frames) == 1, stack
+        if name in ("spin", "spin_there", "[subinterpreter]"):
+            name = "here" if name == "spin" else "there"
+            total[name] = total.get(name, 0) + stack.weight_ns / 1e9
+    assert abs(total["here"] - here) < 0.25 * here, total
+    # Making the interpreter and importing there counts, too.
+    assert 0.7 * there < total["there"] < there + 1.5, total
+"""
+
+
+@pytest.mark.parametrize("own_gil", [False, True])
+def test_time_in_another_interpreter_is_counted(own_gil: bool) -> None:
+    run_program(
+        CHECK
+        + f"""
+import spprof
+i = create({own_gil})
+with spprof.Profiler(1) as p:
+    spin(0.3)
+    run(i, IN_OTHER % 0.4)
+    spin(0.3)
+interpreters.destroy(i)
+check(p.profile, 0.6, 0.4)
+"""
+    )
+
+
+@pytest.mark.parametrize("own_gil", [False, True])
+def test_threads_of_other_interpreters(own_gil: bool) -> None:
+    run_program(
+        CHECK
+        + f"""
+import spprof
+def work(i):
+    run(i, IN_OTHER % 0.3)
+with spprof.Profiler(1) as p:
+    made = [create({own_gil}) for _ in range(3)]
+    threads = [threading.Thread(target=work, args=(i,)) for i in made]
+    for t in threads: t.start()
+    spin(0.3)
+    for t in threads: t.join()
+    for i in made: interpreters.destroy(i)
+check(p.profile, 0.3, 0.9)
+"""
+    )
+
+
+def test_other_interpreters_come_and_go_with_their_code() -> None:
+    run_program(
+        """
+import spprof
+with spprof.Profiler(0.2) as p:
+    for n in range(8):
+        i = create(n % 2 == 0)
+        run(i, "for k in range(60): exec(compile('def f%d(): return sum(range(500))\\\\nf%d()' % (k, k), 'file%d' % k, 'exec'))")
+        interpreters.destroy(i)
+        exec(compile("def g%d(): return sum(range(50000))\\ng%d()" % (n, n), "here%d" % n, "exec"))
+for s in p.profile.aggregate().stacks:
+    for f in s.frames:
+        if sys.version_info >= (3, 12):
+            assert not f.filename.startswith("file"), f
+        if f.filename.startswith("here"):
+            assert f.function_name in ("<module>", "g" + f.filename[4:]), f
+"""
+    )
+
+
+@pytest.mark.parametrize("own_gil", [False, True])
+def test_import_in_another_interpreter_says_what_to_do(own_gil: bool) -> None:
+    run_program(
+        f"""
+import spprof  # first: a module of the standard library breaks the other way round, in 3.12
+i = create({own_gil})
+run(i, '''
+try:
+    import spprof
+except ImportError as error:
+    text = str(error)
+    assert "subinterpreter" in text, text
+else:
+    raise SystemExit("imported")
+''')
+interpreters.destroy(i)
+with spprof.Profiler(1) as p:
+    spin(0.05)
+assert p.profile.sample_count
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="concurrent.interpreters came with 3.14")
+def test_the_standard_librarys_interpreter_pool() -> None:
+    run_program(
+        """
+import spprof
+from concurrent.futures import InterpreterPoolExecutor
+with spprof.Profiler(1) as p:
+    with InterpreterPoolExecutor(2) as pool:
+        assert list(pool.map(sum, [range(3_000_000)] * 6))
+    spin(0.1)
+names = {s.frames[0].function_name for s in p.profile.aggregate().stacks}
+assert "[subinterpreter]" in names and "spin" in names, names
+"""
+    )
