@@ -140,3 +140,27 @@ def eventually(page: Page, holds: Callable[[], bool], what: str, seconds: float 
             return
         page.wait_for_timeout(50)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def lightness(graph: Locator) -> float:
+    """Lightness of a graph's background, 0 (black) to 255."""
+    color = graph.evaluate(
+        """(element) => {
+            for (let e = element; e; e = e.parentElement) {
+                const color = getComputedStyle(e).backgroundColor;
+                if (color !== 'rgba(0, 0, 0, 0)') return color;
+            }
+        }"""
+    )
+    red, green, blue = (float(part) for part in re.findall(r"[\d.]+", color)[:3])
+    return (red + green + blue) / 3
+
+
+def open_speedscope(page: Page, graph: Locator) -> Page:
+    """Hand the profile to Speedscope; return its tab once it shows a profile."""
+    graph.get_by_role("button", name="Export", exact=True).click()
+    with page.expect_popup() as popup:
+        graph.get_by_role("button", name=re.compile("Open in Speedscope")).click()
+    speedscope = popup.value
+    expect(speedscope.get_by_text("Left Heavy")).to_be_visible()
+    return speedscope

@@ -15,7 +15,9 @@ from pages import (
     frames,
     graph_below,
     kernel_value,
+    lightness,
     open_notebook,
+    open_speedscope,
     run_all_cells,
     run_in_kernel,
     screenshot,
@@ -162,20 +164,6 @@ def test_traits_set_in_python_change_the_view(displayed, quickstart):
     expect(displayed.get_by_role("button", name="Icicle")).to_have_attribute("aria-pressed", "true")
 
 
-def lightness(graph: Locator) -> float:
-    """Lightness of a graph's background, 0 (black) to 255."""
-    color = graph.evaluate(
-        """(element) => {
-            for (let e = element; e; e = e.parentElement) {
-                const color = getComputedStyle(e).backgroundColor;
-                if (color !== 'rgba(0, 0, 0, 0)') return color;
-            }
-        }"""
-    )
-    red, green, blue = (float(part) for part in re.findall(r"[\d.]+", color)[:3])
-    return (red + green + blue) / 3
-
-
 def pixels(graph: Locator) -> str:
     return graph.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()")
 
@@ -217,3 +205,37 @@ def test_resize_redraws_to_the_new_width(quickstart, group_by):
         screenshot(group_by, "lab-groupby-narrow")
     finally:
         quickstart.set_viewport_size(WIDE)
+
+
+def test_every_view_shows_the_fit(displayed):
+    for view in ("Flame", "Timeline", "Table", "Sandwich", "Source", "Icicle"):
+        displayed.get_by_role("button", name=view, exact=True).click()
+        expect(displayed).to_contain_text("speed_spread" if view == "Table" else view)
+        screenshot(displayed, f"lab-view-{view.lower()}")
+
+
+def test_source_view_shows_the_cells_own_code(displayed):
+    click_frame(frames(displayed, re.compile("^speed_spread")).first)
+    displayed.get_by_role("button", name="Source", exact=True).click()
+    row = displayed.get_by_role("row", name=re.compile("speed.quantile"))
+    expect(row).to_contain_text("return speed.quantile(0.9) - speed.quantile(0.1)")
+    screenshot(displayed, "lab-source")
+    displayed.get_by_role("button", name="Icicle", exact=True).click()
+
+
+def test_speedscope_opens_from_jupyterlab(displayed, quickstart):
+    speedscope = open_speedscope(quickstart, displayed)
+    expect(speedscope.get_by_text("MainThread").first).to_be_visible()
+    speedscope.keyboard.press("3")
+    expect(speedscope.get_by_text("speed_spread").first).to_be_visible()
+    speedscope.close()
+
+
+def test_speedscope_can_be_shown_in_place(displayed, quickstart):
+    number = kernel_value(quickstart, "max(Out)")
+    run_in_kernel(quickstart, f"Out[{number}].view = 'speedscope'")
+    inside = displayed.frame_locator("iframe")
+    expect(inside.get_by_text("Left Heavy")).to_be_visible()
+    screenshot(displayed, "lab-speedscope")
+    run_in_kernel(quickstart, f"Out[{number}].view = 'icicle'")
+    expect(frames(displayed).first).to_be_visible()
