@@ -11,7 +11,9 @@
 
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
+#include "native/demangle.h"
 #include "platform/platform.h"
+#include "platform/safe_memory.h"
 #include "sampling/session.h"
 #include "sampling/signal_handler.h"
 
@@ -149,7 +151,7 @@ nb::dict stop(const Session::ThreadNames& names) {
 // _thread.start_new_thread.
 nb::object thread_starter(nb::object original) {
     constexpr spprof::interpreter::ThreadEvents events = {
-        []() noexcept { Session::instance().register_current_thread(""); },
+        []() noexcept { return Session::instance().current_thread_begins(); },
         [](const char* name) noexcept {
             Session::instance().current_thread_ends(name == nullptr ? "" : name);
         },
@@ -182,6 +184,14 @@ NB_MODULE(_native, module) {
     module.def("resume", [] { Session::instance().resume(); });
     module.def("give_signal_back", [] { Session::instance().give_signal_back(); });
     module.def("take_signal_again", [] { Session::instance().take_signal_again(); });
+    // For tests: what the handler's fault-tolerant loads make of an address.
+    module.def("can_read", [](std::uintptr_t address) {
+        if (!spprof::platform::FaultGuard::armed()) {
+            throw std::runtime_error("Profiler not running");
+        }
+        std::uintptr_t word = 0;
+        return spprof::platform::SafeMemory().load(address, word);
+    });
     module.def("set_handler_does_nothing", &spprof::sampling::set_handler_does_nothing);
     module.def(
         "register_thread",
@@ -190,12 +200,13 @@ NB_MODULE(_native, module) {
     module.def("is_thread_registered",
                [] { return Session::instance().current_thread_is_registered(); });
     module.def(
-        "thread_ends",
-        [](const std::string& name) { Session::instance().current_thread_ends(name); },
+        "settle_thread",
+        [](const std::string& name) { Session::instance().settle_current_thread(name); },
         nb::arg("name"));
     module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
     module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
     module.def("native_unwinding_available", &spprof::sampling::native_unwinding_available);
+    module.def("demangle", [](const std::string& name) { return spprof::native::demangle(name); });
     // (address, name, module, offset in the function, whether the name is known) of each frame
     module.def("capture_native_stack", [] {
         nb::list result;

@@ -26,9 +26,11 @@ void report_end(PyObject* function) {
 }
 
 PyObject* run_thread(PyObject* function, PyObject* args, PyObject* kwargs) {
-    thread_events.begins();
+    const bool followed = thread_events.begins();
     PyObject* result = PyObject_Call(function, args, kwargs);
-    report_end(function);
+    if (followed) {
+        report_end(function);
+    }
     return result;
 }
 

@@ -8,7 +8,9 @@ namespace spprof::interpreter {
 
 // Both are called on the thread itself, with the interpreter's lock, and must not run Python code.
 struct ThreadEvents {
-    void (*begins)() noexcept;
+    // False: not a thread of its own (gevent makes "threads" of greenlets); its end is not
+    // reported.
+    bool (*begins)() noexcept;
     void (*ends)(const char* name) noexcept;  // nullptr: a thread without a name
 };
 

@@ -132,6 +132,13 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
         }
         run.collector.scan_threads();
         name_threads(names);
+        {
+            ThreadRegistry& registry = ThreadRegistry::instance();
+            const std::lock_guard<std::mutex> registry_lock(registry.mutex());
+            for (ThreadRecord* thread : registry.live()) {
+                thread->has_begun = true;
+            }
+        }
         // Our own start is no part of the profile.
         run.collector.rebase(platform::monotonic_ns());
         control.sampling.store(true, std::memory_order_seq_cst);
@@ -356,6 +363,43 @@ bool Session::register_current_thread(const std::string& name) {
     }
     watch(*thread);
     return true;
+}
+
+bool Session::current_thread_begins() {
+    const std::lock_guard<std::mutex> session_lock(mutex_);
+    if (!run_) {
+        return false;
+    }
+    ThreadRegistry& registry = ThreadRegistry::instance();
+    const std::lock_guard<std::mutex> lock(registry.mutex());
+    ThreadRecord* thread = registry.find(platform::current_tid());
+    if (thread != nullptr) {
+        // The collector may have found it a moment earlier.
+        return !std::exchange(thread->has_begun, true);
+    }
+    thread = registry.add(platform::current_tid());
+    if (thread == nullptr) {
+        return false;
+    }
+    thread->has_begun = true;
+    watch(*thread);
+    return true;
+}
+
+void Session::settle_current_thread(const std::string& name) {
+    const std::lock_guard<std::mutex> session_lock(mutex_);
+    if (!run_ || run_->paused_since >= 0) {
+        return;
+    }
+    Collector& collector = run_->collector;
+    const std::lock_guard<std::mutex> collector_lock(collector.mutex());
+    collector.drain();
+    ThreadRegistry& registry = ThreadRegistry::instance();
+    const std::lock_guard<std::mutex> lock(registry.mutex());
+    if (ThreadRecord* thread = registry.find(platform::current_tid())) {
+        thread->name = name;
+        collector.settle(*thread, platform::monotonic_ns());
+    }
 }
 
 bool Session::unregister_current_thread() {

@@ -63,6 +63,10 @@ public:
     bool register_current_thread(const std::string& name);
     bool unregister_current_thread();
     bool current_thread_is_registered();
+    // The calling thread has just begun; false when it is known already, or no session is running.
+    bool current_thread_begins();
+    // Credits what the calling thread used since its last sample.
+    void settle_current_thread(const std::string& name);
     // The calling thread is about to end: its last CPU time is credited, its ring released.
     void current_thread_ends(const std::string& name);
 

@@ -73,6 +73,7 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->handler_calls = 0;
     record->handler_worst_ns = 0;
     record->by_ticker = false;
+    record->has_begun = false;
     record->muted = false;
     record->dormant = false;
     record->probe_at = 0;

@@ -45,8 +45,9 @@ struct ThreadRecord {
     platform::CpuTimer timer;
     // The ticker looks after it; else its timer does. Read by the handler.
     std::atomic<bool> by_ticker{false};
-    bool muted = false;    // unregister_thread() was called for it
-    bool dormant = false;  // no Python there: signals are off until `probe_at`
+    bool has_begun = false;  // its beginning was before the session, or was reported
+    bool muted = false;      // unregister_thread() was called for it
+    bool dormant = false;    // no Python there: signals are off until `probe_at`
     std::int64_t probe_at = 0;
     std::int64_t probe_wait = 0;
     bool idle = false;  // ticker: left to its timer, or looked at rarely

@@ -545,11 +545,14 @@ def _thread_deleter(
 
     Threads born before the session have nobody else to tell what they used since their last sample.
     """
+    born_before = {
+        id(thread) for thread in threading.enumerate() if thread is not threading.main_thread()
+    }
 
     def delete(thread: threading.Thread) -> None:
         original(thread)
-        if thread.native_id == threading.get_native_id():
-            _native.thread_ends(thread.name)
+        if id(thread) in born_before:
+            _native.settle_thread(thread.name)
 
     return delete
 

@@ -71,9 +71,9 @@ def test_at_10_ms_a_burn_of_two_seconds_gives_200_samples() -> None:
     assert profile.dropped_count == 0
 
 
-# A thread that shares the processor is not running at every tick: measured by its CPU time it gets its
-# samples all the same, but the ticker itself must be let run in time. Where others keep the machine
-# busy, the best of a few runs shows what the engine does.
+# A thread that shares the processor is not running at every tick: measured by its CPU time it gets
+# its samples all the same, but the ticker itself must be let run in time. Where others keep the
+# machine busy, the best of a few runs shows what the engine does.
 @pytest.mark.parametrize(("interval", "least"), [(1, 990), (0.2, 4500)])
 def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, least: int) -> None:
     rates = []

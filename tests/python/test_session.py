@@ -150,9 +150,11 @@ def test_the_context_manager_keeps_the_profile_when_saving_fails(tmp_path: Path)
     folder = tmp_path / "folder"
     folder.mkdir()
     profiler = spprof.Profiler(1, folder / "p.json")
-    with pytest.raises(OSError, match="cannot write"), profiler:
-        burn(0.05)
-        folder.rmdir()
+    profiler.__enter__()
+    burn(0.05)
+    folder.rmdir()
+    with pytest.raises(OSError, match="cannot write"):
+        profiler.__exit__(None, None, None)
     assert profiler.profile is not None
     assert profiler.profile.sample_count > 20
 
@@ -213,9 +215,14 @@ def test_the_end_of_the_interpreter_says_why_it_could_not_save(tmp_path: Path) -
 def test_the_context_manager_has_its_profile_even_when_the_block_raised() -> None:
     profiler = spprof.Profiler(1)
     assert profiler.profile is None
-    with pytest.raises(KeyError), profiler:
-        burn(0.05)
-        raise KeyError
+
+    def fails() -> None:
+        with profiler:
+            burn(0.05)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     assert profiler.profile is not None
     assert profiler.profile.sample_count > 20
     assert profiler.profile.top(1)[0].function_name == "burn"
