@@ -2,7 +2,7 @@
 // the page with the views.
 import './style.css';
 import './standalone.css';
-import { App } from './views/app';
+import { App, type Host } from './views/app';
 
 /** The bytes of a base64 script element, inflated where it says so. */
 async function embedded(element: Element): Promise<ArrayBuffer> {
@@ -23,7 +23,12 @@ async function main(): Promise<void> {
   const data = document.getElementById('spprof-profile');
   if (!root || !data) throw new Error('this page holds no profile');
   let sources: Promise<Record<string, string>> | null = null;
-  const app = new App(root, {
+  // The page is ours: it says what it is, and every key pressed on it is meant for it.
+  root.setAttribute('role', 'main');
+  const heading = document.createElement('h1');
+  heading.textContent = document.title;
+  root.append(heading);
+  const host: Host = {
     selected: () => undefined,
     searched: () => undefined,
     viewed: () => undefined,
@@ -32,7 +37,8 @@ async function main(): Promise<void> {
       return (await sources)[path] ?? null;
     },
     speedscope: () => text('spprof-speedscope'),
-  });
+  };
+  const app = new App(root, host, document);
   app.setData(await embedded(data));
 }
 

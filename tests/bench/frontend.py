@@ -6,8 +6,8 @@ Run it with the front end built (``npm run build`` in js/):
 
 First paint counts from the arrival of the container's bytes to the end of the first drawing:
 decoding, checksum, call tree and layout included. A frame's work is what the page itself takes in it
-(all animation-frame callbacks); the interval is from one frame to the next, which no page can make
-shorter than the display's (16.7 ms at 60 Hz).
+(all animation-frame callbacks); the interval is from one frame to the next, at least what the
+display takes (16.7 ms at 60 Hz).
 """
 
 from __future__ import annotations

@@ -265,6 +265,8 @@ def test_speedscope_opens_in_a_tab_and_inline_with_this_profile(page: Page):
     tab = opened.value
     check_speedscope(tab)
     screenshot(tab, "standalone-speedscope-tab")
+    # A page behind another one is not drawn.
+    tab.close()
     show(page, "Speedscope")
     check_speedscope(page.frame_locator("iframe[title=Speedscope]"))
     screenshot(page, "standalone-speedscope-inline")

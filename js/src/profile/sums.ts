@@ -6,7 +6,7 @@ export interface SampleFilter {
   threads: ReadonlySet<number> | null;
   /** Samples that stand for waiting are left out. */
   runningOnly: boolean;
-  /** Only samples that ended within [from, to) ns. */
+  /** Only this time, in ns; what lies across its ends counts in part. */
   range: readonly [number, number] | null;
 }
 
@@ -25,7 +25,7 @@ const STATE = 3;
 
 /** Adds up samples; a `thread` counts instead of the filter's threads. */
 export function sumByStack(profile: Profile, options: SampleFilter, thread: number | null = null): StackSums {
-  const { sampleStack, sampleThread, sampleWeight, sampleCount, sampleState, sampleLast, sampleBaseline, stackParent } = profile;
+  const { sampleStack, sampleThread, sampleWeight, sampleCount, sampleState, sampleBaseline, stackParent } = profile;
   const stacks = stackParent.length;
   const weight = new Float64Array(stacks);
   const count = new Float64Array(stacks);
@@ -35,11 +35,12 @@ export function sumByStack(profile: Profile, options: SampleFilter, thread: numb
   for (let row = 0; row < sampleStack.length; row++) {
     if (thread !== null ? sampleThread[row] !== thread : threads !== null && !threads.has(sampleThread[row])) continue;
     if (runningOnly && (sampleState[row] & STATE) === WAITING) continue;
-    if (range !== null && (sampleLast[row] < range[0] || sampleLast[row] >= range[1])) continue;
+    const part = range === null ? 1 : partWithin(profile, row, range);
+    if (part === 0) continue;
     const stack = sampleStack[row];
-    weight[stack] += sampleWeight[row];
-    count[stack] += sampleCount[row];
-    if (baseline && sampleBaseline) baseline[stack] += sampleBaseline[row];
+    weight[stack] += sampleWeight[row] * part;
+    count[stack] += sampleCount[row] * part;
+    if (baseline && sampleBaseline) baseline[stack] += sampleBaseline[row] * part;
     used[stack] = 1;
   }
   const subtree = weight.slice();
@@ -50,4 +51,12 @@ export function sumByStack(profile: Profile, options: SampleFilter, thread: numb
     used[parent] |= used[stack];
   }
   return { weight, count, baseline, subtree, used };
+}
+
+/** The share of a row's time that lies in the range; a sample stands for the time since the one before it. */
+function partWithin({ sampleTime, sampleLast, sampleWeight, sampleCount }: Profile, row: number, [from, to]: readonly [number, number]): number {
+  if (sampleTime[row] < 0) return 0;
+  const end = sampleLast[row];
+  const start = Math.min(sampleTime[row] - sampleWeight[row] / Math.max(1, sampleCount[row]), end - 1);
+  return Math.max(0, Math.min(end, to) - Math.max(start, from)) / (end - start);
 }

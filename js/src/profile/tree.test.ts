@@ -79,7 +79,9 @@ describe('buildTree', () => {
       { calls: ['f'], weight: 7, time: 30 },
     ]);
     expect(buildTree(profile, names, { ...WHOLE, runningOnly: true }).total[0]).toBe(12);
-    expect(buildTree(profile, names, { ...WHOLE, range: [15, 30] }).total[0]).toBe(5);
+    expect(buildTree(profile, names, { ...WHOLE, range: [15, 23] }).total[0]).toBe(5);
+    // The third stands for 23 to 30.
+    expect(buildTree(profile, names, { ...WHOLE, range: [10, 25] }).total[0]).toBeCloseTo(5 + 2, 9);
   });
 
   it('keeps counts beside weights', () => {

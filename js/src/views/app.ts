@@ -66,6 +66,8 @@ export class App {
   constructor(
     container: HTMLElement,
     private readonly host: Host,
+    /** Whose keys are ours: in a notebook only our own, on a page of our own all. */
+    keys?: EventTarget,
   ) {
     // The attribute keeps JupyterLab from reading our keys as notebook commands.
     this.root = h('section', { class: 'spprof', 'aria-label': 'Profile', 'data-lm-suppress-shortcuts': 'true' });
@@ -95,7 +97,7 @@ export class App {
       speedscope: () => host.speedscope(),
       say: (text) => this.say(text),
     };
-    this.root.addEventListener('keydown', (event) => this.onKey(event));
+    (keys ?? this.root).addEventListener('keydown', (event) => this.onKey(event as KeyboardEvent));
   }
 
   /** Shows a container; of a damaged one it says so in place of a view. */
@@ -283,8 +285,11 @@ export class App {
       const current = !action && (i === crumbs.length - 1 || crumbs[i + 1].action === true);
       elements.push(button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go));
     });
+    const focused = this.crumbs.contains(document.activeElement);
     this.crumbs.replaceChildren(...elements, ...filters);
     this.crumbs.hidden = elements.length + filters.length === 0;
+    // The button that was pressed is gone; the keyboard must not be lost with it.
+    if (focused) this.view.focus();
   }
 
   private label(func: number): string {

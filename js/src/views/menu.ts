@@ -10,6 +10,10 @@ export class Menu {
     this.panel = h('div', { class: 'sp-panel', role: 'group', 'aria-label': label, hidden: true }, ...children);
     this.trigger = button(text, { class: 'sp-action', 'aria-expanded': 'false', 'aria-label': label, title: hint }, () => this.toggle(!this.open));
     this.element = h('div', { class: 'sp-menu' }, this.trigger, this.panel);
+    // What is done once closes the panel; what is switched on and off stays in sight.
+    this.panel.addEventListener('click', (event) => {
+      if ((event.target as Element).closest('button:not([aria-pressed])')) this.close();
+    });
     // Leaving by Tab or by a click elsewhere closes it.
     this.element.addEventListener('focusout', (event) => {
       if (!this.element.contains(event.relatedTarget as Node | null)) this.toggle(false);
