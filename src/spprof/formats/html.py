@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline' blob:; "
-    "img-src data: blob:; font-src data: blob:; frame-src blob:; child-src blob:; "
-    "worker-src blob:; connect-src blob: data:{connect}"
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
+    "style-src 'unsafe-inline' blob:; img-src data: blob:; font-src data: blob:; "
+    "frame-src blob:; child-src blob:; worker-src blob:; connect-src blob: data:{connect}"
 )
 
 
