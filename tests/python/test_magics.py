@@ -74,6 +74,11 @@ def stacks(profile):
     return shares
 
 
+def at(result, line):
+    """A cell's own code at a line, as `stacks` has it."""
+    return f"In [{result.execution_count}] In [{result.execution_count}]:{line}"
+
+
 def share_of(profile, text):
     """Share of time of all stacks that have this entry."""
     return sum(share for stack, share in stacks(profile).items() if text in stack)
@@ -107,10 +112,10 @@ def test_frames_are_labelled_by_cell_with_the_lines_as_shown(notebook):
     )
     profile = notebook["_spprof"]
     n = result.execution_count
-    assert share_of(profile, f"<module> In [{n}]:5") == pytest.approx(0.75, abs=0.1)
+    assert share_of(profile, at(result, 5)) == pytest.approx(0.75, abs=0.1)
     assert share_of(profile, f"inner In [{n}]:3") == pytest.approx(0.75, abs=0.1)
-    assert share_of(profile, f"<module> In [{n}]:6") == pytest.approx(0.25, abs=0.1)
-    assert all(stack[0].startswith(f"<module> In [{n}]:") for stack in stacks(profile))
+    assert share_of(profile, at(result, 6)) == pytest.approx(0.25, abs=0.1)
+    assert all(stack[0].startswith(f"In [{n}] In [{n}]:") for stack in stacks(profile))
     assert any("burn In [1]:" in entry for stack in stacks(profile) for entry in stack)
 
 
@@ -124,7 +129,7 @@ def test_exception_shows_its_traceback_then_the_profile(notebook):
     )
     assert isinstance(result.error_in_exec, ZeroDivisionError)
     assert "----> 3 1 / 0" in printed
-    assert share_of(notebook["_spprof"], f"<module> In [{result.execution_count}]:2") > 0.9
+    assert share_of(notebook["_spprof"], at(result, 2)) > 0.9
     assert printed.index("ZeroDivisionError") < printed.index("burn", printed.index("samples"))
 
 
@@ -195,7 +200,7 @@ def test_cells_run_by_the_cell_do_not_end_its_profile(notebook):
         """
     )
     profile = notebook["_spprof"]
-    assert share_of(profile, f"<module> In [{result.execution_count}]:3") > 0.5
+    assert share_of(profile, at(result, 3)) > 0.5
 
 
 def test_other_magics_combine_either_way(notebook):
@@ -284,8 +289,7 @@ def test_line_magic_profiles_a_statement_and_returns_its_value(notebook):
     assert result.result == "a  b"
     profile = notebook["line"]
     assert profile is notebook["_spprof"]
-    n = result.execution_count
-    assert {stack[0] for stack in stacks(profile)} == {f"<module> In [{n}]:2"}
+    assert {stack[0] for stack in stacks(profile)} == {at(result, 2)}
     assert share_of(profile, "burn In [1]:5") + share_of(profile, "burn In [1]:6") > 0.8
 
 
@@ -349,7 +353,7 @@ def test_profile_is_saved_as_asked(notebook, tmp_path):
     assert not any("run_code" in name for name in names)
     path = tmp_path / "folded"
     notebook.run(f"%%spprof -i 1 -o {path} --format collapsed\nburn(0.1)")
-    assert "<module> (In [3]:" in path.read_text()
+    assert "In [3] (In [3]:" in path.read_text()
 
 
 def test_terminal_shows_a_summary(notebook):

@@ -61,12 +61,12 @@ def test_what_is_above_the_cell_is_cut_and_cells_are_labelled():
         "work /tmp/ipykernel_1/2.py:4",
         "sin /m.py",
     ]
-    assert localised(stack) == ["<module> In [3]:7 > work In [2]:4 > sin /m.py:1"]
+    assert localised(stack) == ["In [3] In [3]:7 > work In [2]:4 > sin /m.py:1"]
 
 
 def test_samples_of_the_kernel_before_and_after_the_cell_are_left_out():
     cell = [*ABOVE, "<module> /tmp/ipykernel_1/3.py:2"]
-    assert localised(ABOVE, cell, [*ABOVE, "draw /lib/figures.py"]) == ["<module> In [3]:2"]
+    assert localised(ABOVE, cell, [*ABOVE, "draw /lib/figures.py"]) == ["In [3] In [3]:2"]
 
 
 def test_a_cell_is_one_function_however_its_statements_were_named():
@@ -74,7 +74,7 @@ def test_a_cell_is_one_function_however_its_statements_were_named():
         [*ABOVE, "<cell line: 2> /tmp/ipykernel_1/3.py:2"],
         [*ABOVE, "<module> /tmp/ipykernel_1/3.py:5"],
     ]
-    assert localised(*stacks) == ["<module> In [3]:2", "<module> In [3]:5"]
+    assert localised(*stacks) == ["In [3] In [3]:2", "In [3] In [3]:5"]
 
 
 def test_a_statement_run_by_the_magic_begins_below_the_magic():
@@ -86,7 +86,7 @@ def test_a_statement_run_by_the_magic_begins_below_the_magic():
         "<module> /tmp/ipykernel_1/3.py:7",
         "work /m.py",
     ]
-    assert localised(stack, stack[:-2]) == ["<module> In [3]:7 > work /m.py:1"]
+    assert localised(stack, stack[:-2]) == ["In [3] In [3]:7 > work /m.py:1"]
 
 
 def test_another_magic_between_cell_and_code_is_not_shown():
@@ -98,7 +98,7 @@ def test_another_magic_between_cell_and_code_is_not_shown():
         "<module> <timed_exec>:1",
         "work /m.py",
     ]
-    assert localised(stack) == ["<module> In [3]:2 > <module> <timed_exec>:1 > work /m.py:1"]
+    assert localised(stack) == ["In [3] In [3]:2 > <module> <timed_exec>:1 > work /m.py:1"]
 
 
 def test_what_ipython_does_for_the_cell_stays():
@@ -109,7 +109,7 @@ def test_what_ipython_does_for_the_cell_stays():
         "_repr_html_ /lib/pandas/frame.py",
     ]
     assert localised(stack) == [
-        "<module> In [3]:2 > __call__ /lib/IPython/core/displayhook.py:1"
+        "In [3] In [3]:2 > __call__ /lib/IPython/core/displayhook.py:1"
         " > _repr_html_ /lib/pandas/frame.py:1"
     ]
 
@@ -145,7 +145,7 @@ def test_other_threads_stay_whole_and_the_kernels_are_left_out(stack, kept):
 
 def test_the_thread_of_the_cell_is_known_by_its_stacks_too():
     stack = [*ABOVE, "<module> /tmp/ipykernel_1/3.py:2"]
-    assert localised(ABOVE, stack, cell_threads=frozenset()) == ["<module> In [3]:2"]
+    assert localised(ABOVE, stack, cell_threads=frozenset()) == ["In [3] In [3]:2"]
 
 
 def test_weights_counts_and_facts_of_kept_samples_are_unchanged():

@@ -20,7 +20,6 @@ _IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
 _MARIMO_NAME = re.compile(r"__marimo__cell_(\w+?)_(?:\.py)?$")
 # IPython names the code of statements either way, depending on its version.
 _MODULE_CODE = re.compile(r"<module>|<cell line: \d+>")
-_MODULE = "<module>"
 
 # What runs a cell. The kernel's packages have threads of their own beside it; the others may be
 # used by the profiled program as well, so a thread that begins in them is not left out.
@@ -144,7 +143,7 @@ def localise(
 ) -> Profile:
     """Return the profile as the user of a notebook knows it.
 
-    The frames of cells are labelled by their cell. On the thread that ran the cell everything above
+    The frames of cells are labelled by their cell, and its own code is called by it. On the thread that ran the cell everything above
     the cell's own code is cut off, and samples that never reached it (the kernel before and after
     the cell) are left out; so are the kernel's own threads, and the way from a cell through
     another magic to the code that it runs. Tasks of an event loop that a cell awaits begin at the
@@ -171,7 +170,7 @@ def localise(
         label = labels[file]
         name, first_line = t.strings[t.func_name[func]], t.func_line[func]
         if label is not None and _MODULE_CODE.fullmatch(name):
-            name, first_line = _MODULE, 1
+            name, first_line = label, 1
         here = builder.func(
             name,
             t.strings[file] if label is None else label,
