@@ -9,6 +9,7 @@ import re
 
 from .. import _columns as columns
 from .._columns import Tables, ThreadRow
+from .._version import __version__
 
 _THREAD_LABEL = re.compile(r"(?P<name>.*) \((?P<tid>\d+)\)(?:, process (?P<pid>\d+))?", re.DOTALL)
 
@@ -19,12 +20,7 @@ _PYTHON_SOURCE = (".py", ".pyw", ".pyx", ".ipynb")
 
 def exporter() -> str:
     """Name and version of this package, as exporters call themselves."""
-    from importlib import metadata
-
-    try:
-        return f"spprof@{metadata.version('spprof')}"
-    except metadata.PackageNotFoundError:
-        return "spprof"
+    return f"spprof@{__version__}"
 
 
 def processes(tables: Tables) -> set[tuple[str, int]]:
@@ -67,10 +63,12 @@ def looks_native(place: str, has_line: bool) -> bool:
 
 def shown_line(tables: Tables, frame: int, lines: bool) -> int:
     """Line to print for a frame: the executed one, or its function's first where known."""
-    executed = tables.frame_line[frame]
+    executed, first = tables.frame_line[frame], tables.func_line[tables.frame_func[frame]]
     if lines:
         return executed
-    return tables.func_line[tables.frame_func[frame]] or executed
+    # Without its first line a Python function is only known by where it executes; a native one is
+    # known by its name, and would fall apart into its lines.
+    return first if first or is_native(tables, frame) else executed
 
 
 def is_native(tables: Tables, frame: int) -> bool:
