@@ -143,11 +143,11 @@ def localise(
 ) -> Profile:
     """Return the profile as the user of a notebook knows it.
 
-    The frames of cells are labelled by their cell, and its own code is called by it. On the thread that ran the cell everything above
-    the cell's own code is cut off, and samples that never reached it (the kernel before and after
-    the cell) are left out; so are the kernel's own threads, and the way from a cell through
-    another magic to the code that it runs. Tasks of an event loop that a cell awaits begin at the
-    task.
+    The frames of cells are labelled by their cell, and its own code is called by it. On the thread
+    that ran the cell everything above the cell's own code is cut off, and samples that never
+    reached it (the kernel before and after the cell) are left out; so are the kernel's own threads,
+    and the way from a cell through another magic to the code that it runs. Tasks of an event loop
+    that a cell awaits begin at the task.
 
     Parameters
     ----------
