@@ -225,16 +225,23 @@ class ProfileDiff:
 
         formats.save_diff(self, path, format, **options)
 
+    def _for_output(self) -> Profile:
+        # What `spprof.display` shows: the front end knows both sides by their threads' names.
+        return self.as_profile()
+
     def as_profile(self) -> Profile:
         """Return both profiles as one, their threads named ``before: ...`` and ``after: ...``."""
         from ._model import Profile
 
         sides = []
+        start = self.before.start_time
         for label, profile in (("before", self.before), ("after", self.after)):
             t = profile._tables
             threads = [{**thread, "name": f"{label}: {thread['name']}"} for thread in t.threads]
-            meta = {**t.meta, "start_time": self.before._tables.meta["start_time"]}
-            meta["end_time"] = max(meta["end_time"], meta["start_time"])
+            # Laid over each other, whenever they were taken.
+            end = start + timedelta(microseconds=t.meta["duration_ns"] // 1000)
+            times = {"start_time": start.isoformat(), "end_time": end.isoformat()}
+            meta = {**t.meta, **times}
             sides.append(t.same_stacks(threads=threads, meta=meta))
         return Profile._of(merge(sides))
 

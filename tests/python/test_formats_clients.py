@@ -324,3 +324,11 @@ class TestHtml:
         page.get_by_text(f"{share * 100:.0f} % in 1 function").wait_for(timeout=10_000)
         outside = [u for u in asked if not u.startswith(("file:", "blob:", "data:"))]
         assert outside == []
+
+    def test_shows_what_changed(self, make_profile, page, tmp_path) -> None:
+        before, after = make_profile(seed=1), make_profile(seed=2)
+        spprof.diff(before, after).save(tmp_path / "d.html")
+        page.goto((tmp_path / "d.html").as_uri())
+        page.get_by_text("Colour: change").first.wait_for(state="attached", timeout=10_000)
+        seconds = f"{after.total_weight_ns / 1e9:.2f} s"
+        assert seconds in page.evaluate("document.body.innerText")
