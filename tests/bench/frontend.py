@@ -5,7 +5,7 @@ Run it with the front end built (``npm run build`` in js/):
     python tests/bench/frontend.py [--nodes 1000 10000 100000] [--chromium PATH]
 
 First paint counts from the arrival of the container's bytes to the end of the first drawing:
-decoding, checksum, call tree and layout included. A frame's work is what the page itself takes in it
+decoding, checksum, call tree and layout included. A frame's work is what the page takes in it
 (all animation-frame callbacks); the interval is from one frame to the next, at least what the
 display takes (16.7 ms at 60 Hz).
 """

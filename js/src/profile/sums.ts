@@ -53,10 +53,19 @@ export function sumByStack(profile: Profile, options: SampleFilter, thread: numb
   return { weight, count, baseline, subtree, used };
 }
 
-/** The share of a row's time that lies in the range; a sample stands for the time since the one before it. */
-function partWithin({ sampleTime, sampleLast, sampleWeight, sampleCount }: Profile, row: number, [from, to]: readonly [number, number]): number {
-  if (sampleTime[row] < 0) return 0;
-  const end = sampleLast[row];
-  const start = Math.min(sampleTime[row] - sampleWeight[row] / Math.max(1, sampleCount[row]), end - 1);
+/**
+ * When a row's run began: a sample stands for the time since the one before it. In wall time the run is as long
+ * as its weight, however unevenly its samples came; in CPU time it may be longer.
+ */
+export function runStart({ sampleTime, sampleLast, sampleWeight, sampleCount }: Profile, row: number): number {
+  const each = sampleWeight[row] / Math.max(1, sampleCount[row]);
+  return Math.min(sampleTime[row] - each, sampleLast[row] - sampleWeight[row]);
+}
+
+/** The share of a row's time that lies in the range. */
+function partWithin(profile: Profile, row: number, [from, to]: readonly [number, number]): number {
+  if (profile.sampleTime[row] < 0) return 0;
+  const end = profile.sampleLast[row];
+  const start = Math.min(runStart(profile, row), end - 1);
   return Math.max(0, Math.min(end, to) - Math.max(start, from)) / (end - start);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf, type TestSample } from '../../test/profiles';
-import { buildLane, isWaiting, gilOf, rowOf, spanAt, timeExtent, visitSpans, type Lane } from './timeline';
+import { buildLane, coarsen, isWaiting, gilOf, rowOf, spanAt, timeExtent, visitSpans, type Lane } from './timeline';
 
 function lane(samples: TestSample[], interval = 10): { lane: Lane; rows: string[][] } {
   const { profile, names } = profileOf(samples, { interval_ns: interval });
@@ -28,6 +28,10 @@ describe('buildLane', () => {
 
   it('takes a run of equal samples as long as it lasted', () => {
     expect(lane([{ calls: ['f'], time: 10, last: 50, count: 5, weight: 50 }, { calls: ['g'], time: 60 }]).rows).toEqual([['f 0-50', 'g 50-60']]);
+  });
+
+  it('reaches back as far as its weight, however late the first of a run came', () => {
+    expect(lane([{ calls: ['f'], time: 10 }, { calls: ['g'], time: 100, last: 110, count: 2, weight: 100 }]).rows).toEqual([['f 0-10', 'g 10-110']]);
   });
 
   it('leaves a gap where the thread used no time', () => {
@@ -62,6 +66,32 @@ describe('buildLane', () => {
 
   it('takes one thread only', () => {
     expect(lane([{ calls: ['f'], time: 10, thread: 'a' }, { calls: ['g'], time: 10, thread: 'b' }]).rows).toEqual([['f 0-10']]);
+  });
+});
+
+describe('coarsen', () => {
+  const rowsOf = (built: Lane): string[][] =>
+    Array.from({ length: built.rows }, (_, row) =>
+      Array.from({ length: built.rowStart[row + 1] - built.rowStart[row] }, (__, i) => {
+        const span = built.rowStart[row] + i;
+        return `${built.func[span]} ${built.start[span]}-${built.end[span]}`;
+      }),
+    );
+  const calls = (...parts: [number, string][]): TestSample[] => parts.map(([time, name]) => ({ calls: ['main', name], time, weight: 4 }));
+
+  it('closes what cannot be seen between calls of one function', () => {
+    const { lane: built } = lane(calls([10, 'a'], [20, 'a'], [30, 'a'], [130, 'a']), 1);
+    expect(rowsOf(coarsen(built, 6))).toEqual([['0 6-30', '0 126-130'], ['1 6-30', '1 126-130']]);
+  });
+
+  it('shows of a stretch of short calls the function that had most of it', () => {
+    const { lane: built } = lane(calls([4, 'a'], [8, 'b'], [12, 'b'], [16, 'a'], [20, 'b'], [24, 'b']), 10);
+    expect(rowsOf(coarsen(built, 12))).toEqual([['0 0-24'], ['2 0-24']]);
+  });
+
+  it('leaves alone what is wide enough, and the rest of it exact', () => {
+    const { lane: built } = lane(calls([4, 'a'], [8, 'b'], [12, 'a']), 10);
+    expect(rowsOf(coarsen(built, 2))).toEqual(rowsOf(built));
   });
 });
 

@@ -1,6 +1,7 @@
 // Owns the profile in the order of time: one lane a thread, calls as spans, and what the thread did meanwhile.
 // Knows nothing of canvases.
 import type { Profile } from './container';
+import { runStart } from './sums';
 
 export interface Lane {
   /** Row of `threads`. */
@@ -36,7 +37,7 @@ export function timeExtent(profile: Profile): [number, number] {
   let last = 0;
   for (let row = 0; row < profile.sampleTime.length; row++) {
     if (profile.sampleTime[row] < 0) continue;
-    const began = profile.sampleTime[row] - profile.sampleWeight[row] / Math.max(1, profile.sampleCount[row]);
+    const began = runStart(profile, row);
     if (began < first) first = began;
     if (profile.sampleLast[row] > last) last = profile.sampleLast[row];
   }
@@ -47,7 +48,7 @@ export function timeExtent(profile: Profile): [number, number] {
 const GAP_INTERVALS = 0.6;
 
 export function buildLane(profile: Profile, thread: number): Lane {
-  const { sampleThread, sampleStack, sampleTime, sampleLast, sampleWeight, sampleCount, sampleState } = profile;
+  const { sampleThread, sampleStack, sampleTime, sampleLast, sampleWeight, sampleState } = profile;
   const { stackParent, stackFrame, frameFunc } = profile;
   const rows: number[] = [];
   let weight = 0;
@@ -83,9 +84,7 @@ export function buildLane(profile: Profile, thread: number): Lane {
   let previousStack = -1;
   let previousEnd = -Infinity;
   for (const row of rows) {
-    // A sample stands for the time since the one before it.
-    const each = sampleWeight[row] / Math.max(1, sampleCount[row]);
-    let start = Math.max(previousEnd, sampleTime[row] - each);
+    let start = Math.max(previousEnd, runStart(profile, row));
     const end = Math.max(sampleLast[row], start);
     const gap = start - previousEnd;
     if (gap > 0 && gap <= tolerance) start = previousEnd;
@@ -133,6 +132,64 @@ export function buildLane(profile: Profile, thread: number): Lane {
     func: Int32Array.from(spans.flatMap((span) => span.func)),
     stack: Int32Array.from(spans.flatMap((span) => span.stack)),
     states: { start: Float64Array.from(states.start), end: Float64Array.from(states.end), state: Uint8Array.from(states.state) },
+  };
+}
+
+/**
+ * The lane as it looks from afar, where `gap` ns are too little to see: calls of one function that close up to
+ * one, and stretches of shorter calls show the function that had most of the stretch. The cost of drawing it is
+ * that of what can be seen, and a row of many short calls still says whose they are.
+ */
+export function coarsen(lane: Lane, gap: number): Lane {
+  const start: number[] = [];
+  const end: number[] = [];
+  const func: number[] = [];
+  const stack: number[] = [];
+  const rowStart = new Int32Array(lane.rows + 1);
+  const shares = new Map<number, { time: number; stack: number }>();
+  for (let row = 0; row < lane.rows; row++) {
+    const first = start.length;
+    const emit = (from: number, to: number, of: number, at: number): void => {
+      const last = start.length - 1;
+      if (last >= first && func[last] === of && from - end[last] <= gap) {
+        end[last] = to;
+        return;
+      }
+      start.push(from);
+      end.push(to);
+      func.push(of);
+      stack.push(at);
+    };
+    const high = lane.rowStart[row + 1];
+    for (let at = lane.rowStart[row]; at < high; ) {
+      const from = lane.start[at];
+      if (lane.end[at] - from >= gap) {
+        emit(from, lane.end[at], lane.func[at], lane.stack[at]);
+        at++;
+        continue;
+      }
+      shares.clear();
+      let to = from;
+      while (at < high && lane.start[at] < from + gap && lane.end[at] - lane.start[at] < gap) {
+        const length = lane.end[at] - lane.start[at];
+        const share = shares.get(lane.func[at]);
+        if (share) share.time += length;
+        else shares.set(lane.func[at], { time: length, stack: lane.stack[at] });
+        to = lane.end[at++];
+      }
+      let most = { of: -1, time: -1, stack: -1 };
+      for (const [of, { time, stack: its }] of shares) if (time > most.time) most = { of, time, stack: its };
+      emit(from, to, most.of, most.stack);
+    }
+    rowStart[row + 1] = start.length;
+  }
+  return {
+    ...lane,
+    rowStart,
+    start: Float64Array.from(start),
+    end: Float64Array.from(end),
+    func: Int32Array.from(func),
+    stack: Int32Array.from(stack),
   };
 }
 

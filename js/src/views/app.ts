@@ -93,6 +93,7 @@ export class App {
       tip: (described, event) => this.tip(described, event),
       actions: () => this.details.focusActions(),
       moved: () => this.showCrumbs(),
+      resized: () => this.fitStage(),
       source: (path) => host.source(path),
       speedscope: () => host.speedscope(),
       say: (text) => this.say(text),
@@ -216,7 +217,11 @@ export class App {
     // A cell's output grows with what there is to see; a page of its own gives all it has.
     if (this.state.choices.view !== before.view || pending?.data !== false) this.stage.style.setProperty('--sp-content', '460px');
     view.show({ data: pending?.data ?? false, before, theme: theme || (pending?.theme ?? false) });
-    this.stage.style.setProperty('--sp-content', `${view.height}px`);
+    this.fitStage();
+  }
+
+  private fitStage(): void {
+    this.stage.style.setProperty('--sp-content', `${this.view.height}px`);
   }
 
   private repaint(): void {

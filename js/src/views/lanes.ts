@@ -1,7 +1,7 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
 import { css, SCHEMES, type Painter } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
-import { gilOf, isWaiting, rowOf, spanAt, visitSpans, type Lane } from '../profile/timeline';
+import { coarsen, gilOf, isWaiting, rowOf, spanAt, visitSpans, type Lane } from '../profile/timeline';
 import { MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW, type Item } from './plot';
 
 const AXIS = 20;
@@ -24,9 +24,18 @@ export interface LanesModel {
   spoken(lane: Lane, span: number): string;
 }
 
+/** A call by where it lies: what is drawn for it differs from level to level. */
+export interface LaneCall {
+  lane: Lane;
+  start: number;
+  end: number;
+  func: number;
+  stack: number;
+}
+
 export interface LanesEvents {
-  select(lane: Lane, span: number): void;
-  hover(lane: Lane | null, span: number, event: PointerEvent | null): void;
+  select(call: LaneCall): void;
+  hover(call: LaneCall | null, event: PointerEvent | null): void;
   actions(): void;
   moved(): void;
 }
@@ -34,14 +43,22 @@ export interface LanesEvents {
 interface Placed {
   lane: Lane;
   top: number;
-  /** What its spans' ids count from: ids are unique over all lanes. */
-  base: number;
+  /** The lane as seen from afar, by level. */
+  levels: Map<number, Lane>;
 }
+
+interface Call extends LaneCall {
+  placed: Placed;
+  row: number;
+}
+
+/** Ids of spans count on from lane to lane; no lane has more than this many. */
+const LANE_IDS = 2 ** 26;
 
 export class Lanes extends Plot {
   private model: LanesModel | null = null;
   private placed: Placed[] = [];
-  private selectedId = -1;
+  private selected: Call | null = null;
 
   constructor(private readonly events: LanesEvents) {
     super('Timeline');
@@ -52,19 +69,17 @@ export class Lanes extends Plot {
     this.dark = model.dark;
     this.placed = [];
     let top = AXIS;
-    let base = 0;
     for (const lane of model.lanes) {
-      this.placed.push({ lane, top, base });
+      this.placed.push({ lane, top, levels: new Map() });
       top += HEAD + STRIP + lane.rows * ROW + GAP;
-      base += lane.func.length;
     }
     const [low, high] = model.extent;
+    this.selected = null;
     if (options.keepWindow) {
       const { from, to } = this.target();
       this.from = Math.max(low, Math.min(from, high - 1));
       this.to = Math.min(high, Math.max(to, this.from + 1));
     } else {
-      this.selectedId = -1;
       [this.from, this.to] = [low, high];
     }
     this.replaced({ turned: false });
@@ -109,12 +124,36 @@ export class Lanes extends Plot {
     return AXIS;
   }
 
-  private locateId(id: number): { placed: Placed; span: number } | null {
-    for (const placed of this.placed) {
-      const span = id - placed.base;
-      if (span >= 0 && span < placed.lane.func.length) return { placed, span };
+  /** The lane as coarse as a pixel is; each level is twice as coarse as the one before it. */
+  private level(placed: Placed): Lane {
+    const pixel = (this.to - this.from) / Math.max(1, this.width);
+    const level = Math.floor(Math.log2(Math.max(1, pixel)));
+    let lane = placed.levels.get(level);
+    if (!lane) {
+      lane = coarsen(placed.lane, 2 ** level);
+      placed.levels.set(level, lane);
     }
-    return null;
+    return lane;
+  }
+
+  private idOf(placed: Placed, span: number): number {
+    return this.placed.indexOf(placed) * LANE_IDS + span;
+  }
+
+  private call(id: number): Call | null {
+    if (id < 0) return null;
+    const placed = this.placed[Math.floor(id / LANE_IDS)];
+    const lane = placed ? this.level(placed) : null;
+    const span = id % LANE_IDS;
+    if (!lane || span >= lane.func.length) return null;
+    return { placed, row: rowOf(lane, span), start: lane.start[span], end: lane.end[span], func: lane.func[span], stack: lane.stack[span], lane: placed.lane };
+  }
+
+  private isSelected(lane: Lane, placed: Placed, row: number, span: number): boolean {
+    const { selected } = this;
+    if (selected?.placed !== placed || selected.row !== row) return false;
+    const middle = (selected.start + selected.end) / 2;
+    return lane.start[span] <= middle && middle < lane.end[span];
   }
 
   private top(placed: Placed, row: number): number {
@@ -126,8 +165,8 @@ export class Lanes extends Plot {
     for (const placed of this.placed) {
       const row = Math.floor((y - this.top(placed, 0)) / ROW);
       if (row < 0 || row >= placed.lane.rows) continue;
-      const span = spanAt(placed.lane, row, x);
-      return span < 0 ? -1 : placed.base + span;
+      const span = spanAt(this.level(placed), row, x);
+      return span < 0 ? -1 : this.idOf(placed, span);
     }
     return -1;
   }
@@ -141,16 +180,14 @@ export class Lanes extends Plot {
       this.paintLane(model, placed, scale, scroll);
     }
     this.paintAxis(scale);
-    for (const [id, line, color] of [
-      [this.hovered, 1, '--sp-fg'],
-      [this.selectedId, 2, '--sp-accent'],
+    for (const [call, line, color] of [
+      [this.call(this.hovered), 1, '--sp-fg'],
+      [this.selected, 2, '--sp-accent'],
     ] as const) {
-      const found = id >= 0 ? this.locateId(id) : null;
-      if (!found) continue;
-      const { lane } = found.placed;
-      const left = Math.max(-3, (lane.start[found.span] - this.from) * scale);
-      const right = Math.min(this.width + 3, (lane.end[found.span] - this.from) * scale);
-      const y = this.top(found.placed, rowOf(lane, found.span)) - scroll;
+      if (!call) continue;
+      const left = Math.max(-3, (call.start - this.from) * scale);
+      const right = Math.min(this.width + 3, (call.end - this.from) * scale);
+      const y = this.top(call.placed, call.row) - scroll;
       if (right < 0 || left > this.width || y < AXIS) continue;
       pen.strokeStyle = this.color(color);
       pen.lineWidth = line;
@@ -160,7 +197,9 @@ export class Lanes extends Plot {
 
   private paintLane(model: LanesModel, placed: Placed, scale: number, scroll: number): void {
     const { pen, width, height } = this;
-    const { lane } = placed;
+    const lane = this.level(placed);
+    const accent = this.color('--sp-accent');
+    const colors = model.painter.palette.map(css);
     const scheme = SCHEMES[model.dark ? 'dark' : 'light'];
     pen.textBaseline = 'middle';
     pen.font = `600 ${this.meters.normal.font}`;
@@ -185,10 +224,10 @@ export class Lanes extends Plot {
           const func = lane.func[span];
           const left = Math.max(-2, (lane.start[span] - this.from) * scale);
           const wide = Math.min(width + 2, (lane.end[span] - this.from) * scale) - left;
-          pen.fillStyle = model.matches && !model.matches[func] ? unmatched : css(model.painter.palette[model.painter.row(func)]);
+          pen.fillStyle = model.matches && !model.matches[func] ? unmatched : colors[model.painter.row(func)];
           pen.fillRect(left, y, wide > 2 ? wide - 1 : wide, ROW - 1);
           if (func === model.selectedFunc && wide > 2) {
-            pen.fillStyle = this.color('--sp-accent');
+            pen.fillStyle = accent;
             pen.fillRect(left, y + ROW - 4, wide - 1, 3);
           }
           if (wide > 6 && model.native(func)) hatched.push([left, y, wide]);
@@ -279,25 +318,22 @@ export class Lanes extends Plot {
   }
 
   protected clicked(id: number): void {
-    this.selectedId = id;
-    const found = id >= 0 ? this.locateId(id) : null;
-    if (found) {
-      this.events.select(found.placed.lane, found.span);
-      this.zoomToTime(found.placed.lane.start[found.span], found.placed.lane.end[found.span]);
-    }
+    this.choose(this.call(id));
+    if (this.selected) this.zoomToTime(this.selected.start, this.selected.end);
+  }
+
+  private choose(call: Call | null): void {
+    this.selected = call;
+    if (call) this.events.select(call);
     this.redraw();
   }
 
   protected hover(id: number, event: PointerEvent | null): void {
-    const found = id >= 0 ? this.locateId(id) : null;
-    this.events.hover(found?.placed.lane ?? null, found?.span ?? -1, event);
+    this.events.hover(this.call(id), event);
   }
 
   protected menu(id: number): void {
-    const found = this.locateId(id);
-    if (!found) return;
-    this.selectedId = id;
-    this.events.select(found.placed.lane, found.span);
+    this.choose(this.call(id));
     this.events.actions();
   }
 
@@ -307,57 +343,57 @@ export class Lanes extends Plot {
       this.zoomOut();
       return true;
     }
-    const found = this.selectedId >= 0 ? this.locateId(this.selectedId) : null;
     if (event.key === 'Enter' || event.key === ' ') {
-      if (found) this.zoomToTime(found.placed.lane.start[found.span], found.placed.lane.end[found.span]);
-      return found !== null;
+      if (this.selected) this.zoomToTime(this.selected.start, this.selected.end);
+      return this.selected !== null;
     }
     if (!event.key.startsWith('Arrow')) return false;
-    const next = found ? this.step(found.placed, found.span, event.key) : this.firstInSight();
-    if (next >= 0) this.go(next);
+    const next = this.selected ? this.step(this.selected, event.key) : this.firstInSight();
+    if (next) this.go(next);
     return true;
   }
 
-  private firstInSight(): number {
+  private firstInSight(): Call | null {
     for (const placed of this.placed) {
-      const { lane } = placed;
-      for (let span = 0; lane.rows > 0 && span < lane.rowStart[1]; span++) if (lane.end[span] > this.from) return placed.base + span;
+      const lane = this.level(placed);
+      for (let span = 0; lane.rows > 0 && span < lane.rowStart[1]; span++) {
+        if (lane.end[span] > this.from) return this.call(this.idOf(placed, span));
+      }
     }
-    return -1;
+    return null;
   }
 
-  /** The span beside: earlier and later on the row, caller and callee in the lane, the next lane at its ends. */
-  private step(placed: Placed, span: number, key: string): number {
-    const { lane, base } = placed;
-    const row = rowOf(lane, span);
-    if (key === 'ArrowLeft') return span > lane.rowStart[row] ? base + span - 1 : -1;
-    if (key === 'ArrowRight') return span + 1 < lane.rowStart[row + 1] ? base + span + 1 : -1;
-    const middle = (Math.max(lane.start[span], this.from) + Math.min(lane.end[span], this.to)) / 2;
-    const inner = spanAt(lane, row + (key === 'ArrowDown' ? 1 : -1), middle);
-    if (inner >= 0) return base + inner;
-    if (key === 'ArrowDown') {
-      // What it called later still counts as below it.
-      for (let at = row + 1 < lane.rows ? lane.rowStart[row + 1] : Infinity; at < lane.rowStart[row + 2]; at++) {
-        if (lane.start[at] >= lane.start[span] && lane.end[at] <= lane.end[span]) return base + at;
+  /** The call beside: earlier and later on the row, caller and callee in the lane, the next lane at its ends. */
+  private step({ placed, row, start, end }: Call, key: string): Call | null {
+    const lane = this.level(placed);
+    const middle = (Math.max(start, this.from) + Math.min(end, this.to)) / 2;
+    const here = (span: number): Call | null => (span < 0 ? null : this.call(this.idOf(placed, span)));
+    if (key === 'ArrowLeft' || key === 'ArrowRight') {
+      const at = spanAt(lane, row, (start + end) / 2);
+      const next = at + (key === 'ArrowLeft' ? -1 : 1);
+      return at < 0 || next < lane.rowStart[row] || next >= lane.rowStart[row + 1] ? null : here(next);
+    }
+    if (key === 'ArrowUp' && row > 0) return here(spanAt(lane, row - 1, middle));
+    if (key === 'ArrowDown' && row + 1 < lane.rows) {
+      const inner = spanAt(lane, row + 1, middle);
+      if (inner >= 0) return here(inner);
+      // What it called before or after that still counts as below it.
+      for (let at = lane.rowStart[row + 1]; at < lane.rowStart[row + 2] && lane.start[at] < end; at++) {
+        if (lane.end[at] > start) return here(at);
       }
     }
     const other = this.placed[this.placed.indexOf(placed) + (key === 'ArrowDown' ? 1 : -1)];
-    if (!other) return -1;
-    for (let at = 0; at < (other.lane.rows > 0 ? other.lane.rowStart[1] : 0); at++) if (other.lane.end[at] > middle) return other.base + at;
-    return -1;
+    if (!other || other.lane.rows === 0) return null;
+    const beside = this.level(other);
+    for (let at = 0; at < beside.rowStart[1]; at++) if (beside.end[at] > middle) return this.call(this.idOf(other, at));
+    return null;
   }
 
-  private go(id: number): void {
-    const found = this.locateId(id);
-    if (!found) return;
-    const { placed, span } = found;
-    this.selectedId = id;
-    this.events.select(placed.lane, span);
+  private go(call: Call): void {
+    this.choose(call);
     const { from, to } = this.target();
-    const { start, end } = placed.lane;
-    if (end[span] <= from || start[span] >= to) this.panTo((start[span] + end[span] - (to - from)) / 2, to - from, true);
-    this.reveal(this.top(placed, rowOf(placed.lane, span)));
-    this.redraw();
+    if (call.end <= from || call.start >= to) this.panTo((call.start + call.end - (to - from)) / 2, to - from, true);
+    this.reveal(this.top(call.placed, call.row));
   }
 
   protected itemsInSight(scale: number, from: number, to: number): Item[] {
@@ -365,7 +401,7 @@ export class Lanes extends Plot {
     if (!model) return [];
     const items: Item[] = [];
     for (const placed of this.placed) {
-      const { lane, base } = placed;
+      const lane = this.level(placed);
       for (let row = 0; row < lane.rows; row++) {
         visitSpans(
           lane,
@@ -374,7 +410,7 @@ export class Lanes extends Plot {
           { from, to, minWidth: MIN_ITEM_PIXELS / scale },
           (span) =>
             items.push({
-              id: base + span,
+              id: this.idOf(placed, span),
               left: (lane.start[span] - from) * scale,
               width: (lane.end[span] - lane.start[span]) * scale,
               top: this.top(placed, row),
@@ -382,7 +418,7 @@ export class Lanes extends Plot {
               get label() {
                 return model.spoken(lane, span);
               },
-              selected: base + span === this.selectedId,
+              selected: this.isSelected(lane, placed, row, span),
               expanded: false,
             }),
           () => undefined,

@@ -16,7 +16,7 @@ export class SandwichView implements View {
   private readonly callers: FlameChart;
   private readonly callees: FlameChart;
   private readonly charts = h('div', { class: 'sp-sandwich-charts' });
-  private readonly hint = h('p', { class: 'sp-empty' }, 'Choose a function: its callers appear above it, what it calls below.');
+  private readonly hint = h('p', { class: 'sp-empty' }, 'Nothing was sampled');
   private layouts: { callers: Layout; callees: Layout } | null = null;
   private func = -1;
   private revision = -1;
@@ -56,7 +56,9 @@ export class SandwichView implements View {
   show({ data }: Change): void {
     const { state, dark } = this.context;
     this.table.show();
-    const func = state.choices.selection?.func ?? -1;
+    // Without a selection, what burns most is what one asks about first.
+    const burning = state.table.reduce((most, row) => (row.self > most.self ? row : most), { func: -1, self: -1 });
+    const func = state.choices.selection?.func ?? burning.func;
     const chosen = func >= 0;
     this.charts.classList.toggle('sp-nothing', !chosen);
     if (!chosen) {

@@ -118,6 +118,7 @@ export class SourceView implements View {
       this.note.textContent = names.native(this.func) ? 'Native code: no lines' : 'The source is not available here; these are its lines that took time';
     }
     this.rows.show(this.lines.length);
+    this.context.resized();
     this.scrollToFunction();
   }
 

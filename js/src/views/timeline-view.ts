@@ -4,7 +4,7 @@ import { functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
 import { buildLane, gilOf, isWaiting, timeExtent, type Lane } from '../profile/timeline';
 import { threadLabel } from './describe';
-import { Lanes, type LanesModel } from './lanes';
+import { Lanes, type LaneCall, type LanesModel } from './lanes';
 import type { Described } from './describe';
 import type { Change, Context, Crumb, View } from './view';
 
@@ -16,8 +16,8 @@ export class TimelineView implements View {
 
   constructor(private readonly context: Context) {
     this.plot = new Lanes({
-      select: (lane, span) => context.select({ func: lane.func[span], stack: this.stackOf(lane, span) }),
-      hover: (lane, span, event) => context.tip(lane ? this.described(lane, span) : null, event),
+      select: ({ func, stack }) => context.select({ func, stack: this.stackOf(stack) }),
+      hover: (call, event) => context.tip(call ? this.described(call) : null, event),
       actions: () => context.actions(),
       moved: () => context.moved(),
     });
@@ -85,10 +85,10 @@ export class TimelineView implements View {
     ].join(' · ');
   }
 
-  private stackOf(lane: Lane, span: number): number[] {
+  private stackOf(innermost: number): number[] {
     const { stackParent, stackFrame, frameFunc } = this.context.state.data;
     const stack: number[] = [];
-    for (let at = lane.stack[span]; at >= 0; at = stackParent[at]) stack.push(frameFunc[stackFrame[at]]);
+    for (let at = innermost; at >= 0; at = stackParent[at]) stack.push(frameFunc[stackFrame[at]]);
     return stack.reverse();
   }
 
@@ -101,10 +101,9 @@ export class TimelineView implements View {
     return `${state.names.name(func)}, ${state.names.location(func, line || undefined)}, ${time}, ${threadLabel(state, lane.thread)}`;
   }
 
-  private described(lane: Lane, span: number): Described {
+  private described({ lane, func, start, end }: LaneCall): Described {
     const { state } = this.context;
     const { names } = state;
-    const func = lane.func[span];
     const row = state.table.find((candidate) => candidate.func === func);
     return {
       title: names.title(func),
@@ -113,8 +112,8 @@ export class TimelineView implements View {
       location: names.location(func),
       path: names.place(func).path,
       figures: [
-        ['This call', format.duration(lane.end[span] - lane.start[span])],
-        ['Starts at', format.duration(Math.round(lane.start[span]))],
+        ['Lasts', format.duration(end - start)],
+        ['Starts at', format.duration(Math.round(start))],
         ['Thread', threadLabel(state, lane.thread)],
         ...(row ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [string, string][]) : []),
       ],

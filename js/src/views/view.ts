@@ -41,6 +41,8 @@ export interface Context {
   actions(): void;
   /** The view's own window moved: its crumbs are stale. */
   moved(): void;
+  /** The view's height is another one than when it was shown. */
+  resized(): void;
   /** Text of a source file, null where the host has none. */
   source(path: string): Promise<string | null>;
   /** Speedscope's page, null where the host has none. */
