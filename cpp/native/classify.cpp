@@ -110,42 +110,6 @@ std::string_view file_name(std::string_view path) {
     return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
-// Where the instructions at `code` may jump to, as offsets behind the load bias. On x86-64 every
-// byte may begin an instruction: a few targets are wrong, which the caller has to bear.
-std::vector<uint64_t> jump_targets(ByteView code, uint64_t address) {
-    std::vector<uint64_t> targets;
-#if defined(__aarch64__)
-    for (uint64_t at = 0; at + 4 <= code.size(); at += 4) {
-        uint32_t word = 0;
-        code.read(at, word);
-        if (word >> 26 == 0x05) {  // b
-            const int64_t words = int64_t{static_cast<int32_t>(word << 6)} >> 6;
-            targets.push_back(address + at + static_cast<uint64_t>(words * 4));
-        } else if (word >> 24 == 0x54 || (word >> 25 & 0x3f) == 0x1a) {  // b.cond, cbz, cbnz
-            const int64_t words = int64_t{static_cast<int32_t>(word << 8)} >> 13;
-            targets.push_back(address + at + static_cast<uint64_t>(words * 4));
-        }
-    }
-#else
-    for (uint64_t at = 0; at + 6 <= code.size(); ++at) {
-        const uint8_t* byte = code.data() + at;
-        uint64_t operand = 0;
-        if (byte[0] == 0xe9) {  // jmp
-            operand = at + 1;
-        } else if (byte[0] == 0x0f && byte[1] >> 4 == 8) {  // jcc
-            operand = at + 2;
-        } else {
-            continue;
-        }
-        int32_t distance = 0;
-        code.read(operand, distance);
-        targets.push_back(address + operand + 4 + static_cast<uint64_t>(int64_t{distance}));
-    }
-#endif
-    std::sort(targets.begin(), targets.end());
-    return targets;
-}
-
 }  // namespace
 
 Role role_of_interpreter_function(std::string_view name) {
@@ -171,7 +135,8 @@ Classifier Classifier::build(const UnwindTables& tables, Symbolizer& symbolizer,
     // The profiler starts threads on Python's behalf: that is nothing to show. (A program that it
     // is linked into is.)
     constexpr uint32_t kProgram = 1;
-    const uint32_t own = tables.locate(reinterpret_cast<uintptr_t>(&jump_targets)).module;
+    const uint32_t own =
+        tables.locate(reinterpret_cast<uintptr_t>(&role_of_interpreter_function)).module;
     for (const auto& module : tables.modules()) {
         if (module->id == interpreter) {
             classifier.add_interpreter(*module, symbolizer);
@@ -211,39 +176,21 @@ void Classifier::add_interpreter(const Module& module, Symbolizer& symbolizer) {
     };
     std::vector<Named> named;
     const FunctionTable& functions = symbolizer.functions(module.id);
-    std::vector<uint64_t> jumps;
     for (const Function& function : functions.functions()) {
-        const Role role = role_of_interpreter_function(function.name);
-        named.push_back({function.start, function.end, role});
-        if (role != Role::eval_loop) {
-            continue;
-        }
-        knows_eval_loop_ = true;
-        std::vector<uint8_t> code;
-        if (!functions.complete() &&
-            copy_memory(module.loaded.bias + function.start, function.end - function.start, code)) {
-            const auto targets = jump_targets({code.data(), code.size()}, function.start);
-            jumps.insert(jumps.end(), targets.begin(), targets.end());
-        }
+        named.push_back(
+            {function.start, function.end, role_of_interpreter_function(function.name)});
+        knows_eval_loop_ = knows_eval_loop_ || named.back().role == Role::eval_loop;
     }
     if (!functions.complete()) {
-        std::sort(jumps.begin(), jumps.end());
-        const auto* learned = symbolizer.learned(module.id);
         for (const CodeRange& range : symbolizer.code(module.id)) {
             if (functions.find(range.start) != nullptr) {
                 continue;
             }
-            const auto known = range.entry && learned != nullptr
-                                   ? learned->find(range.start)
-                                   : std::map<uint64_t, std::string>::const_iterator{};
-            if (range.entry && learned != nullptr && known != learned->end()) {
-                named.push_back({range.start, range.end, role_of_learned_function(known->second)});
-            } else if (!range.entry) {
-                // A part that the compiler split off and that the eval loop jumps to is its own.
-                const auto jump = std::lower_bound(jumps.begin(), jumps.end(), range.start);
-                if (jump != jumps.end() && *jump < range.end) {
-                    named.push_back({range.start, range.end, Role::eval_loop});
-                }
+            const Symbolizer::Name name = symbolizer.name(module.id, range.start);
+            if (name.origin == Symbolizer::Origin::symbol) {
+                named.push_back({range.start, range.end, role_of_interpreter_function(name.text)});
+            } else if (name.origin == Symbolizer::Origin::learned) {
+                named.push_back({range.start, range.end, role_of_learned_function(name.text)});
             }
         }
         std::sort(named.begin(), named.end(),

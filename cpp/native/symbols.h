@@ -44,21 +44,39 @@ public:
     // A module's functions and code ranges, offsets behind its load bias. Empty for id 0.
     const FunctionTable& functions(uint32_t module);
     const std::vector<CodeRange>& code(uint32_t module);
-    // Learned names by function start; null when there are none for the module.
-    const std::map<uint64_t, std::string>* learned(uint32_t module) const;
+
+    enum class Origin : uint8_t {
+        none,
+        symbol,   // of the file, as it stands there
+        learned,  // told by learn()
+    };
+    struct Name {
+        Origin origin = Origin::none;
+        std::string text;
+        uint64_t start = 0;  // of the code that the name stands for
+    };
+    // What is at `offset`. A part that the compiler split off has the name of the function that
+    // jumps to it; so has a nameless function to which only functions with learned names jump.
+    Name name(uint32_t module, uint64_t offset);
 
     // Lets go of symbol tables; what was learned is kept.
-    void release();
+    void release() { names_.clear(); }
 
 private:
     struct Names {
         FunctionTable functions;
         std::vector<CodeRange> code;
         bool code_read = false;
+        // By the start of a nameless range.
+        std::unordered_map<uint64_t, uint64_t> owners;     // start of the function it is a part of
+        std::unordered_map<uint64_t, std::string> called;  // name of who jumps to it
+        bool jumps_read = false;
     };
 
     std::shared_ptr<const Module> module(uint32_t id);
     Names& names(uint32_t module);
+    void read_jumps(uint32_t module);
+    const std::string* learned(uint32_t module, uint64_t start) const;
 
     const UnwindTables& tables_;
     std::vector<std::shared_ptr<const Module>> modules_;
