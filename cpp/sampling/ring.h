@@ -10,7 +10,11 @@ namespace spprof::sampling {
 
 class Ring {
 public:
-    static constexpr std::size_t kBytes = 256 * 1024;
+    // Address space: only what is written becomes memory, and an emptied ring starts over. The rest
+    // is for the time during which the consumer gets no processor.
+    static constexpr std::size_t kBytes = 1024 * 1024;
+    // From here on the consumer is called.
+    static constexpr std::size_t kFarBehind = kBytes / 8;
 
     // Memory of kBytes, 8-aligned, that outlives the use of the ring.
     void attach(void* pages) noexcept {
@@ -37,7 +41,9 @@ public:
         const std::uint64_t tail = tail_.load(std::memory_order_acquire);
         std::size_t at = static_cast<std::size_t>(head % kBytes);
         // An empty ring starts over at its beginning: pages that were never needed stay untouched.
-        if ((head == tail && at >= most) || at + most > kBytes) {
+        // Not before there is room for many records: until the consumer comes by, what is skipped
+        // is taken.
+        if ((head == tail && at >= kBytes / 2) || at + most > kBytes) {
             const std::size_t rest = kBytes - at;
             if (kBytes - (head - tail) < rest + most) {
                 return nullptr;
