@@ -79,7 +79,7 @@ bool same_offsets() {
 // Walks the calling thread's own stack, and compares it with what the public API says.
 bool same_stack() {
     const PlainMemory memory;
-    PyThreadState* thread = current_thread_state(memory);
+    PyThreadState* thread = current_thread_state();
     if (thread == nullptr || thread != PyThreadState_Get()) {
         return false;
     }

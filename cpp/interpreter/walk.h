@@ -94,26 +94,19 @@ namespace spprof::interpreter {
 // The thread state of the calling thread: the one that is running, or, while the thread has let go
 // of the interpreter, the one it will come back with. nullptr: not a Python thread. Only makes the
 // calls that faulthandler makes in a signal handler, too.
-template <class Memory>
-PyThreadState* current_thread_state(const Memory& memory) noexcept {
+inline PyThreadState* current_thread_state() noexcept {
     // First, and alone where it says no: the other call may touch thread-local storage that a
     // thread without Python has never had allocated.
     PyThreadState* own = PyGILState_GetThisThreadState();
-    if (own == nullptr) {
-        return nullptr;
+#if PY_VERSION_HEX >= 0x030C0000
+    // Perhaps in another interpreter than the one that the thread was born in. Before 3.12 this is
+    // whoever holds the GIL: there, the call into the other interpreter is what is seen.
+    if (own != nullptr) {
+        if (PyThreadState* attached = unchecked_thread_state()) {
+            return attached;
+        }
     }
-    PyThreadState* attached = unchecked_thread_state();
-    if (attached == nullptr || attached == own) {
-        return own;
-    }
-    // Until 3.11 "attached" is whoever holds the GIL, perhaps another thread. From 3.12 on it is
-    // this thread's, perhaps in another interpreter than its GILState one.
-    std::uintptr_t id = 0;
-    const auto address =
-        reinterpret_cast<std::uintptr_t>(attached) + offsetof(PyThreadState, thread_id);
-    if (memory.load(address, id) && id == PyThread_get_thread_ident()) {
-        return attached;
-    }
+#endif
     return own;
 }
 

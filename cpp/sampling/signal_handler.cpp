@@ -52,7 +52,7 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
              const void* context) noexcept {
     const platform::SafeMemory memory;
     native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
-    PyThreadState* state = interpreter::current_thread_state(memory);
+    PyThreadState* state = interpreter::current_thread_state();
     thread.not_python.store(state == nullptr && tables == nullptr, std::memory_order_relaxed);
     std::uint8_t* room = thread.ring.begin(kMaxRecordBytes);
     if (room == nullptr) {
@@ -89,7 +89,7 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
     record->bytes = static_cast<std::uint32_t>(record->size());
     thread.ring.commit(record->bytes);
     increase(thread.captured);
-    if (thread.ring.backlog() > Ring::kBytes / 2) {
+    if (thread.ring.backlog() > Ring::kFarBehind) {
         call_collector();
     }
 }

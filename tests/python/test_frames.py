@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import subprocess
 import sys
 import textwrap
@@ -45,20 +46,41 @@ def bare(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def stacks_below(profile: Profile, root: str) -> Counter[tuple[str, ...]]:
-    """Bare names of what `root` called, outermost first, with the weight in ns."""
-    found: Counter[tuple[str, ...]] = Counter()
-    for stack in profile.aggregate().stacks:
-        names = [bare(f.function_name) for f in reversed(stack.frames)]
-        if root in names:
-            found[tuple(names[names.index(root) + 1 :])] += stack.weight_ns or 0
-    return found
+class Below:
+    """What a function called: bare names, outermost first, and the weight of each stack."""
+
+    def __init__(self, profile: Profile, root: str) -> None:
+        self.weights: Counter[tuple[str, ...]] = Counter()
+        self.samples = 0
+        for stack in profile.aggregate().stacks:
+            names = [bare(f.function_name) for f in reversed(stack.frames)]
+            if root in names:
+                self.weights[tuple(names[names.index(root) + 1 :])] += stack.weight_ns or 0
+                self.samples += stack.count
+
+    def share(self, *names: str) -> float:
+        """Share of the time in stacks that begin with these names."""
+        below = sum(w for stack, w in self.weights.items() if stack[: len(names)] == names)
+        return below / sum(self.weights.values())
+
+    def complete(self) -> set[tuple[str, ...]]:
+        """Stacks that are no part of longer ones: without the moments before and after a call."""
+        return {
+            stack
+            for stack in self.weights
+            if stack
+            and not any(len(o) > len(stack) and o[: len(stack)] == stack for o in self.weights)
+        }
+
+    def check_shares(self, expected: dict[tuple[str, ...], float]) -> None:
+        for names, share in expected.items():
+            assert self.share(*names) == about(share, self.samples), names
 
 
-def share_of(stacks: Counter[tuple[str, ...]], *names: str) -> float:
-    """Share of the time in stacks that begin with these names."""
-    total = sum(stacks.values())
-    return sum(w for stack, w in stacks.items() if stack[: len(names)] == names) / total
+def about(share: float, samples: int) -> Any:
+    """Within five standard errors of that many samples, and what measuring itself costs."""
+    assert samples > 30
+    return pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / samples) + 0.02)
 
 
 # --- shares and lines -----------------------------------------------------------------------------
@@ -83,11 +105,13 @@ def test_known_shares_of_cpu_time_come_out() -> None:
             three_tenths(0.001)
             one_tenth(0.001)
 
-    stacks = stacks_below(profile_of(work), "work")
-    # A second at 2 kHz, four standard errors; late ticks on a busy machine lose resolution.
-    assert share_of(stacks, "six_tenths", "spin") == pytest.approx(0.6, abs=0.06)
-    assert share_of(stacks, "three_tenths", "spin") == pytest.approx(0.3, abs=0.06)
-    assert share_of(stacks, "one_tenth", "spin") == pytest.approx(0.1, abs=0.04)
+    Below(profile_of(work), "work").check_shares(
+        {
+            ("six_tenths", "spin"): 0.6,
+            ("three_tenths", "spin"): 0.3,
+            ("one_tenth", "spin"): 0.1,
+        }
+    )
 
 
 def on_known_lines(big: range, small: range, never: bool = False) -> int:
@@ -124,34 +148,38 @@ def test_every_sample_shows_the_line_that_runs() -> None:
     big, small = range(60_000), range(10_000)
     profile = profile_of(lambda: on_known_lines(big, small), 0.3)
     by_line: Counter[int] = Counter()
+    samples = 0
     for stack in profile.aggregate().stacks:
         top = stack.frames[0]
         if top.function_name == "on_known_lines":
             assert top.filename == HERE
             by_line[top.lineno] += stack.weight_ns or 0
+            samples += stack.count
     line = functools.partial(line_of, on_known_lines)
     total = sum(by_line.values())
-    assert by_line[line("# 0.6")] / total == pytest.approx(0.6, abs=0.08)
-    assert by_line[line("# 0.1")] / total == pytest.approx(0.1, abs=0.05)
-    assert by_line[line("# finally")] / total == pytest.approx(0.1, abs=0.05)
-    assert by_line[line("# list")] / total == pytest.approx(0.1, abs=0.05)
+    assert by_line[line("# 0.6")] / total == about(0.6, samples)
+    assert by_line[line("# 0.1")] / total == about(0.1, samples)
+    assert by_line[line("# finally")] / total == about(0.1, samples)
+    assert by_line[line("# list")] / total == about(0.1, samples)
     # A call over several lines is on the line where it starts, or on that of its arguments.
     args = line("# args")
-    assert (by_line[args] + by_line[args - 1]) / total == pytest.approx(0.1, abs=0.05)
+    assert (by_line[args] + by_line[args - 1]) / total == about(0.1, samples)
     assert by_line[line("# never")] == 0
     assert min(by_line) >= on_known_lines.__code__.co_firstlineno
     assert max(by_line) <= line("return total")
 
 
+# fmt: off
 def callers(unit: float) -> None:
     six_tenths(unit)
     for _ in range(2):
-        (
-            three_tenths
-        )(unit)
-    one_tenth(unit); (lambda: one_tenth(2 * unit))()  # fmt: skip  # noqa: E702
+        three_tenths(
+            unit
+        )
+    one_tenth(unit); (lambda: one_tenth(2 * unit))()  # noqa: E702
 
 
+# fmt: on
 def test_every_caller_is_on_the_line_of_its_call() -> None:
     def work() -> None:
         for _ in range(80):
@@ -165,7 +193,7 @@ def test_every_caller_is_on_the_line_of_its_call() -> None:
             lines[names[at - 1]].add(stack.frames[at].lineno)
     line = functools.partial(line_of, callers)
     assert lines["six_tenths"] == {line("six_tenths(unit)")}
-    assert lines["three_tenths"] <= {line("three_tenths") - 1, line("three_tenths"), line(")(unit)")}
+    assert lines["three_tenths"] == {line("three_tenths(")}
     assert lines["one_tenth"] == {line("one_tenth(unit);")}
     assert lines["<lambda>"] == {line("one_tenth(unit);")}
 
@@ -312,30 +340,18 @@ def test_generators_callbacks_and_special_methods_are_below_who_runs_them() -> N
             functools.reduce(lambda a, b: slow_key(a), (1, 2, 3, 4, 5))
             sorted([Slow(2), Slow(1)])
 
-    stacks = stacks_below(profile_of(work), "work")
-    assert set(stacks) - brief(stacks) <= {
-        ("consume", "countdown", "spin"),
-        ("consume", "delegating", "countdown", "spin"),
-        ("slow_key", "spin"),
-        ("<lambda>", "slow_key", "spin"),
-        ("__init__", "spin"),
-        ("__lt__", "spin"),
-        ("__del__", "spin"),
+    found = Below(profile_of(work), "work")
+    expected = {
+        ("consume", "countdown", "spin"): 5 / 29,
+        ("consume", "delegating", "countdown", "spin"): 5 / 29,
+        ("slow_key", "spin"): 10 / 29,
+        ("<lambda>", "slow_key", "spin"): 4 / 29,
+        ("__init__", "spin"): 2 / 29,
+        ("__lt__", "spin"): 1 / 29,
+        ("__del__", "spin"): 2 / 29,
     }
-    assert share_of(stacks, "consume", "countdown", "spin") == pytest.approx(5 / 29, abs=0.06)
-    assert share_of(stacks, "consume", "delegating", "countdown") == pytest.approx(5 / 29, abs=0.06)
-    assert share_of(stacks, "slow_key") == pytest.approx(10 / 29, abs=0.08)
-    assert share_of(stacks, "<lambda>", "slow_key", "spin") == pytest.approx(4 / 29, abs=0.06)
-    assert share_of(stacks, "__init__", "spin") == pytest.approx(2 / 29, abs=0.04)
-
-
-def brief(stacks: Counter[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """Stacks that are parts of longer ones: the moments before and after a call."""
-    return {
-        part
-        for part in stacks
-        if any(len(part) < len(other) and other[: len(part)] == part for other in stacks)
-    } | {()}
+    assert found.complete() <= set(expected)
+    found.check_shares(expected)
 
 
 def test_an_exception_thrown_into_a_generator_is_handled_below_who_throws() -> None:
@@ -346,14 +362,11 @@ def test_an_exception_thrown_into_a_generator_is_handled_below_who_throws() -> N
             generator.throw(KeyError())
         generator.close()
 
-    stacks = stacks_below(profile_of(work), "work")
-    long = max(stacks, key=lambda stack: stacks[stack])
-    # 3.9 does not link the outer generator while it passes the exception on.
-    expected = ("listen_through", "listen", "spin")
-    if sys.version_info >= (3, 10):
-        assert long == expected
-        assert share_of(stacks, *expected) > 0.9
-    assert set(stacks) - brief(stacks) <= {expected, ("listen", "spin")}
+    # Until 3.9 the interpreter itself does not know who throws: the stack is marked as cut there.
+    root = "work" if sys.version_info >= (3, 10) else "[truncated]"
+    found = Below(profile_of(work), root)
+    assert found.complete() == {("listen_through", "listen", "spin")}
+    assert found.share("listen_through", "listen", "spin") > 0.9
 
 
 async def leaf_coroutine() -> int:
@@ -384,7 +397,7 @@ async def consume_async() -> int:
 
 
 def test_coroutines_and_async_generators_are_below_who_awaits_them() -> None:
-    async def main() -> None:
+    async def everything() -> None:
         for _ in range(40):
             await middle_coroutine()
             await asyncio.sleep(0)
@@ -394,32 +407,34 @@ def test_coroutines_and_async_generators_are_below_who_awaits_them() -> None:
             async with AsyncContext():
                 pass
 
-    stacks = stacks_below(profile_of(lambda: asyncio.run(main())), "main")
+    found = Below(profile_of(lambda: asyncio.run(everything())), "everything")
     comprehension = () if INLINED_COMPREHENSIONS else ("<listcomp>",)
     expected = {
-        ("middle_coroutine", "leaf_coroutine", "spin"): 2,
-        ("slow_items", "spin"): 2,
-        ("consume_async", *comprehension, "slow_items", "spin"): 4,
-        ("__aenter__", "spin"): 1,
-        ("__aexit__", "leaf_coroutine", "spin"): 1,
+        ("middle_coroutine", "leaf_coroutine", "spin"): 0.2,
+        ("slow_items", "spin"): 0.2,
+        ("consume_async", *comprehension, "slow_items", "spin"): 0.4,
+        ("__aenter__", "spin"): 0.1,
+        ("__aexit__", "leaf_coroutine", "spin"): 0.1,
     }
-    assert set(stacks) - brief(stacks) <= set(expected)
-    for stack, rounds in expected.items():
-        assert share_of(stacks, *stack) == pytest.approx(rounds / 10, abs=0.08), stack
+    # The loop looks at every new async generator.
+    hooks = ("_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook")
+    assert {s for s in found.complete() if s[-1] not in hooks} <= set(expected)
+    found.check_shares(expected)
 
 
 def test_tasks_are_below_the_loop_that_runs_them_not_below_who_made_them() -> None:
-    async def main() -> None:
+    async def everything() -> None:
         for _ in range(40):
             await asyncio.gather(leaf_coroutine(), middle_coroutine())
 
-    profile = profile_of(lambda: asyncio.run(main()))
-    by_loop = stacks_below(profile, "_run")
-    assert share_of(by_loop, "leaf_coroutine", "spin") == pytest.approx(1 / 3, abs=0.1)
-    assert share_of(by_loop, "middle_coroutine", "leaf_coroutine", "spin") == pytest.approx(
-        2 / 3, abs=0.12
+    profile = profile_of(lambda: asyncio.run(everything()))
+    Below(profile, "_run").check_shares(
+        {
+            ("leaf_coroutine", "spin"): 1 / 3,
+            ("middle_coroutine", "leaf_coroutine", "spin"): 2 / 3,
+        }
     )
-    assert not any("leaf_coroutine" in stack for stack in stacks_below(profile, "main"))
+    assert not any("leaf_coroutine" in stack for stack in Below(profile, "everything").weights)
 
 
 def list_comprehension() -> list[None]:
@@ -435,7 +450,7 @@ def dict_comprehension() -> dict[int, None]:
 
 
 def generator_expression() -> list[None]:
-    return list(spin(0.001) for _ in range(50))  # noqa: C400
+    return list(spin(0.001) for _ in range(50))
 
 
 @pytest.mark.parametrize(
@@ -450,9 +465,9 @@ def generator_expression() -> list[None]:
 def test_comprehensions_have_a_frame_exactly_where_the_version_gives_them_one(
     function: Callable[[], object], name: str
 ) -> None:
-    stacks = stacks_below(profile_of(function), function.__name__)
     own = name == "<genexpr>" or not INLINED_COMPREHENSIONS
-    assert set(stacks) - brief(stacks) == {(name, "spin") if own else ("spin",)}
+    found = Below(profile_of(function), function.__name__)
+    assert found.complete() == {(name, "spin") if own else ("spin",)}
 
 
 def test_exec_eval_and_class_bodies_have_their_file_and_their_lines() -> None:
