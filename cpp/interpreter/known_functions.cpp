@@ -32,6 +32,10 @@ void visit_function(PyObject* function, const Visit& visit) {
     if (builtin->m_ml == nullptr || builtin->m_ml->ml_name == nullptr) {
         return;
     }
+    // A method bound to an object is named by its type, later.
+    if (builtin->m_self != nullptr && !PyModule_Check(builtin->m_self)) {
+        return;
+    }
     const std::string module = text_of(builtin->m_module);
     const std::string name = builtin->m_ml->ml_name;
     visit(reinterpret_cast<std::uintptr_t>(builtin->m_ml->ml_meth),

@@ -76,25 +76,28 @@ bool follows_call(uintptr_t return_address, const Memory& memory) noexcept {
     return false;
 }
 
-// Hand-written leaf functions come without information, and leave the return address where the
-// call put it.
+// Hand-written code comes without information, and keeps little on the stack: the nearest word that
+// is a return address is its own. On aarch64 that is still in its register.
 template <class Architecture, class Memory>
-bool step_leaf(const TableSet& tables, BasicRegisters<Architecture>& r,
-               const Memory& memory) noexcept {
-    uintptr_t return_address = r.value[Architecture::kReturnAddress];
-    if (Architecture::kCallPushes && !memory.load(r.sp(), return_address)) {
-        return false;
+bool step_nearby(const TableSet& tables, BasicRegisters<Architecture>& r,
+                 const Memory& memory) noexcept {
+    constexpr size_t kWords = Architecture::kCallPushes ? 16 : 1;
+    for (size_t i = 0; i < kWords; ++i) {
+        uintptr_t word = r.value[Architecture::kReturnAddress];
+        const uintptr_t slot = r.sp() + i * sizeof(uintptr_t);
+        if (Architecture::kCallPushes && !memory.load(slot, word)) {
+            return false;
+        }
+        word &= Architecture::kAddressMask;
+        if (tables.find(word - 1) != nullptr && follows_call<Architecture>(word, memory)) {
+            if (Architecture::kCallPushes) {
+                r.sp() = slot + sizeof(uintptr_t);
+            }
+            r.pc = word;
+            return true;
+        }
     }
-    return_address &= Architecture::kAddressMask;
-    if (tables.find(return_address - 1) == nullptr ||
-        !follows_call<Architecture>(return_address, memory)) {
-        return false;
-    }
-    if (Architecture::kCallPushes) {
-        r.sp() += sizeof(uintptr_t);
-    }
-    r.pc = return_address;
-    return true;
+    return false;
 }
 
 template <class Architecture, class Memory>
@@ -184,7 +187,7 @@ Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory&
         if (at_signal_return<Architecture>(r.pc, memory)) {
             return step_signal_frame(r, memory);
         }
-        if (interrupted && step_leaf(tables, r, memory)) {
+        if (interrupted && step_nearby(tables, r, memory)) {
             return Step::called;
         }
         return step_frame_pointer(tables, r, memory);

@@ -282,6 +282,13 @@ TEST_CASE("x86-64: code without information") {
             CHECK(process.walk(2) == Addresses{process.at("bare"), process.at("bare", offset)});
         }
     }
+    SUBCASE("what it has pushed since lies before it") {
+        process.put(kStack, 42);
+        process.put(kStack + 8, process.at("bare", 5));  // follows no call
+        process.put(kStack + 16, process.at("outermost", 5));
+        CHECK(process.walk() == Addresses{process.at("bare"), process.at("outermost", 5)});
+        CHECK(process.end == End::complete);
+    }
     SUBCASE("what does not follow a call is no return address") {
         process.put(kStack, process.at("bare", 5));
         CHECK(process.walk().size() == 1);
