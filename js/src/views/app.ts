@@ -290,7 +290,7 @@ export class App {
       const current = !action && (i === crumbs.length - 1 || crumbs[i + 1].action === true);
       elements.push(button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go));
     });
-    const focused = this.crumbs.contains(document.activeElement);
+    const focused = this.crumbs.matches(':focus-within');
     this.crumbs.replaceChildren(...elements, ...filters);
     this.crumbs.hidden = elements.length + filters.length === 0;
     // The button that was pressed is gone; the keyboard must not be lost with it.

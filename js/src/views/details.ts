@@ -2,11 +2,20 @@
 import * as format from '../profile/format';
 import { describe } from './describe';
 import { button, h } from './dom';
-import type { State } from './state';
+import type { State, ViewName } from './state';
 
 export interface DetailsEvents {
   copy(text: string): void;
 }
+
+const CHART = 'Click a frame to zoom in, Ctrl + wheel zooms, drag pans, Esc goes back, / searches';
+const HINTS: Partial<Record<ViewName, string>> = {
+  icicle: CHART,
+  flame: CHART,
+  timeline: `Above each lane: filled where it ran, outlined where it waited, coloured below while it held the GIL. ${CHART}`,
+  table: 'Click a function to select it, twice for its callers and callees; / searches',
+  sandwich: 'Click a function in the list; click a frame to zoom, Esc goes back',
+};
 
 export class Details {
   readonly element = h('div', { class: 'sp-details', role: 'group', 'aria-label': 'Selected frame' });
@@ -23,7 +32,7 @@ export class Details {
     this.first = null;
     if (!selection) {
       this.element.replaceChildren(
-        h('span', { class: 'sp-hint' }, 'Click a frame to zoom in, Ctrl + wheel zooms, drag pans, Esc goes back, / searches'),
+        h('span', { class: 'sp-hint' }, HINTS[state.choices.view] ?? ''),
       );
       return;
     }

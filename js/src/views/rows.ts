@@ -54,7 +54,7 @@ export class Rows {
     if (!anew && first === this.first && last === this.last) return;
     this.first = first;
     this.last = last;
-    const focused = this.body.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset.row : undefined;
+    const focused = this.body.querySelector<HTMLElement>('tr:focus')?.dataset.row;
     const spacer = (rows: number): HTMLTableRowElement | null => {
       if (rows === 0) return null;
       const row = h('tr', { class: 'sp-spacer-row', 'aria-hidden': 'true' }, h('td'));

@@ -51,7 +51,8 @@ export class Theme {
       this.observer.observe(element, { attributes: true, attributeFilter: ['class', 'style', 'theme', 'data-theme', 'data-jp-theme-light', 'data-jp-theme-name', 'data-vscode-theme-kind'] });
     }
     this.preference.addEventListener('change', this.look);
-    this.apply();
+    // Hosts may put us on the page only after making us; what lies behind us shows then.
+    this.look();
   }
 
   set(choice: ThemeChoice): void {

@@ -30,6 +30,9 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   diff: 'Colour: change',
 };
 
+/** A search starts when no letter has followed for this long. */
+const TYPING_MS = 60;
+
 const KEYS: [string, string][] = [
   ['1 – 7', 'views'],
   ['/', 'search; Enter goes to the view'],
@@ -90,8 +93,10 @@ export class Toolbar {
     );
     this.search.addEventListener('input', () => {
       clearTimeout(this.typing);
-      this.typing = window.setTimeout(() => state.update({ search: this.search.value }), 60);
+      this.typing = window.setTimeout(() => this.searchNow(), TYPING_MS);
     });
+    // Enter, or leaving the field: what was typed counts at once.
+    this.search.addEventListener('change', () => this.searchNow());
     this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
     this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
     this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running]);
@@ -120,6 +125,12 @@ export class Toolbar {
     );
   }
 
+  private searchNow(): void {
+    clearTimeout(this.typing);
+    this.typing = 0;
+    if (this.search.value !== this.state.choices.search) this.state.update({ search: this.search.value });
+  }
+
   private chooseThreads(value: string): void {
     if (value === 'all') this.state.updateTree({ threads: null, split: false });
     else if (value === 'each') this.state.updateTree({ threads: null, split: true });
@@ -133,7 +144,8 @@ export class Toolbar {
     this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
     this.recursion.setAttribute('aria-pressed', String(choices.tree.collapseRecursion));
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
-    if (document.activeElement !== this.search || choices.search === '') this.search.value = choices.search;
+    // Text being typed is ahead of the search.
+    if (this.typing === 0) this.search.value = choices.search;
     if (query?.problem) this.matched.textContent = query.problem;
     else this.matched.textContent = coverage ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}` : '';
     this.matched.classList.toggle('sp-problem', !!query?.problem);

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import { encode, folded } from '../../test/profiles';
+import { spoken, title } from './describe';
+import { State, type Choices } from './state';
+
+function stateOf(text: string): { state: State; changes: { before: Choices; data: boolean }[]; func: (name: string) => number } {
+  const changes: { before: Choices; data: boolean }[] = [];
+  const state: State = new State((before, data) => changes.push({ before, data }));
+  state.setData(encode(folded(text)));
+  const func = (name: string): number => {
+    for (let row = 0; row < state.functions; row++) if (state.names.name(row) === name) return row;
+    throw new Error(`no ${name}`);
+  };
+  return { state, changes, func };
+}
+
+const TEXT = 'main;load;parse 30\nmain;fit;dot 50\nmain;fit 10\nmain;load 10';
+
+describe('State', () => {
+  it('works things out once, and anew when what they follow from changes', () => {
+    const { state, func } = stateOf(TEXT);
+    const { tree, aggregate, table } = state;
+    state.update({ search: 'fit' });
+    expect(state.tree).toBe(tree);
+    expect(state.aggregate).toBe(aggregate);
+    state.update({ inverted: true });
+    expect(state.tree).toBe(tree);
+    expect(state.aggregate).not.toBe(aggregate);
+    state.updateTree({ hideFunctions: new Set([func('fit')]) });
+    expect(state.tree).not.toBe(tree);
+    expect(state.table).not.toBe(table);
+  });
+
+  it('tells the share that a search covers', () => {
+    const { state } = stateOf(TEXT);
+    state.update({ search: '/^(fit|dot)$/' });
+    expect(state.coverage).toEqual({ nodes: 2, functions: 2, covered: 60 });
+    state.update({ search: '' });
+    expect(state.coverage).toBeNull();
+  });
+
+  it('finds the selected stack in either direction', () => {
+    const { state, func } = stateOf(TEXT);
+    const stack = ['main', 'fit', 'dot'].map(func);
+    state.update({ selection: { func: func('dot'), stack } });
+    const upright = state.selectedNode();
+    expect(state.stackOf(upright)).toEqual(stack);
+    state.update({ inverted: true });
+    const { tree } = state.aggregate;
+    const inverted = state.selectedNode();
+    expect([tree.depth[inverted], tree.key[inverted], tree.total[inverted]]).toEqual([3, func('main'), 50]);
+    expect(state.stackOf(inverted)).toEqual(stack);
+  });
+
+  it('finds the widest frame of a function selected by name', () => {
+    const { state, func } = stateOf('a;f 5\nb;f 20\nc;f 7');
+    state.update({ selection: { func: func('f'), stack: [] } });
+    expect(state.aggregate.tree.total[state.selectedNode()]).toBe(20);
+  });
+
+  it('keeps zoom, selection and filters when a live profile grows, though its tables are numbered anew', () => {
+    const { state, changes, func } = stateOf(TEXT);
+    state.update({
+      zoom: ['main', 'fit'].map(func),
+      selection: { func: func('dot'), stack: ['main', 'fit', 'dot'].map(func) },
+      tree: { ...state.choices.tree, hideFunctions: new Set([func('parse')]) },
+      search: 'dot',
+    });
+    state.setData(encode(folded(`boot;init 5\n${TEXT}\nmain;fit;dot 40`)));
+    expect(changes[changes.length - 1].data).toBe(true);
+    const { tree } = state.aggregate;
+    expect(title(state, tree, state.zoomedNode())).toBe('fit');
+    expect(spoken(state, tree, state.selectedNode())).toBe('dot, app.py:1, 90 ns, 62 %');
+    expect([...state.choices.tree.hideFunctions].map((row) => state.names.name(row))).toEqual(['parse']);
+    expect(state.coverage?.covered).toBe(90);
+  });
+
+  it('goes back as far as it must when what it showed is gone', () => {
+    const { state, func } = stateOf(TEXT);
+    state.update({ zoom: ['main', 'fit', 'dot'].map(func), selection: { func: func('dot'), stack: [] } });
+    state.setData(encode(folded('main;fit 3\nmain;other 4')));
+    expect(title(state, state.aggregate.tree, state.zoomedNode())).toBe('fit');
+    expect(state.choices.selection).toBeNull();
+  });
+
+  it('shows a difference as one from the start', () => {
+    const state = new State(() => undefined);
+    state.setData(encode([{ calls: ['f'], weight: 10, thread: 'before: M' }, { calls: ['f'], weight: 30, thread: 'after: M' }]));
+    expect(state.choices.colors).toBe('diff');
+    expect(spoken(state, state.tree, 1)).toBe('f, app.py:1, 30 ns, 100 %, +20 ns');
+  });
+
+  it('refuses a damaged profile and keeps the one it has', () => {
+    const { state } = stateOf(TEXT);
+    expect(() => state.setData(new Uint8Array(40))).toThrow(/magic/);
+    expect(state.tree.total[0]).toBe(100);
+  });
+});
