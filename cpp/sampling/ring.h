@@ -21,6 +21,7 @@ public:
         bytes_ = static_cast<std::uint8_t*>(pages);
         head_.store(0, std::memory_order_relaxed);
         tail_.store(0, std::memory_order_relaxed);
+        base_.store(0, std::memory_order_relaxed);
         touched_ = 0;
     }
     void* detach() noexcept {
@@ -39,11 +40,13 @@ public:
     std::uint8_t* begin(std::size_t most) noexcept {
         std::uint64_t head = head_.load(std::memory_order_relaxed);
         const std::uint64_t tail = tail_.load(std::memory_order_acquire);
-        std::size_t at = static_cast<std::size_t>(head % kBytes);
-        // An empty ring starts over at its beginning: pages that were never needed stay untouched.
-        // Not before there is room for many records: until the consumer comes by, what is skipped
-        // is taken.
-        if ((head == tail && at >= kBytes / 2) || at + most > kBytes) {
+        // An empty ring starts over at its beginning: few pages are ever touched, and those are
+        // warm. The consumer looks for the base only after it has seen something beyond it.
+        if (head == tail) {
+            base_.store(head, std::memory_order_relaxed);
+        }
+        std::size_t at = place(head);
+        if (at + most > kBytes) {
             const std::size_t rest = kBytes - at;
             if (kBytes - (head - tail) < rest + most) {
                 return nullptr;
@@ -61,7 +64,7 @@ public:
 
     void commit(std::size_t size) noexcept {
         const std::uint64_t head = head_.load(std::memory_order_relaxed);
-        const std::size_t end = static_cast<std::size_t>(head % kBytes) + size;
+        const std::size_t end = place(head) + size;
         if (end > touched_.load(std::memory_order_relaxed)) {
             touched_.store(end, std::memory_order_relaxed);
         }
@@ -83,7 +86,7 @@ public:
         std::uint64_t tail = tail_.load(std::memory_order_relaxed);
         const std::uint64_t head = head_.load(std::memory_order_acquire);
         while (tail != head) {
-            const std::size_t at = static_cast<std::size_t>(tail % kBytes);
+            const std::size_t at = place(tail);
             const std::uint32_t size = *reinterpret_cast<const std::uint32_t*>(bytes_ + at);
             if (size == 0) {
                 tail += kBytes - at;
@@ -99,9 +102,14 @@ public:
     std::size_t touched() const noexcept { return touched_.load(std::memory_order_relaxed); }
 
 private:
+    std::size_t place(std::uint64_t count) const noexcept {
+        return static_cast<std::size_t>((count - base_.load(std::memory_order_relaxed)) % kBytes);
+    }
+
     std::uint8_t* bytes_ = nullptr;
     std::atomic<std::uint64_t> head_{0};  // bytes ever produced
     std::atomic<std::uint64_t> tail_{0};  // bytes ever consumed
+    std::atomic<std::uint64_t> base_{0};  // what was produced when the ring last started over
     std::atomic<std::size_t> touched_{0};
 };
 

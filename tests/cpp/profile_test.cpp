@@ -1,0 +1,253 @@
+// Interned stacks and sample rows: plain data, so every rule of it can be stated.
+#include <doctest/doctest.h>
+
+#include <random>
+#include <unordered_map>
+
+#include "profile/interning.h"
+#include "profile/recording.h"
+#include "profile/tables.h"
+
+using namespace spprof::profile;
+
+namespace {
+
+constexpr std::size_t kPlenty = std::size_t{1} << 30;
+
+std::uint32_t stack_of(Recording& recording, std::initializer_list<std::uint64_t> codes) {
+    std::uint32_t stack = kNone;
+    for (const std::uint64_t code : codes) {
+        stack = recording.stack(stack, recording.python_frame(code, 0));
+    }
+    return stack;
+}
+
+std::vector<ResolvedFrame> named(Recording& recording) {
+    std::vector<ResolvedFrame> result;
+    for (const Recording::FrameRow& row : recording.frames()) {
+        ResolvedFrame frame;
+        frame.file = recording.strings().intern("f.py");
+        frame.name = recording.strings().intern(
+            row.kind == FrameKind::python
+                ? "code" + std::to_string(recording.codes()[row.value].address)
+                : "special" + std::to_string(row.value));
+        frame.line = row.line;
+        result.push_back(frame);
+    }
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("RowMap does what a map does, erasing included") {
+    RowMap map;
+    std::unordered_map<std::uint64_t, std::uint32_t> model;
+    std::mt19937_64 random(1);
+    for (std::uint32_t step = 0; step < 200'000; ++step) {
+        // Few keys, neighbours among them: long probes, and holes in their middle.
+        const std::uint64_t key = random() % 5000 << (random() % 2 * 32);
+        switch (random() % 3) {
+            case 0:
+                if (model.emplace(key, step).second) {
+                    map.insert(key, step);
+                }
+                break;
+            case 1:
+                map.erase(key);
+                model.erase(key);
+                break;
+            default: {
+                const auto found = model.find(key);
+                REQUIRE(map.find(key) == (found == model.end() ? kNone : found->second));
+            }
+        }
+    }
+    for (const auto& [key, row] : model) {
+        REQUIRE(map.find(key) == row);
+    }
+}
+
+TEST_CASE("Column gives back what was put in, at any size") {
+    for (const std::size_t size : {0u, 1u, 4095u, 4096u, 4097u, 20'000u}) {
+        Column<std::uint32_t> column;
+        for (std::uint32_t i = 0; i < size; ++i) {
+            column.push_back(i * 3);
+        }
+        std::vector<std::uint32_t> copy(size);
+        column.copy_to(copy.data());
+        CHECK(column.size() == size);
+        for (std::uint32_t i = 0; i < size; ++i) {
+            REQUIRE(copy[i] == i * 3);
+            REQUIRE(column[i] == i * 3);
+        }
+    }
+}
+
+TEST_CASE("equal stacks are one row, and callers come before what they call") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t one = stack_of(recording, {1, 2, 3});
+    CHECK(stack_of(recording, {1, 2, 3}) == one);
+    CHECK(stack_of(recording, {1, 2}) < one);
+    CHECK(stack_of(recording, {3, 2, 1}) != one);
+    CHECK(recording.python_frame(1, 0) != recording.python_frame(1, 2));
+    for (std::size_t row = 0; row < recording.stack_parents().size(); ++row) {
+        const std::uint32_t parent = recording.stack_parents()[row];
+        CHECK((parent == kNone || parent < row));
+    }
+}
+
+TEST_CASE("neighbouring equal samples of a thread share a row, others do not") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t a = stack_of(recording, {1}), b = stack_of(recording, {2});
+    const std::uint32_t first = recording.add_thread(11, "first");
+    const std::uint32_t second = recording.add_thread(12, "second");
+    recording.add_sample(first, a, 0, 10, 1, 5);
+    recording.add_sample(second, a, 0, 11, 1, 6);
+    recording.add_sample(first, a, 0, 20, 1, 7);
+    recording.add_sample(first, a, SampleState::kWaiting, 30, 1, 8);
+    recording.add_sample(first, b, SampleState::kWaiting, 40, 2, 9);
+    REQUIRE(recording.samples().thread.size() == 4);
+    CHECK(recording.samples().count[0] == 2);
+    CHECK(recording.samples().weight[0] == 12);
+    CHECK(recording.samples().time[0] == 10);
+    CHECK(recording.samples().last[0] == 20);
+    CHECK(recording.samples().weight[1] == 6);
+    CHECK(recording.samples().count[3] == 2);
+    CHECK(recording.sample_count() == 6);
+
+    CHECK(recording.extend_last(first, 60, 3, 100));
+    CHECK(recording.samples().count[3] == 5);
+    CHECK(recording.samples().weight[3] == 109);
+    CHECK(recording.samples().last[3] == 60);
+    CHECK_FALSE(recording.extend_last(recording.add_thread(13, ""), 70, 1, 1));
+}
+
+TEST_CASE("an address whose code died means new code") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t before = recording.python_frame(0x1000, 4);
+    const std::uint32_t code = recording.find_code(0x1000);
+    REQUIRE(code != kNone);
+    std::vector<std::uint32_t> offsets;
+    recording.python_frame(0x1000, 8);
+    recording.each_frame_of(
+        code, [&](std::uint32_t, std::uint32_t offset) { offsets.push_back(offset); });
+    CHECK(offsets == std::vector<std::uint32_t>{8, 4});
+    recording.forget_code(0x1000);
+    CHECK(recording.find_code(0x1000) == kNone);
+    CHECK(recording.python_frame(0x1000, 4) != before);
+    CHECK(recording.codes().size() == 2);
+}
+
+TEST_CASE("counts only: a row a thread, stack and state, whatever comes") {
+    Recording recording(kPlenty, true);
+    const std::uint32_t thread = recording.add_thread(1, "t");
+    const std::uint32_t a = stack_of(recording, {1}), b = stack_of(recording, {2});
+    for (int i = 0; i < 1000; ++i) {
+        recording.add_sample(thread, i % 2 ? a : b, 0, i, 1, 10);
+    }
+    REQUIRE(recording.samples().thread.size() == 2);
+    CHECK(recording.samples().count[0] == 500);
+    CHECK(recording.samples().weight[1] == 5000);
+    CHECK(recording.samples().time[0] == -1);
+    CHECK(recording.sample_count() == 1000);
+}
+
+TEST_CASE("at the memory limit timestamps go and every count and weight stays") {
+    constexpr std::size_t kLimit = 2 << 20;
+    Recording recording(kLimit, false);
+    const std::uint32_t thread = recording.add_thread(1, "t");
+    std::vector<std::uint32_t> stacks;
+    for (std::uint64_t i = 0; i < 200; ++i) {
+        stacks.push_back(stack_of(recording, {1, 2, i + 10}));
+    }
+    std::mt19937 random(4);
+    std::int64_t weight = 0;
+    constexpr int kSamples = 300'000;
+    for (int i = 0; i < kSamples; ++i) {
+        recording.add_sample(thread, stacks[random() % stacks.size()], 0, i, 1, i % 7);
+        weight += i % 7;
+    }
+    CHECK(recording.counts_only());
+    CHECK(recording.timestamps_until_ns() > 10'000);
+    CHECK(recording.timestamps_until_ns() < kSamples);
+    CHECK_FALSE(recording.stacks_were_cut());
+    CHECK(recording.bytes() < kLimit);
+    std::uint64_t count = 0;
+    std::int64_t sum = 0;
+    for (std::size_t row = 0; row < recording.samples().thread.size(); ++row) {
+        count += recording.samples().count[row];
+        sum += recording.samples().weight[row];
+    }
+    CHECK(count == kSamples);
+    CHECK(sum == weight);
+    CHECK(recording.samples().thread.size() == stacks.size());
+}
+
+TEST_CASE("where even stacks do not fit, new ones are counted under a mark of their caller") {
+    constexpr std::size_t kLimit = 1 << 20;
+    Recording recording(kLimit, true);
+    const std::uint32_t thread = recording.add_thread(1, "t");
+    constexpr std::uint64_t kStacks = 200'000;
+    for (std::uint64_t i = 0; i < kStacks; ++i) {
+        recording.add_sample(thread, stack_of(recording, {1, 2, i + 10}), 0,
+                             static_cast<std::int64_t>(i), 1, 1);
+    }
+    CHECK(recording.stacks_were_cut());
+    // Tables grow by doubling: the last growth may go past the limit.
+    CHECK(recording.bytes() < 3 * kLimit);
+    CHECK(recording.samples().thread.size() < kStacks / 10);
+    std::uint64_t count = 0;
+    for (std::size_t row = 0; row < recording.samples().thread.size(); ++row) {
+        count += recording.samples().count[row];
+    }
+    CHECK(count == kStacks);
+    // Known callers are still told apart from the mark.
+    const std::uint32_t cut = stack_of(recording, {1, 2, 999'999'999});
+    CHECK(recording.stack_parents()[cut] == stack_of(recording, {1, 2}));
+}
+
+TEST_CASE("finish folds instructions of one line, and keeps parents before children") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t thread = recording.add_thread(5, "main");
+    const std::uint32_t root = recording.stack(kNone, recording.python_frame(100, 0));
+    const std::uint32_t x = recording.stack(root, recording.python_frame(200, 2));
+    const std::uint32_t y = recording.stack(root, recording.python_frame(200, 4));
+    const std::uint32_t z = recording.stack(root, recording.python_frame(200, 6));
+    recording.each_frame_of(recording.find_code(200), [&](std::uint32_t row, std::uint32_t offset) {
+        recording.frames()[row].line = offset < 6 ? 1 : 2;
+    });
+    for (const std::uint32_t stack : {x, y, z}) {
+        recording.add_sample(thread, stack, 0, 1, 1, 1);
+    }
+    const std::vector<ResolvedFrame> frames = named(recording);
+    const Tables tables = finish(recording, frames);
+    CHECK(tables.func_name.size() == 2);
+    CHECK(tables.frame_func.size() == 3);
+    CHECK(tables.stack_parent == std::vector<std::int32_t>{-1, 0, 0});
+    CHECK(tables.samples.stack[0] == tables.samples.stack[1]);
+    CHECK(tables.samples.stack[1] != tables.samples.stack[2]);
+    CHECK(tables.threads.at(0).name == "main");
+}
+
+TEST_CASE("a million samples of 5,000 stacks take at most 40 bytes each") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t thread = recording.add_thread(1, "t");
+    std::vector<std::uint32_t> stacks;
+    for (std::uint64_t i = 0; i < 5000; ++i) {
+        stacks.push_back(
+            stack_of(recording, {1, 2 + i % 10, 100 + i % 100, 1000 + i % 1000, 10'000 + i}));
+    }
+    constexpr std::size_t kSamples = 1'000'000;
+    std::uint32_t last = kNone;
+    std::mt19937 random(5);
+    for (std::size_t i = 0; i < kSamples; ++i) {
+        std::uint32_t stack = stacks[random() % stacks.size()];
+        while (stack == last) {
+            stack = stacks[random() % stacks.size()];
+        }
+        last = stack;
+        recording.add_sample(thread, stack, 0, static_cast<std::int64_t>(i), 1, 1);
+    }
+    REQUIRE(recording.samples().thread.size() == kSamples);
+    CHECK(recording.bytes() <= 40 * kSamples);
+}
