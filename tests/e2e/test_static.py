@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import NARROW, WIDE, screenshot
+from pages import NARROW, WIDE, cell_with, open_notebook, screenshot
 from playwright.sync_api import Browser, expect
 from servers import ROOT
 
@@ -64,6 +64,16 @@ def test_picture_is_drawn_and_names_the_functions(browser: Browser, exported):
     page.goto(picture.get_attribute("src"))
     assert "BaseGradientBoosting.fit" in page.locator("svg").inner_html()
     context.close()
+
+
+def test_untrusted_notebook_shows_its_last_run_as_a_picture(page, lab):
+    # Nothing of it has run on this machine: JupyterLab renders only what it takes for safe.
+    open_notebook(page, lab, "quickstart.ipynb")
+    picture = cell_with(page, "--name fitted").locator(PICTURES)
+    picture.scroll_into_view_if_needed()
+    expect(picture).to_be_visible()
+    assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 500
+    screenshot(page, "lab-untrusted")
 
 
 def test_outputs_of_a_notebook_stay_small(exported, tmp_path):

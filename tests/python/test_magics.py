@@ -382,6 +382,39 @@ def test_profile_survives_a_display_that_fails(notebook, monkeypatch):
     assert "the profile itself is in the variable kept" in printed
 
 
+def test_speedscope_is_a_view(notebook, monkeypatch):
+    views = []
+    monkeypatch.setattr(output, "display", lambda profile, view=None: views.append(view))
+    notebook.run("%%spprof -i 1 --speedscope\nburn(0.05)")
+    notebook.run("%%spprof -i 1\nburn(0.05)")
+    assert views == ["speedscope", None]
+
+
+def test_unknown_view_is_refused(notebook):
+    notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+    with pytest.raises(ValueError, match="Unknown view 'pie': use one of icicle, flame"):
+        spprof.display(notebook["_spprof"], view="pie")
+
+
+def test_difference_is_shown_as_one(rich_notebook, monkeypatch):
+    monkeypatch.setattr(output, "_has_widgets", lambda: False)
+    rich_notebook.run("%%spprof -i 1 -q --name before\nburn(0.1)")
+    rich_notebook.run(
+        """
+        %%spprof -i 1 -q --name after
+        def more(seconds):
+            burn(seconds)
+
+        burn(0.1)
+        more(0.2)
+        """
+    )
+    spprof.display(spprof.diff(rich_notebook["before"], rich_notebook["after"]))
+    (bundle,) = rich_notebook.published
+    assert bundle["text/plain"] == str(spprof.diff(rich_notebook["before"], rich_notebook["after"]))
+    assert "more" in svg_in(bundle["text/html"])
+
+
 def test_help_names_every_option(notebook):
     text = notebook.shell.find_line_magic("spprof").__doc__
     for option in ("--interval", "--mode", "--native", "--output", "--format", "--name"):

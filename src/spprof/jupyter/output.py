@@ -13,8 +13,8 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
-from .. import formats
-from ..formats import container
+from .._compare import ProfileDiff
+from ..formats import container, svg
 from . import cells
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ MISSING_WIDGET = (
 )
 
 
+VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope")
+
+
 def display(
-    profile: Profile | AggregatedProfile, view: str | None = None
+    profile: Profile | AggregatedProfile | ProfileDiff, view: str | None = None
 ) -> FlameGraphWidget | None:
     """Show a profile where it can be seen best.
 
@@ -43,9 +46,9 @@ def display(
 
     Parameters
     ----------
-    profile : Profile or AggregatedProfile
-    view : {"flame", "icicle", "timeline", "table", "sandwich", "source", "speedscope"}, optional
-        The view to open with; the flame graph without it.
+    profile : Profile, AggregatedProfile or ProfileDiff
+    view : {"icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"}, optional
+        The view to open with; the first without it.
 
     Returns
     -------
@@ -58,6 +61,8 @@ def display(
     ValueError
         There is no such view.
     """
+    if view is not None and view not in VIEWS:
+        raise ValueError(f"Unknown view {view!r}: use one of {', '.join(VIEWS)}")
     shown = profile._for_output()
     if not shown.sample_count:
         print(_nothing_to_show(shown))
@@ -69,18 +74,18 @@ def display(
         shown = cells.localise(shown, label_of=cells.cell_label, host=host, cell_threads=())
         return _widget(shown, view) if _has_widgets() else None
     if not _in_notebook():
-        print(shown)
+        print(profile)
         return None
     if not _has_widgets():
-        _publish({"text/html": _static_html(shown, key=None), "text/plain": str(shown)})
+        _publish({"text/html": _static_html(profile, key=None), "text/plain": str(profile)})
         print(MISSING_WIDGET, file=sys.stderr)
         return None
     widget = _widget(shown, view)
     key = f"spprof-{secrets.token_hex(8)}"
     # The class on the widget's own element tells the static twin that it is not needed.
     widget.add_class(key)
-    widget.publish(fallback=str(shown))
-    _publish({"text/html": _static_html(shown, key), "text/plain": ""})
+    widget.publish(fallback=str(profile))
+    _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
 
 
@@ -113,18 +118,15 @@ def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
 
 
-def _static_html(profile: Profile, key: str | None) -> str:
+def _static_html(profile: Profile | AggregatedProfile | ProfileDiff, key: str | None) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
     An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
     second MIME type beside the widget's: hosts choose by type, whether or not that type then
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
     """
-    picture = io.BytesIO()
-    shared = _without_places(profile)
-    formats.find("svg").dump(shared, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
-    data = base64.b64encode(picture.getvalue()).decode("ascii")
-    text = f"Flame graph of {profile.sample_count} samples"
+    data = base64.b64encode(_picture(profile)).decode("ascii")
+    text = f"Flame graph of {profile._for_output().sample_count} samples"
     image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
     if key is None:
         return image
@@ -133,6 +135,17 @@ def _static_html(profile: Profile, key: str | None) -> str:
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
         f'<div class="{key}-static">{image}</div>'
     )
+
+
+def _picture(profile: Profile | AggregatedProfile | ProfileDiff) -> bytes:
+    picture = io.BytesIO()
+    if isinstance(profile, ProfileDiff):
+        before, after = _without_places(profile.before), _without_places(profile.after)
+        svg.dump_diff(ProfileDiff(before, after), picture, max_bytes=_STATIC_BYTES)
+    else:
+        shared = _without_places(profile._for_output())
+        svg.dump(shared, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
+    return picture.getvalue()
 
 
 def _without_places(profile: Profile) -> Profile:
