@@ -387,26 +387,38 @@ export abstract class Plot {
       const least = widths[MAX_ITEMS - 1];
       items = items.filter(({ width, selected }) => selected || width > least || (width === least && width > MIN_ITEM_PIXELS)).slice(0, MAX_ITEMS);
     }
+    // Elements stay those they are while what they name stays in sight: who reads or tests them keeps hold.
     let active = '';
-    const elements = items.map((item) => {
-      const left = clamp(item.left, 0, this.width);
-      const right = clamp(item.left + item.width, 0, this.width);
+    const before = new Map(Array.from(this.items.children, (element) => [element.id, element as HTMLElement]));
+    let next = this.items.firstElementChild;
+    for (const item of items) {
       const id = `${this.id}-${item.id}`;
       if (item.selected) active = id;
-      const element = h('div', {
-        role: 'treeitem',
-        id,
-        'aria-level': item.level,
-        'aria-selected': String(item.selected),
-        'aria-expanded': item.expanded ? 'true' : null,
-        'aria-label': item.label,
-      });
-      element.style.cssText = `left:${left.toFixed(1)}px;top:${item.top}px;width:${Math.max(1, right - left).toFixed(1)}px;height:${ROW}px`;
-      return element;
-    });
-    this.items.replaceChildren(...elements);
+      const element = before.get(id) ?? h('div', { role: 'treeitem', id });
+      before.delete(id);
+      if (element === next) next = next.nextElementSibling;
+      else this.items.insertBefore(element, next);
+      this.fillItem(element, item);
+    }
+    for (const element of before.values()) element.remove();
     this.items.style.height = `${this.contentHeight()}px`;
     if (active) this.items.setAttribute('aria-activedescendant', active);
     else this.items.removeAttribute('aria-activedescendant');
+  }
+
+  private fillItem(element: HTMLElement, item: Item): void {
+    const left = clamp(item.left, 0, this.width);
+    const right = clamp(item.left + item.width, 0, this.width);
+    const attributes = {
+      'aria-level': String(item.level),
+      'aria-selected': String(item.selected),
+      'aria-label': item.label,
+      style: `left:${left.toFixed(1)}px;top:${item.top}px;width:${Math.max(1, right - left).toFixed(1)}px;height:${ROW}px`,
+    };
+    for (const [name, value] of Object.entries(attributes)) {
+      if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+    }
+    if (item.expanded) element.setAttribute('aria-expanded', 'true');
+    else element.removeAttribute('aria-expanded');
   }
 }
