@@ -35,6 +35,16 @@ def gdb_addresses() -> list[tuple[int, str]]:
     return found
 
 
+def is_lost(frames: list[tuple[int, str]]) -> bool:
+    """Did gdb take some number for a return address? Code is always readable."""
+    for address, _ in frames:
+        try:
+            gdb.selected_inferior().read_memory(address, 1)
+        except gdb.MemoryError:
+            return True
+    return False
+
+
 gdb.execute("set pagination off")
 gdb.execute("set confirm off")
 gdb.execute("set breakpoint pending on")
@@ -51,6 +61,9 @@ for _ in range(STOPS):
     ours = own_addresses()
     theirs = gdb_addresses()
     end = int(gdb.parse_and_eval("end"))
-    print("STOP " + json.dumps({"ours": ours, "gdb": theirs, "end": end}), flush=True)
+    print(
+        "STOP " + json.dumps({"ours": ours, "gdb": theirs, "lost": is_lost(theirs), "end": end}),
+        flush=True,
+    )
     gdb.execute("continue", to_string=True)
 gdb.execute("kill")

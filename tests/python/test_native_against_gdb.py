@@ -16,8 +16,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 STOPS = 200
-# spprof::native::End
-COMPLETE, NO_INFORMATION = 0, 2
+COMPLETE = 0  # spprof::native::End
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="gdb and the probe are for Linux"),
@@ -78,22 +77,20 @@ def stops(probe: Path) -> list[dict[str, Any]]:
 
 
 def test_return_addresses_are_those_of_gdb(stops: list[dict[str, Any]]) -> None:
+    """Except in assembly without unwind information, where gdb takes numbers for addresses."""
+    comparable = [stop for stop in stops if not stop["lost"]]
+    assert len(comparable) >= 0.97 * STOPS
     different = [
         {"names": [name for _, name in stop["gdb"]], **stop}
-        for stop in stops
-        if stop["end"] != NO_INFORMATION and [address for address, _ in stop["gdb"]] != stop["ours"]
+        for stop in comparable
+        if [address for address, _ in stop["gdb"]] != stop["ours"]
     ]
     assert not different, f"{len(different)} of {len(stops)}, first: {different[0]}"
 
 
-def test_walks_end_early_only_in_code_without_information(stops: list[dict[str, Any]]) -> None:
-    """Assembly of BLAS carries none; in the middle of it gdb guesses, and guesses wrong."""
-    early = [stop for stop in stops if stop["end"] != COMPLETE]
-    assert all(stop["end"] == NO_INFORMATION for stop in early), early
-    assert len(early) <= STOPS // 50, early
-    for stop in early:
-        innermost = [address for address, _ in stop["gdb"]][: len(stop["ours"])]
-        assert stop["ours"] == innermost
+def test_every_walk_reached_the_end(stops: list[dict[str, Any]]) -> None:
+    """Also where gdb was lost."""
+    assert [stop for stop in stops if stop["end"] != COMPLETE] == []
 
 
 def test_the_stops_are_spread(stops: list[dict[str, Any]]) -> None:
