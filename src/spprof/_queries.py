@@ -410,30 +410,43 @@ def thin(tables: Tables, limit: int) -> Tables:
     """
     if tables.rows <= limit:
         return tables
+    stacks = len(tables.stack_frame)
+    # One number a row for what may be merged: (thread, stack, state).
+    keys = array(
+        "Q",
+        [
+            (thread * stacks + stack) * _STATES + state
+            for thread, stack, state in zip(
+                tables.sample_thread, tables.sample_stack, tables.sample_state
+            )
+        ],
+    )
     thinned = tables
     for parts in _PARTS:
         length = -(-tables.rows // parts)
-        if parts > 1 and _estimated_rows(tables, length) > limit:
+        if parts > 1 and _estimated_rows(keys, length) > limit:
             continue
-        thinned = _merge_parts(tables, length)
+        thinned = _merge_parts(tables, keys, length)
         if thinned.rows <= limit:
             break
     return thinned
 
 
-def _estimated_rows(tables: Tables, length: int) -> int:
+_STATES = 256  # what a sample.state, one byte, can be
+
+
+def _estimated_rows(keys: array[int], length: int) -> int:
     """Rows left after merging parts of `length` rows, estimated from a quarter of them or less."""
-    parts = -(-tables.rows // length)
-    looked_at = max(1, min(8, tables.rows // 4 // length))
+    parts = -(-len(keys) // length)
+    looked_at = max(1, min(8, len(keys) // 4 // length))
     distinct = 0
     for i in range(looked_at):
-        part = slice(parts * i // looked_at * length, (parts * i // looked_at + 1) * length)
-        keys = zip(tables.sample_thread[part], tables.sample_stack[part], tables.sample_state[part])
-        distinct += len(set(keys))
+        start = parts * i // looked_at * length
+        distinct += len(set(keys[start : start + length]))
     return distinct * parts // looked_at
 
 
-def _merge_parts(tables: Tables, length: int) -> Tables:
+def _merge_parts(tables: Tables, keys: array[int], length: int) -> Tables:
     merged = tables.same_stacks(
         **{
             columns.attribute(name): columns.empty_column(name)
@@ -442,18 +455,19 @@ def _merge_parts(tables: Tables, length: int) -> Tables:
         }
     )
     t: Any = merged
+    stacks = len(tables.stack_frame)
     for start in range(0, tables.rows, length):
         part = slice(start, start + length)
         threads, times = tables.sample_thread[part], tables.sample_time[part]
-        keys = list(zip(threads, tables.sample_stack[part], tables.sample_state[part]))
-        weights = dict.fromkeys(keys, 0)
-        for key, weight in zip(keys, tables.sample_weight[part]):
+        weights = dict.fromkeys(keys[part], 0)
+        for key, weight in zip(keys[part], tables.sample_weight[part]):
             weights[key] += weight
-        counts = dict.fromkeys(keys, 0)
-        for key, count in zip(keys, tables.sample_count[part]):
+        counts = dict.fromkeys(weights, 0)
+        for key, count in zip(keys[part], tables.sample_count[part]):
             counts[key] += count
         samples: dict[int, int] = {}
-        for (thread, _, _), count in counts.items():
+        for key, count in counts.items():
+            thread = key // _STATES // stacks
             samples[thread] = samples.get(thread, 0) + count
         # Within a thread time only grows: its first and last rows say how long the part is. Where
         # the keeping of timestamps ended within the part, it has none.
@@ -462,7 +476,8 @@ def _merge_parts(tables: Tables, length: int) -> Tables:
         end = dict(zip(threads, tables.sample_last[part]))
         before = dict.fromkeys(begin, 0)
         for key, total in counts.items():
-            thread, stack, state = key
+            cell, state = divmod(key, _STATES)
+            thread, stack = divmod(cell, stacks)
             first, span, whole = begin[thread], end[thread] - begin[thread], samples[thread]
             for count, weight in columns.cell_sized(total, weights[key]):
                 t.sample_thread.append(thread)

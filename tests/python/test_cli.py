@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -519,6 +520,26 @@ class TestView:
         child, _ = viewer()
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=20) == 0
+
+
+class TestProgress:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def test_shown_once_it_takes_long(self) -> None:
+        terminal = self.Terminal()
+        with cli._progress("saving x", terminal):
+            time.sleep(1.8)
+        assert re.fullmatch(r"\rspprof: saving x \.\.\. [12] s\r\x1b\[K", terminal.getvalue())
+
+    def test_not_shown_for_what_is_fast_or_no_terminal(self) -> None:
+        terminal, file = self.Terminal(), io.StringIO()
+        with cli._progress("saving x", terminal):
+            pass
+        with cli._progress("saving x", file):
+            time.sleep(1.8)
+        assert terminal.getvalue() == file.getvalue() == ""
 
 
 class TestHelp:

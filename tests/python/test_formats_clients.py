@@ -191,6 +191,19 @@ class TestFirefoxProfiler:
         finally:
             profiler_cli("stop")
 
+    def test_cpu_time_of_threads(self, make_profile, profiler_cli, tmp_path) -> None:
+        profile = make_profile(mode="cpu")
+        profile.save(tmp_path / "p.gecko.json")
+        profiler_cli("load", str(tmp_path / "p.gecko.json"))
+        try:
+            threads = json.loads(profiler_cli("thread", "list", "--json"))["threads"]
+        finally:
+            profiler_cli("stop")
+        # Samples of three threads in turn: a thread's first has no time before it to be seen in.
+        used = {t["name"]: t["cpuMs"] for t in threads}
+        for thread in profile.threads:
+            assert used[thread.name] == pytest.approx(thread.weight_ns / 1e6, rel=0.1)
+
 
 # In a browser
 

@@ -102,6 +102,7 @@ class _Writer:
             "preprocessedProfileVersion": PROCESSED_VERSION,
             "categories": _CATEGORIES,
             "markerSchema": [],
+            "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "ns"},
             "symbolicated": True,
             "usesOnlyOneStackType": True,
             "sourceCodeIsNotOnSearchfox": True,
@@ -265,6 +266,10 @@ class _Writer:
         self._write_list(str(max(t.sample_time[row], 0) / 1e6) for row in rows)
         self._file.write(b',"weight":')
         self._write_list(str(t.sample_weight[row] / 1e6) for row in rows)
+        if t.meta["mode"] == "cpu":
+            # Weights are CPU time then, which is what the activity graph is drawn from.
+            self._file.write(b',"threadCPUDelta":')
+            self._write_list(str(t.sample_weight[row]) for row in rows)
         self._file.write(b"}}")
 
     def _write_list(self, items: Any) -> None:
