@@ -89,6 +89,11 @@ describe('coarsen', () => {
     expect(rowsOf(coarsen(built, 12))).toEqual([['0 0-24'], ['2 0-24']]);
   });
 
+  it('makes only what is asked for', () => {
+    const { lane: built } = lane(calls([10, 'a'], [20, 'b'], [30, 'a'], [40, 'b']), 1);
+    expect(rowsOf(coarsen(built, 1, 17, 28))).toEqual([['0 16-20', '0 26-30'], ['2 16-20', '1 26-30']]);
+  });
+
   it('leaves alone what is wide enough, and the rest of it exact', () => {
     const { lane: built } = lane(calls([4, 'a'], [8, 'b'], [12, 'a']), 10);
     expect(rowsOf(coarsen(built, 2))).toEqual(rowsOf(built));

@@ -47,6 +47,62 @@ export function timeExtent(profile: Profile): [number, number] {
 /** Gaps shorter than this many sampling intervals are the sampler's, not the program's. */
 const GAP_INTERVALS = 0.6;
 
+/** Spans in the order in which they ended, in columns that grow. */
+class SpanList {
+  length = 0;
+  private row = new Int32Array(1024);
+  private start = new Float64Array(1024);
+  private end = new Float64Array(1024);
+  private func = new Int32Array(1024);
+  private stack = new Int32Array(1024);
+
+  push(row: number, start: number, end: number, func: number, stack: number): void {
+    const at = this.length++;
+    if (at === this.row.length) this.grow();
+    this.row[at] = row;
+    this.start[at] = start;
+    this.end[at] = end;
+    this.func[at] = func;
+    this.stack[at] = stack;
+  }
+
+  private grow(): void {
+    const double = <T extends Int32Array | Float64Array>(wider: T, old: T): T => {
+      wider.set(old);
+      return wider;
+    };
+    const size = this.row.length * 2;
+    this.row = double(new Int32Array(size), this.row);
+    this.start = double(new Float64Array(size), this.start);
+    this.end = double(new Float64Array(size), this.end);
+    this.func = double(new Int32Array(size), this.func);
+    this.stack = double(new Int32Array(size), this.stack);
+  }
+
+  /** Row by row; within a row they end in the order of time, and so they stay. */
+  byRow(): Pick<Lane, 'rows' | 'rowStart' | 'start' | 'end' | 'func' | 'stack'> {
+    const { length, row } = this;
+    let rows = 0;
+    for (let i = 0; i < length; i++) if (row[i] >= rows) rows = row[i] + 1;
+    const rowStart = new Int32Array(rows + 1);
+    for (let i = 0; i < length; i++) rowStart[row[i] + 1]++;
+    for (let r = 0; r < rows; r++) rowStart[r + 1] += rowStart[r];
+    const fill = rowStart.slice();
+    const start = new Float64Array(length);
+    const end = new Float64Array(length);
+    const func = new Int32Array(length);
+    const stack = new Int32Array(length);
+    for (let i = 0; i < length; i++) {
+      const at = fill[row[i]]++;
+      start[at] = this.start[i];
+      end[at] = this.end[i];
+      func[at] = this.func[i];
+      stack[at] = this.stack[i];
+    }
+    return { rows, rowStart, start, end, func, stack };
+  }
+}
+
 export function buildLane(profile: Profile, thread: number): Lane {
   const { sampleThread, sampleStack, sampleTime, sampleLast, sampleWeight, sampleState } = profile;
   const { stackParent, stackFrame, frameFunc } = profile;
@@ -62,7 +118,7 @@ export function buildLane(profile: Profile, thread: number): Lane {
   }
   if (!sorted) rows.sort((a, b) => sampleTime[a] - sampleTime[b]);
 
-  const spans: { start: number[]; end: number[]; func: number[]; stack: number[] }[] = [];
+  const spans = new SpanList();
   const states: { start: number[]; end: number[]; state: number[] } = { start: [], end: [], state: [] };
   // The calls that are open, outermost first.
   const openFunc: number[] = [];
@@ -71,11 +127,7 @@ export function buildLane(profile: Profile, thread: number): Lane {
   const close = (depth: number, at: number): void => {
     while (openFunc.length > depth) {
       const row = openFunc.length - 1;
-      const span = (spans[row] ??= { start: [], end: [], func: [], stack: [] });
-      span.start.push(openStart.pop() as number);
-      span.end.push(at);
-      span.func.push(openFunc.pop() as number);
-      span.stack.push(openStack.pop() as number);
+      spans.push(row, openStart.pop() as number, at, openFunc.pop() as number, openStack.pop() as number);
     }
   };
   const tolerance = profile.meta.interval_ns * GAP_INTERVALS;
@@ -120,17 +172,10 @@ export function buildLane(profile: Profile, thread: number): Lane {
   }
   close(0, previousEnd);
 
-  const rowStart = new Int32Array(spans.length + 1);
-  spans.forEach((span, row) => (rowStart[row + 1] = rowStart[row] + span.start.length));
   return {
     thread,
     weight,
-    rows: spans.length,
-    rowStart,
-    start: Float64Array.from(spans.flatMap((span) => span.start)),
-    end: Float64Array.from(spans.flatMap((span) => span.end)),
-    func: Int32Array.from(spans.flatMap((span) => span.func)),
-    stack: Int32Array.from(spans.flatMap((span) => span.stack)),
+    ...spans.byRow(),
     states: { start: Float64Array.from(states.start), end: Float64Array.from(states.end), state: Uint8Array.from(states.state) },
   };
 }
@@ -138,58 +183,67 @@ export function buildLane(profile: Profile, thread: number): Lane {
 /**
  * The lane as it looks from afar, where `gap` ns are too little to see: calls of one function that close up to
  * one, and stretches of shorter calls show the function that had most of the stretch. The cost of drawing it is
- * that of what can be seen, and a row of many short calls still says whose they are.
+ * that of what can be seen, and a row of many short calls still says whose they are. With `from` and `to`, only
+ * what lies between them is made.
  */
-export function coarsen(lane: Lane, gap: number): Lane {
-  const start: number[] = [];
-  const end: number[] = [];
-  const func: number[] = [];
-  const stack: number[] = [];
+export function coarsen(lane: Lane, gap: number, from = -Infinity, to = Infinity): Lane {
+  const spans = lane.func.length;
+  const start = new Float64Array(spans);
+  const end = new Float64Array(spans);
+  const func = new Int32Array(spans);
+  const stack = new Int32Array(spans);
   const rowStart = new Int32Array(lane.rows + 1);
-  const shares = new Map<number, { time: number; stack: number }>();
+  // The functions of the stretch at hand and what each had of it; few, so that a search finds them fastest.
+  const seen: number[] = [];
+  const spent: number[] = [];
+  const stacks: number[] = [];
+  let length = 0;
   for (let row = 0; row < lane.rows; row++) {
-    const first = start.length;
-    const emit = (from: number, to: number, of: number, at: number): void => {
-      const last = start.length - 1;
-      if (last >= first && func[last] === of && from - end[last] <= gap) {
-        end[last] = to;
+    const first = length;
+    const emit = (began: number, ended: number, of: number, at: number): void => {
+      if (length > first && func[length - 1] === of && began - end[length - 1] <= gap) {
+        end[length - 1] = ended;
         return;
       }
-      start.push(from);
-      end.push(to);
-      func.push(of);
-      stack.push(at);
+      start[length] = began;
+      end[length] = ended;
+      func[length] = of;
+      stack[length++] = at;
     };
     const high = lane.rowStart[row + 1];
-    for (let at = lane.rowStart[row]; at < high; ) {
-      const from = lane.start[at];
-      if (lane.end[at] - from >= gap) {
-        emit(from, lane.end[at], lane.func[at], lane.stack[at]);
+    for (let at = firstEndingAfter(lane.end, lane.rowStart[row], high, from); at < high && lane.start[at] < to; ) {
+      const began = lane.start[at];
+      if (lane.end[at] - began >= gap) {
+        emit(began, lane.end[at], lane.func[at], lane.stack[at]);
         at++;
         continue;
       }
-      shares.clear();
-      let to = from;
-      while (at < high && lane.start[at] < from + gap && lane.end[at] - lane.start[at] < gap) {
-        const length = lane.end[at] - lane.start[at];
-        const share = shares.get(lane.func[at]);
-        if (share) share.time += length;
-        else shares.set(lane.func[at], { time: length, stack: lane.stack[at] });
-        to = lane.end[at++];
+      seen.length = spent.length = stacks.length = 0;
+      let ended = began;
+      while (at < high && lane.start[at] < began + gap && lane.end[at] - lane.start[at] < gap) {
+        const known = seen.indexOf(lane.func[at]);
+        if (known >= 0) {
+          spent[known] += lane.end[at] - lane.start[at];
+        } else {
+          seen.push(lane.func[at]);
+          spent.push(lane.end[at] - lane.start[at]);
+          stacks.push(lane.stack[at]);
+        }
+        ended = lane.end[at++];
       }
-      let most = { of: -1, time: -1, stack: -1 };
-      for (const [of, { time, stack: its }] of shares) if (time > most.time) most = { of, time, stack: its };
-      emit(from, to, most.of, most.stack);
+      let most = 0;
+      for (let i = 1; i < seen.length; i++) if (spent[i] > spent[most]) most = i;
+      emit(began, ended, seen[most], stacks[most]);
     }
-    rowStart[row + 1] = start.length;
+    rowStart[row + 1] = length;
   }
   return {
     ...lane,
     rowStart,
-    start: Float64Array.from(start),
-    end: Float64Array.from(end),
-    func: Int32Array.from(func),
-    stack: Int32Array.from(stack),
+    start: start.slice(0, length),
+    end: end.slice(0, length),
+    func: func.slice(0, length),
+    stack: stack.slice(0, length),
   };
 }
 

@@ -43,8 +43,8 @@ export interface LanesEvents {
 interface Placed {
   lane: Lane;
   top: number;
-  /** The lane as seen from afar, by level. */
-  levels: Map<number, Lane>;
+  /** The lane as it looks from where it was last seen. */
+  seen: { gap: number; from: number; to: number; lane: Lane } | null;
 }
 
 interface Call extends LaneCall {
@@ -70,7 +70,7 @@ export class Lanes extends Plot {
     this.placed = [];
     let top = AXIS;
     for (const lane of model.lanes) {
-      this.placed.push({ lane, top, levels: new Map() });
+      this.placed.push({ lane, top, seen: null });
       top += HEAD + STRIP + lane.rows * ROW + GAP;
     }
     const [low, high] = model.extent;
@@ -108,6 +108,8 @@ export class Lanes extends Plot {
   }
 
   protected override moved(): void {
+    // From elsewhere the same id may be another call.
+    this.hovered = -1;
     this.events.moved();
   }
 
@@ -124,16 +126,16 @@ export class Lanes extends Plot {
     return AXIS;
   }
 
-  /** The lane as coarse as a pixel is; each level is twice as coarse as the one before it. */
+  /** The lane as coarse as one to two pixels are, around the window; made anew where the window leaves it. */
   private level(placed: Placed): Lane {
-    const pixel = (this.to - this.from) / Math.max(1, this.width);
-    const level = Math.floor(Math.log2(Math.max(1, pixel)));
-    let lane = placed.levels.get(level);
-    if (!lane) {
-      lane = coarsen(placed.lane, 2 ** level);
-      placed.levels.set(level, lane);
-    }
-    return lane;
+    const { from, to } = this;
+    const gap = 2 ** Math.ceil(Math.log2(Math.max(1, (to - from) / Math.max(1, this.width))));
+    const { seen } = placed;
+    if (seen && seen.gap === gap && seen.from <= from && seen.to >= to) return seen.lane;
+    // Room to pan on both sides.
+    const around = { from: from - (to - from), to: to + (to - from) };
+    placed.seen = { gap, ...around, lane: coarsen(placed.lane, gap, around.from, around.to) };
+    return placed.seen.lane;
   }
 
   private idOf(placed: Placed, span: number): number {
