@@ -37,7 +37,7 @@ class Program:
     code : code object
     argv : list of str
         ``sys.argv`` of the program.
-    path : str or None
+    path : str
         What Python puts first on ``sys.path`` for it.
     module : module
         Its ``__main__``, not yet executed.
@@ -45,7 +45,7 @@ class Program:
 
     code: types.CodeType
     argv: list[str]
-    path: str | None
+    path: str
     module: types.ModuleType
 
 
@@ -124,6 +124,10 @@ def _main_of(found: Any) -> types.ModuleType:
 
 def _main(**attributes: Any) -> types.ModuleType:
     made = types.ModuleType("__main__")
+    # Which of these a program has depends on the version of Python; the one that runs shows it.
+    for name in ("__cached__", "__package__"):
+        if name in attributes and not hasattr(sys.modules["__main__"], name):
+            del attributes[name]
     made.__dict__.update({"__builtins__": sys.modules["builtins"], **attributes})
     return made
 
@@ -161,7 +165,8 @@ def run(
     _kept.append(sys.modules["__main__"])
     sys.modules["__main__"] = program.module
     sys.argv[:] = program.argv
-    if not getattr(sys.flags, "safe_path", False) and program.path is not None:
+    # With -P, and before 3.11 with -I, Python puts nothing there that could be replaced.
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         sys.path[0] = program.path
 
     ending = _Ending(finish)
@@ -201,7 +206,7 @@ def _below_runner(tb: types.TracebackType | None) -> types.TracebackType | None:
 
 
 class _Ending:
-    """Stops the session once, at the interpreter's exit or on SIGTERM."""
+    """Stops the session once, at the interpreter's exit or on a signal that ends the process."""
 
     def __init__(self, finish: Callable[[Profile | None], None]) -> None:
         self._finish = finish
@@ -209,9 +214,11 @@ class _Ending:
         self._done = False
 
     def catch_termination(self) -> None:
-        """Save before SIGTERM ends the process, where the program does not handle it itself."""
-        if hasattr(signal, "SIGTERM") and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._terminated)
+        """Save before SIGTERM or SIGHUP end the process, unless the program handles them."""
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._terminated)
 
     def _terminated(self, number: int, frame: types.FrameType | None) -> None:
         try:

@@ -167,7 +167,7 @@ class TestRun:
         plain, profiled = python("a.py"), run("-q", "a.py")
         assert (profiled.returncode, profiled.stderr) == (plain.returncode, plain.stderr)
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
     def test_killed(self, here, number) -> None:
         write(here / "a.py", "import burn\nprint('ready', flush=True)\nburn.burn(60)\n")
         child = subprocess.Popen(

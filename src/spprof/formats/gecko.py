@@ -160,7 +160,7 @@ class _Writer:
             stack_frames.append(waiting_frames[frame])
             prefixes.append(prefixes[stack])
         count = len(frame_of)
-        shared = {
+        shared: dict[str, Any] = {
             "stackTable": {
                 "frame": stack_frames,
                 "prefix": prefixes,
@@ -216,17 +216,15 @@ class _Writer:
                 "length": len(sources),
             },
         }
-        shared["stringArray"] = list(self._strings)  # type: ignore[assignment]
+        shared["stringArray"] = list(self._strings)
         return shared
 
     def _write_thread(self, thread: int, number: int) -> None:
         t = self._tables
         entry = t.threads[thread]
-        rows = range(t.rows)
-        if len(self._threads) > 1:
-            rows = [row for row in rows if t.sample_thread[row] == thread]  # type: ignore[assignment]
-        # Its markers, lanes and graphs need samples in order of time.
-        rows = sorted(rows, key=t.sample_time.__getitem__)  # type: ignore[assignment]
+        own = (row for row, owner in enumerate(t.sample_thread) if owner == thread)
+        # The graphs need samples in order of time.
+        rows = sorted(own, key=t.sample_time.__getitem__)
         pid = str(entry["pid"])
         head = {
             "processType": "default",
