@@ -30,7 +30,7 @@ _CHARACTER = 6.6  # width of a character of the 11 px monospace font, in px
 _MIN_SHARE = 0.001
 _LARGEST_MIN_SHARE = 0.05
 
-_WARM = 8  # shades each for Python (warm) and native (cool) frames
+_SHADES = 8  # each for Python (warm) and native (cool) frames
 
 
 @dataclass
@@ -105,7 +105,7 @@ def _place(node: CallNode) -> str:
 
 def _style(node: CallNode) -> str:
     # Colour goes by module, so that neighbouring modules are told apart at a glance.
-    shade = zlib.crc32(node.filename.encode("utf-8", "surrogatepass")) % _WARM
+    shade = zlib.crc32(node.filename.encode("utf-8", "surrogatepass")) % _SHADES
     return f"n{shade}" if node.is_native else f"p{shade}"
 
 
@@ -278,27 +278,32 @@ def _frame(box: Box, left: float, depth: int, width: float) -> str:
 
 
 def _css() -> str:
+    shades = range(_SHADES)
+    steps = range(1, 6)
     rules = [
-        ".spprof text{font:11px Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#111;"
-        "pointer-events:none}",
-        ".spprof .t{font:bold 14px system-ui,sans-serif}.spprof .h{font:11px system-ui,sans-serif;"
-        "fill:#555}",
-        ".spprof .frames g{cursor:pointer}.spprof .frames g:hover rect{stroke:#000}",
-        ".spprof .r rect{fill:#ddd}.spprof .f rect{fill:#eee}.spprof .f text{fill:#555}",
+        "text{font:11px Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#111;pointer-events:none}",
+        ".t{font:bold 14px system-ui,sans-serif}",
+        ".h{font:11px system-ui,sans-serif;fill:#555}",
+        ".frames g{cursor:pointer}",
+        ".frames rect{stroke:#fff;stroke-width:.5}",
+        ".frames g:hover rect{stroke:#000}",
+        ".r rect{fill:#ddd}",
+        ".f rect{fill:#eee}",
+        ".f text{fill:#555}",
+        *[f".p{i} rect{{fill:hsl({20 + i * 5} 85% {66 + i * 2}%)}}" for i in shades],
+        *[f".n{i} rect{{fill:hsl({190 + i * 6} 55% {70 + i * 2}%)}}" for i in shades],
         # Not by colour alone: native frames are set in italics.
-        "".join(f".spprof .n{i} text," for i in range(_WARM)).rstrip(",") + "{font-style:italic}",
-        ".spprof .frames g.hit rect{fill:#d43bd4}.spprof .frames g.hit text{fill:#fff}",
-        ".spprof .frames g.up{opacity:.6}",
+        *[f".n{i} text{{font-style:italic}}" for i in shades],
+        ".d0 rect{fill:#f0f0f0}",
+        *[f".u{i} rect{{fill:hsl(8 85% {92 - i * 6}%)}}" for i in steps],
+        *[f".l{i} rect{{fill:hsl(215 80% {92 - i * 6}%)}}" for i in steps],
+        # Last, to win over the frame's own colour.
+        ".frames g.hit rect{fill:#d43bd4}",
+        ".frames g.hit text{fill:#fff}",
+        ".frames g.up{opacity:.6}",
     ]
-    for shade in range(_WARM):
-        rules.append(f".spprof .p{shade} rect{{fill:hsl({20 + shade * 5} 85% {66 + shade * 2}%)}}")
-        rules.append(f".spprof .n{shade} rect{{fill:hsl({190 + shade * 6} 55% {70 + shade * 2}%)}}")
-    rules.append(".spprof .d0 rect{fill:#f0f0f0}")
-    for step in range(1, 6):
-        rules.append(f".spprof .u{step} rect{{fill:hsl(8 85% {92 - step * 6}%)}}")
-        rules.append(f".spprof .l{step} rect{{fill:hsl(215 80% {92 - step * 6}%)}}")
-    # The hit colour must win over the shades, which come later otherwise.
-    return "".join([*rules[:5], *rules[7:], *rules[5:7]])
+    # Prefixed, as the picture may stand in a page that has classes of its own.
+    return "".join(f".spprof {rule}" for rule in rules)
 
 
 _CSS = _css()
