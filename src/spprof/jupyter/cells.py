@@ -97,7 +97,9 @@ class HostCode:
             kernel=_prefixes(_KERNEL_PACKAGES),
             frames=_prefixes(_HOST_PACKAGES),
             loop=_prefixes(_LOOP_PACKAGES),
-            bootstrap=_prefixes(("threading",)),
+            # The decorator package, which kernels wrap the main functions of their threads with,
+            # compiles under names of this kind.
+            bootstrap=(*_prefixes(("threading",)), "<decorator-gen-"),
             entry=entry,
         )
 
