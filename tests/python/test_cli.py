@@ -8,6 +8,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -514,6 +515,37 @@ class TestView:
             assert stream.readline().startswith(b":")
             time.sleep(1)
             assert child.poll() is None
+        assert child.wait(timeout=20) == 0
+
+    @pytest.mark.parametrize("options", [[], ["--speedscope"]])
+    def test_in_a_browser(self, viewer, saved, options) -> None:
+        sync_api = pytest.importorskip("playwright.sync_api")
+        path = os.environ.get("SPPROF_CHROMIUM") or shutil.which("chromium")
+        unsandboxed = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        child, url = viewer(*options)
+        with sync_api.sync_playwright() as playwright:
+            try:
+                browser = playwright.chromium.launch(executable_path=path, args=unsandboxed)
+            except sync_api.Error as error:
+                pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
+            page = browser.new_page()
+            errors: list[str] = []
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(url)
+            if options:
+                page.wait_for_function("document.title == 'p.spprof - speedscope'")
+            else:
+                page.get_by_text(f"{saved.sample_count} samples").first.wait_for()
+            page.reload()
+            time.sleep(2)
+            assert child.poll() is None
+            assert errors == []
+            server = url.split("/", 3)[2]
+            kinds = ("data:", "blob:", f"http://{server}/")
+            assert [u for u in asked if not u.startswith(kinds)] == []
+            browser.close()
         assert child.wait(timeout=20) == 0
 
     def test_ends_with_ctrl_c(self, viewer) -> None:
