@@ -658,7 +658,16 @@ class TestRegistry:
                 loaded = spprof.load(tmp_path / "no_extension")
                 assert loaded.sample_count == profile.sample_count
 
-    def test_formats_that_cannot_be_read_back(self, tmp_path) -> None:
+    def test_gzipped_files_are_unpacked(self, make_profile) -> None:
+        text = json.dumps(make_profile().to_speedscope()).encode()
+        assert formats.loads(gzip.compress(text)).tree() == make_profile().tree()
+        with pytest.raises(FormatError, match="gzip data is damaged or incomplete"):
+            formats.loads(gzip.compress(text)[:-20])
+
+    def test_formats_that_cannot_be_read_back(self, make_profile, tmp_path) -> None:
+        make_profile(9).save(tmp_path / "p.gecko.json")
+        with pytest.raises(FormatError, match="a Firefox Profiler file"):
+            spprof.load(tmp_path / "p.gecko.json")
         with pytest.raises(ValueError, match="gecko files cannot be read back; these can"):
             formats.loads(b"{}", "gecko")
 

@@ -5,10 +5,12 @@ Must not know how any format looks inside, nor how samples are taken.
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import os
 import secrets
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -312,7 +314,12 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Profile:
 
 
 def loads(data: bytes, format: str | None = None, **options: Any) -> Profile:
-    """Read a profile from the content of a file; see `load`."""
+    """Read a profile from the content of a file, gzipped or not; see `load`."""
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
     chosen = find(format) if format is not None else _sniff(data)
     if not chosen.readable:
         readable = ", ".join(entry.name for entry in FORMATS.values() if entry.readable)
@@ -325,7 +332,7 @@ def _sniff(data: bytes) -> Format:
         return FORMATS["spprof"]
     if not data.strip():
         raise FormatError("the file is empty")
-    if data.startswith(b"\x1f\x8b") or any(byte < 9 for byte in data[:64]):
+    if any(byte < 9 for byte in data[:64]):
         return FORMATS["pprof"]
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return FORMATS["speedscope"]

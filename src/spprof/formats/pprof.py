@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
@@ -173,7 +172,7 @@ def _epoch_ns(iso_time: str) -> int:
 
 
 def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
-    """Read a profile.proto, gzipped or not, of this or any other tool.
+    """Read a profile.proto, already unpacked, of this or any other tool.
 
     Parameters
     ----------
@@ -185,11 +184,6 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
     ------
     FormatError
     """
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
     return _Reader(data, interval_ms).profile()
 
 

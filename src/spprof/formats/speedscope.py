@@ -195,6 +195,8 @@ class _Reader:
     """Turns a parsed document into a profile; `where` names the place in messages."""
 
     def __init__(self, document: Any, interval_ms: float | None) -> None:
+        if isinstance(document, dict) and "threads" in document and "meta" in document:
+            raise FormatError("a Firefox Profiler file, which cannot be read back")
         if not isinstance(document, dict) or "shared" not in document:
             raise FormatError('not a Speedscope document: there is no "shared" at its top')
         self._document = document
