@@ -123,6 +123,7 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
     }
     std::uintptr_t last_code = 0;
     bool innermost = true;
+    bool visible = false;
     FrameView view;
     while (frame != 0) {
         view = {};
@@ -156,6 +157,7 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
                 return result;
             }
             out[result.count++] = {view.code, view.offset, view.entry ? PyFrameRecord::kEntry : 0u};
+            visible = true;
         } else if (view.entry) {
             // The mark belongs to the frame that came before; a hidden record carries it where no
             // visible frame has run yet.
@@ -172,8 +174,10 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
     }
     if (view.cut) {
         result.end = WalkEnd::truncated;
-    } else if (!innermost && !view.entry && view.role != FrameRole::shim) {
-        result.end = WalkEnd::torn;  // C code called the eval loop at the bottom of every stack
+    } else if (!innermost && (!visible || (!view.entry && view.role != FrameRole::shim))) {
+        // C code called the eval loop at the bottom of every stack, and for a function. No frame at
+        // all is another matter: the thread is not in Python.
+        result.end = WalkEnd::torn;
     }
     return result;
 }
@@ -189,11 +193,11 @@ WalkResult walk(const Memory& memory, PyThreadState* thread, PyFrameRecord* out,
         result.count = 1;
         return result;
     }
-    for (int attempt = 0; attempt < Layout::kAttempts; ++attempt) {
-        result = detail::walk_once(memory, thread, attempt, out, room);
-        // Nothing found may mean that nothing was linked yet.
-        if (result.end != WalkEnd::torn && result.count > 0) {
-            break;
+    result = detail::walk_once(memory, thread, 0, out, room);
+    for (int attempt = 1; attempt < Layout::kAttempts && result.end == WalkEnd::torn; ++attempt) {
+        const WalkResult other = detail::walk_once(memory, thread, attempt, out, room);
+        if (other.end != WalkEnd::torn && other.count > 0) {
+            result = other;
         }
     }
     return result;

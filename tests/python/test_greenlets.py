@@ -72,25 +72,28 @@ def test_each_greenlets_time_is_on_its_own_stack() -> None:
 def deep(n: int) -> None:
     if n:
         deep(n - 1)
-    else:
+    while True:
         greenlet.getcurrent().parent.switch()
 
 
 def test_switches_as_fast_as_they_can_be() -> None:
-    """Most samples fall into the middle of a switch, whose stores are not one."""
-    end = time.thread_time() + 1.5
+    """Many samples fall into the middle of a switch, where the C stack is the next one's already.
+
+    Those are given up, and their time goes on: it must not be lost, nor shown where it was not.
+    """
+    many = [greenlet.greenlet(deep) for _ in range(30)]
+    for n, one in enumerate(many):
+        one.switch(n % 12)
     with spprof.Profiler(0.1) as profiler:
-        while time.thread_time() < end:
-            many = [greenlet.greenlet(deep) for _ in range(30)]
-            for n, one in enumerate(many):
-                one.switch(n % 12)
+        begin = time.thread_time()
+        while time.thread_time() < begin + 1.5:
             for one in many:
                 one.switch()
-        stats = spprof.stats()
-    assert stats is not None
+        used = time.thread_time() - begin
     assert profiler.profile is not None
-    assert stats.failed_samples < 0.02 * stats.collected_samples
-    for stack in profiler.profile.aggregate().stacks:
+    stacks = profiler.profile.aggregate().stacks
+    assert sum(s.weight_ns or 0 for s in stacks) / 1e9 == pytest.approx(used, rel=0.05)
+    for stack in stacks:
         names = [f.function_name for f in stack.frames]
         if "deep" in names:
             assert set(names) <= {"deep"}

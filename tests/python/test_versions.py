@@ -41,7 +41,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit_refusing() {{
 """
 
 if sys.version_info >= (3, 13):
-    OTHER_FIELD = "#define instr_ptr f_globals"
+    OTHER_FIELD = "#define f_executable f_funcobj"
 elif sys.version_info >= (3, 11):
     OTHER_FIELD = "#define prev_instr f_globals"
 else:
