@@ -334,7 +334,7 @@ class TestRun:
         assert (profile.mode, profile.interval_ms) == ("wall", 1.0)
         assert {s.timestamp_ns for s in profile.samples} <= {None}
         main = profile.filter(thread="MainThread")
-        assert main.total_weight_ns == pytest.approx(0.3e9, rel=0.3)
+        assert 0.28e9 < main.total_weight_ns < 3e9  # a busy machine may let it sleep longer
 
     def test_format(self, here) -> None:
         write(here / "a.py", "import burn\nburn.burn(0.2)\n")
@@ -561,9 +561,12 @@ class TestProgress:
 
     def test_shown_once_it_takes_long(self) -> None:
         terminal = self.Terminal()
+        began = time.monotonic()
         with cli._progress("saving x", terminal):
-            time.sleep(1.8)
-        assert re.fullmatch(r"\rspprof: saving x \.\.\. [12] s\r\x1b\[K", terminal.getvalue())
+            while not terminal.getvalue() and time.monotonic() < began + 20:
+                time.sleep(0.05)
+        assert time.monotonic() - began > 1
+        assert re.fullmatch(r"(\rspprof: saving x \.\.\. \d+ s)+\r\x1b\[K", terminal.getvalue())
 
     def test_not_shown_for_what_is_fast_or_no_terminal(self) -> None:
         terminal, file = self.Terminal(), io.StringIO()
