@@ -54,6 +54,20 @@ describe('painters', () => {
     expect(new Set(['fit', 'dot', 'agg', 'loads', '<module>', 'mine'].map(color)).size).toBe(6);
   });
 
+  it('keeps the colours of a few packages well apart', () => {
+    const samples = Array.from({ length: 8 }, (_, i) => ({ calls: [`f${i}@${P}package_${i}/a.py`] }));
+    const { profile, names } = profileOf(samples);
+    const tree = buildTree(profile, names);
+    const painter = makePainter('module', false, profile, names, tree);
+    const colors = Array.from({ length: 8 }, (_, i) => painter.palette[painter.row(i + 1)]);
+    for (let i = 0; i < 8; i++) {
+      for (let j = 0; j < i; j++) {
+        const distance = Math.hypot(...colors[i].map((channel, k) => channel - colors[j][k]));
+        expect(distance, `${i} and ${j}`).toBeGreaterThan(15);
+      }
+    }
+  });
+
   it('tells native from Python', () => {
     const { color } = painted('kind');
     expect(color('dot')).not.toBe(color('fit'));

@@ -82,8 +82,9 @@ const HUES = 18;
 const SHADES = 3;
 
 /**
- * A hue step for every package, by its name; where two want the same, the later one takes the next free.
- * So a package keeps its colour from profile to profile, and no two of one profile look alike without need.
+ * A hue step for every package, by its name; where two want the same or one beside it, the later one takes the
+ * next that is free. So a package mostly keeps its colour from profile to profile, and no two of one profile
+ * look alike without need.
  */
 function packageHues(profile: Profile, names: Names): Map<string, number> {
   const hues = new Map<string, number>();
@@ -91,9 +92,11 @@ function packageHues(profile: Profile, names: Names): Map<string, number> {
   for (let func = 0; func < profile.funcName.length; func++) {
     const { origin, group } = names.place(func);
     if (origin !== 'package' || hues.has(group)) continue;
-    let step = Math.floor(fraction(group) * HUES);
+    const wanted = Math.floor(fraction(group) * HUES);
     // Steps of 5 are far apart in hue and visit all 18.
-    for (let tries = 0; tries < HUES && taken.has(step); tries++) step = (step + 5) % HUES;
+    const steps = Array.from({ length: HUES }, (_, tries) => (wanted + 5 * tries) % HUES);
+    const apart = steps.find((step) => !taken.has(step) && !taken.has((step + 1) % HUES) && !taken.has((step + HUES - 1) % HUES));
+    const step = apart ?? steps.find((free) => !taken.has(free)) ?? wanted;
     taken.add(step);
     hues.set(group, step);
   }

@@ -77,7 +77,7 @@ export class App {
       reset: () => this.reset(),
       save: (kind) => this.save(kind),
       speedscope: () => this.openSpeedscope(),
-    });
+    }, () => this.theme.dark);
     this.details = new Details(this.state, {
       copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
     });

@@ -55,6 +55,7 @@ export class Details {
     const actions = [
       action('Focus', 'Only what goes through this function (f)', () => this.onKey('f')),
       action('Hide', 'Leave this function out, its time goes to its caller (h)', () => this.onKey('h')),
+      action(`Only ${where.group}`, 'Only what goes through this module (Shift + f)', () => this.onKey('F')),
       action(`Hide ${where.group}`, 'Leave the whole module out (m)', () => this.onKey('m')),
       action('Callers, callees', 'Its callers and callees (s)', () => this.onKey('s')),
       action('Lines', 'Its source line by line (o)', () => this.onKey('o')),
@@ -87,6 +88,7 @@ export class Details {
     const { func } = selection;
     const { group } = state.names.place(func);
     if (key === 'f') state.update({ tree: { ...tree, focusFunction: func }, zoom: [] });
+    else if (key === 'F') state.update({ tree: { ...tree, focusGroup: group }, zoom: [] });
     else if (key === 'h') state.update({ tree: { ...tree, hideFunctions: new Set([...tree.hideFunctions, func]) }, zoom: [] });
     else if (key === 'm') state.update({ tree: { ...tree, hideGroups: new Set([...tree.hideGroups, group]) }, zoom: [] });
     else if (key === 's') state.update({ view: 'sandwich' });

@@ -6,7 +6,14 @@ export class Menu {
   private readonly trigger: HTMLButtonElement;
   readonly panel: HTMLElement;
 
-  constructor(text: string, label: string, hint: string, children: HTMLElement[]) {
+  constructor(
+    text: string,
+    label: string,
+    hint: string,
+    children: HTMLElement[],
+    /** Called before the panel opens. */
+    private readonly fill: () => void = () => undefined,
+  ) {
     this.panel = h('div', { class: 'sp-panel', role: 'group', 'aria-label': label, hidden: true }, ...children);
     this.trigger = button(text, { class: 'sp-action', 'aria-expanded': 'false', 'aria-label': label, title: hint }, () => this.toggle(!this.open));
     this.element = h('div', { class: 'sp-menu' }, this.trigger, this.panel);
@@ -35,9 +42,19 @@ export class Menu {
   }
 
   private toggle(open: boolean): void {
+    if (open) this.fill();
     this.panel.hidden = !open;
     this.trigger.setAttribute('aria-expanded', String(open));
+    if (open) this.keepInside();
     // Safari does not focus a clicked button, and then no focusout would ever come.
     if (open) this.trigger.focus();
+  }
+
+  /** The panel hangs from its button's right end; near the left edge it moves in. */
+  private keepInside(): void {
+    this.panel.style.right = '';
+    const edge = this.element.closest('.spprof')?.getBoundingClientRect().left ?? 0;
+    const missing = edge + 4 - this.panel.getBoundingClientRect().left;
+    if (missing > 0) this.panel.style.right = `${-missing}px`;
   }
 }

@@ -160,6 +160,19 @@ export class State {
     return (this.rows = functionTable(whole, this.functions));
   }
 
+  /** Self time of each module group, largest first, with a function that has its colour. */
+  get groups(): { group: string; func: number; self: number }[] {
+    const groups = new Map<string, { group: string; func: number; self: number; most: number }>();
+    for (const { func, self } of this.table) {
+      const { group } = this.names.place(func);
+      const entry = groups.get(group) ?? { group, func, self: 0, most: -1 };
+      entry.self += self;
+      if (self > entry.most) Object.assign(entry, { func, most: self });
+      groups.set(group, entry);
+    }
+    return Array.from(groups.values()).sort((a, b) => b.self - a.self);
+  }
+
   get query(): Query | null {
     return this.searched()?.query ?? null;
   }

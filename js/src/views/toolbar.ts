@@ -1,5 +1,5 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
-import type { ColorMode } from '../profile/colors';
+import { css, functionPainter, type ColorMode } from '../profile/colors';
 import * as format from '../profile/format';
 import { threadLabel } from './describe';
 import { button, h } from './dom';
@@ -30,6 +30,9 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   diff: 'Colour: change',
 };
 
+/** Modules in the legend. */
+const LEGEND = 9;
+
 /** A search starts when no letter has followed for this long. */
 const TYPING_MS = 60;
 
@@ -42,7 +45,8 @@ const KEYS: [string, string][] = [
   ['0, Home', 'whole profile'],
   ['+, −, Ctrl + wheel', 'zoom'],
   ['Shift + arrows, drag', 'pan'],
-  ['f, h, m', 'focus function, hide it, hide its module'],
+  ['f, h', 'focus function, hide it'],
+  ['F, m', 'focus module, hide it'],
   ['i, r', 'invert, fold recursion'],
   ['s, o, c', 'sandwich, source, copy stack'],
 ];
@@ -67,11 +71,13 @@ export class Toolbar {
   private readonly options: Menu;
   private readonly exports: Menu;
   private readonly keys: Menu;
+  private readonly legend = h('div', { class: 'sp-legend', role: 'group', 'aria-label': 'Modules by self time' });
   private typing = 0;
 
   constructor(
     private readonly state: State,
     events: ToolbarEvents,
+    private readonly dark: () => boolean,
   ) {
     const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
     VIEWS.forEach((view, i) => {
@@ -99,7 +105,9 @@ export class Toolbar {
     this.search.addEventListener('change', () => this.searchNow());
     this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
     this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
-    this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running]);
+    this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running, this.legend], () =>
+      this.fillLegend(),
+    );
     const item = (text: string, run: () => void): HTMLButtonElement => button(text, {}, run);
     this.exports = new Menu('Export ▾', 'Export', 'Save the picture or the profile, or open it in Speedscope', [
       item('Open in Speedscope ↗', () => events.speedscope()),
@@ -153,6 +161,27 @@ export class Toolbar {
     const { threads, split } = choices.tree;
     this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
     this.colors.value = choices.colors;
+  }
+
+  /** The modules that burn most, in their colours; a click shows one alone. */
+  private fillLegend(): void {
+    const { state } = this;
+    const { choices, groups, names } = state;
+    const dark = this.dark();
+    const byModule = choices.colors === 'module';
+    const painter = byModule ? functionPainter('module', dark, state.data, names) : null;
+    const whole = state.tree.total[0];
+    const entries = groups.slice(0, LEGEND).map(({ group, func, self }) => {
+      const swatch = h('i', { class: 'sp-swatch', 'aria-hidden': 'true' });
+      if (painter) swatch.style.background = css(painter.palette[painter.row(func)]);
+      const entry = button('', { 'aria-pressed': String(choices.tree.focusGroup === group), title: `Only what goes through ${group}` }, () => {
+        state.update({ tree: { ...choices.tree, focusGroup: choices.tree.focusGroup === group ? null : group }, zoom: [] });
+        this.options.close();
+      });
+      entry.append(swatch, group || '(unknown)', h('span', { class: 'sp-share' }, ` ${format.share(self, whole)}`));
+      return entry;
+    });
+    this.legend.replaceChildren(h('span', { class: 'sp-hint' }, 'Modules by self time'), ...entries);
   }
 
   private fillChoices(): void {
