@@ -764,15 +764,33 @@ uint64_t last_entry_address(ByteView header, uint64_t header_address, const Fram
 }
 
 template <class Architecture>
-ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base) {
+ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base,
+                               const std::vector<ExtraFunction>& extra) {
     Reader<Architecture> reader(source);
     TableBuilder builder(base);
     // Entries of a hostile file may all point at the same instructions.
     uint64_t budget = 4 * uint64_t{source.eh_frame.size()} + 4096;
+    auto next_extra = extra.begin();
+    uint64_t covered = 0;
+    // Those that lie wholly between what is covered so far and `until`.
+    const auto add_extra = [&](uint64_t until) {
+        for (; next_extra != extra.end() && next_extra->start < until; ++next_extra) {
+            if (next_extra->start < covered || next_extra->end > until) {
+                continue;
+            }
+            for (const GuessedRule& guessed : next_extra->rules) {
+                builder.add(next_extra->start + guessed.offset, guessed.rule);
+            }
+            builder.add(next_extra->end, Rule{});
+            covered = next_extra->end;
+        }
+    };
     for (const Entry& entry : reader.entries()) {
         if (entry.instructions.size() > budget) {
             break;
         }
+        add_extra(entry.start);
+        covered = entry.end;
         budget -= entry.instructions.size();
         Machine<Architecture> machine(*entry.common, entry.start, reader.base());
         const bool understood =
@@ -787,6 +805,7 @@ ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base) {
         }
         builder.add(entry.end, Rule{});
     }
+    add_extra(UINT64_MAX);
     return builder.finish();
 }
 
@@ -814,8 +833,10 @@ std::vector<CodeRange> code_ranges(const FrameInfoSource& source) {
     return ranges;
 }
 
-template ModuleTable compile_frame_info<X86_64>(const FrameInfoSource&, uint64_t);
-template ModuleTable compile_frame_info<Aarch64>(const FrameInfoSource&, uint64_t);
+template ModuleTable compile_frame_info<X86_64>(const FrameInfoSource&, uint64_t,
+                                                const std::vector<ExtraFunction>&);
+template ModuleTable compile_frame_info<Aarch64>(const FrameInfoSource&, uint64_t,
+                                                 const std::vector<ExtraFunction>&);
 template std::vector<CodeRange> code_ranges<X86_64>(const FrameInfoSource&);
 template std::vector<CodeRange> code_ranges<Aarch64>(const FrameInfoSource&);
 

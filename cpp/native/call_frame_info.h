@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "native/byte_view.h"
+#include "native/prologue.h"
 #include "native/unwind_rule.h"
 
 namespace spprof::native {
@@ -42,10 +43,18 @@ struct CodeRange {
     bool entry;  // false: begins with a frame already made, so nobody calls it
 };
 
+// A function without an entry whose rules are known from elsewhere.
+struct ExtraFunction {
+    uint64_t start;
+    uint64_t end;
+    std::vector<GuessedRule> rules;
+};
+
 // Rows count from `base`, which must not be above the lowest code; entries outside the 4 GiB
-// behind it are left out.
+// behind it are left out. `extra`, ascending and disjoint, fills holes and replaces nothing.
 template <class Architecture>
-ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base);
+ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base,
+                               const std::vector<ExtraFunction>& extra = {});
 
 // The code ranges that the entries describe, ascending and disjoint.
 template <class Architecture>

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "native/registers.h"
+#include "native/symbol_file.h"
 
 namespace spprof::native {
 
@@ -63,7 +64,43 @@ bool FrameInfoInMemory::compile(ModuleTable& table) const {
     const uint64_t base = module_.start() - module_.bias;
     table = compile_frame_info<HostArchitecture>(source, base);
     table.base = module_.start();
+    const std::vector<ExtraFunction> guessed = guess_functions(table);
+    if (!guessed.empty()) {
+        table = compile_frame_info<HostArchitecture>(source, base, guessed);
+        table.base = module_.start();
+    }
     return !table.rows.empty();
+}
+
+std::vector<ExtraFunction> FrameInfoInMemory::guess_functions(const ModuleTable& table) const {
+    // Every module has some holes: start-up code, padding. Libraries of assembly have large ones,
+    // and only those are worth reading symbols for.
+    constexpr uint64_t kPadding = 64;
+    constexpr uint64_t kWorthwhile = 16384;
+    uint64_t holes = 0;
+    for (size_t i = 0; i + 1 < table.rows.size(); ++i) {
+        const uint64_t size = table.rows[i + 1].pc - table.rows[i].pc;
+        holes += table.rows[i].rule == 0 && size > kPadding ? size : 0;
+    }
+    std::vector<ExtraFunction> found;
+    if (holes < kWorthwhile || !HostArchitecture::kCallPushes || module_.vdso) {
+        return found;
+    }
+    const FunctionTable functions =
+        read_functions({module_.path, build_id_in_memory(module_), module_.segments});
+    std::vector<uint8_t> code;
+    for (const Function& function : functions.functions()) {
+        const Rule* rule = table.find(module_.bias + function.start);
+        if ((rule != nullptr && rule->cfa != Cfa::none) ||
+            !copy_memory(module_.bias + function.start, function.end - function.start, code)) {
+            continue;
+        }
+        std::vector<GuessedRule> rules = guess_rules({code.data(), code.size()});
+        if (!rules.empty()) {
+            found.push_back({function.start, function.end, std::move(rules)});
+        }
+    }
+    return found;
 }
 
 std::vector<CodeRange> FrameInfoInMemory::ranges() const {

@@ -25,6 +25,7 @@ public:
     std::vector<CodeRange> ranges() const;
 
 private:
+    std::vector<ExtraFunction> guess_functions(const ModuleTable& table) const;
     bool read(std::vector<uint8_t>& eh_frame, FrameInfoSource& source) const;
 
     const LoadedModule& module_;

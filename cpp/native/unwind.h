@@ -175,6 +175,19 @@ Step step_rule(const Rule& rule, BasicRegisters<Architecture>& r, const Memory& 
     return r.pc == 0 ? Step::complete : Step::called;
 }
 
+// Where no rule is known, or the guessed one proved wrong.
+template <class Architecture, class Memory>
+Step step_unguided(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory& memory,
+                   bool interrupted) noexcept {
+    if (at_signal_return<Architecture>(r.pc, memory)) {
+        return step_signal_frame(r, memory);
+    }
+    if (interrupted && step_nearby(tables, r, memory)) {
+        return Step::called;
+    }
+    return step_frame_pointer(tables, r, memory);
+}
+
 template <class Architecture, class Memory>
 Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory& memory,
           bool interrupted) noexcept {
@@ -184,19 +197,23 @@ Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory&
     const Rule* rule =
         range == nullptr || range->table == nullptr ? nullptr : range->table->find(pc);
     if (rule == nullptr || rule->cfa == Cfa::none) {
-        if (at_signal_return<Architecture>(r.pc, memory)) {
-            return step_signal_frame(r, memory);
-        }
-        if (interrupted && step_nearby(tables, r, memory)) {
-            return Step::called;
-        }
-        return step_frame_pointer(tables, r, memory);
+        return step_unguided(tables, r, memory, interrupted);
     }
     switch (rule->cfa) {
         case Cfa::end_of_stack:
             return Step::complete;
         case Cfa::signal_frame:
             return step_signal_frame(r, memory);
+        case Cfa::guessed: {
+            BasicRegisters<Architecture> caller = r;
+            if (step_rule(*rule, caller, memory, interrupted) == Step::called &&
+                tables.find(caller.pc - 1) != nullptr &&
+                follows_call<Architecture>(caller.pc, memory)) {
+                r = caller;
+                return Step::called;
+            }
+            return step_unguided(tables, r, memory, interrupted);
+        }
         default:
             return step_rule(*rule, r, memory, interrupted);
     }

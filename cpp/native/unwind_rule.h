@@ -14,6 +14,7 @@ enum class Cfa : uint8_t {
     none,             // nothing is known here
     end_of_stack,     // the outermost function: it has no caller
     register_offset,  // register + offset
+    guessed,          // the same, from a look at the instructions: to be believed with care
     dereferenced,     // load(register + offset) + addend: realigned stacks
     plt,              // linkage stub: register + offset, and 8 more from byte `addend` of 16 on
     signal_frame,     // the kernel saved all registers here

@@ -132,8 +132,8 @@ TEST_CASE("the section read in order gives the same rows as its search table") {
         const auto compile = object.elf.machine() == X86_64::kElfMachine
                                  ? &compile_frame_info<X86_64>
                                  : &compile_frame_info<Aarch64>;
-        const ModuleTable through_table = compile(object.frame_info(true), 0);
-        const ModuleTable in_order = compile(object.frame_info(false), 0);
+        const ModuleTable through_table = compile(object.frame_info(true), 0, {});
+        const ModuleTable in_order = compile(object.frame_info(false), 0, {});
         REQUIRE(!through_table.rows.empty());
         REQUIRE(through_table.rows.size() == in_order.rows.size());
         for (size_t i = 0; i < in_order.rows.size(); ++i) {

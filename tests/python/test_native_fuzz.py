@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     target = tmp_path / "fuzz_elf"
-    sources = ["call_frame_info", "demangle", "elf_image", "symbol_file"]
+    sources = ["call_frame_info", "demangle", "elf_image", "jumps", "prologue", "symbol_file"]
     built = subprocess.run(
         [
             "c++",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -357,6 +358,54 @@ def test_blas_and_its_threads() -> None:
     if len(kernels) > len(main):
         threads = {s.thread_id for s in profile.samples if "gemm" in s.frames[0].function_name}
         assert len(threads) > 1
+
+
+ASSEMBLY = """
+import re, sys, time
+import numpy as np
+import spprof
+
+a = np.ones((400, 400))
+
+def caller():
+    a @ a
+
+caller()
+spprof.start(interval_ms=1, native=True)
+deadline = time.process_time() + 1.5
+while time.process_time() < deadline:
+    caller()
+figures = spprof.stats()
+profile = spprof.stop()
+kernels = 0
+for sample in profile.samples:
+    names = [frame.function_name for frame in reversed(sample.frames)]
+    if "dgemm_kernel_HASWELL" in names and "caller" in names:
+        kernels += 1
+        between = names[names.index("caller") : names.index("dgemm_kernel_HASWELL")]
+        assert any("matmul" in name.lower() for name in between), names
+        assert any("dgemm" in name for name in between), names
+print(kernels, figures.mismatched_samples)
+"""
+
+
+def test_a_blas_kernel_in_assembly_without_unwind_information() -> None:
+    np = pytest.importorskip("numpy")
+    features = Path("/proc/cpuinfo").read_text()
+    if "avx2" not in features or "openblas" not in str(np.show_config(mode="dicts")).lower():
+        pytest.skip("needs OpenBLAS on a processor with AVX2")
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", ASSEMBLY],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    kernels, mismatched = map(int, result.stdout.split())
+    assert kernels > 100
+    assert mismatched <= kernels // 100
 
 
 def test_a_thread_that_never_heard_of_python(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@
 #include "native/call_frame_info.h"
 #include "native/demangle.h"
 #include "native/elf_image.h"
+#include "native/jumps.h"
+#include "native/prologue.h"
 #include "native/registers.h"
 #include "native/symbol_file.h"
 #include "native/unwind.h"
@@ -106,6 +108,12 @@ void run(const uint8_t* data, size_t size) {
     // Bytes without any frame around them.
     compile_and_walk<X86_64>(image, {image, 0, image, 0, 0});
     demangle({reinterpret_cast<const char*>(data), size < 512 ? size : 512});
+    const ByteView start = image.slice(0, size < 4096 ? size : 4096);
+    for (uint64_t at = 0; at < start.size(); at += 61) {
+        guess_rules(start.from(at));
+    }
+    jump_targets<X86_64>(start, 0);
+    jump_targets<Aarch64>(start, 0);
     std::vector<std::unique_ptr<SymbolImage>> images;
     if (auto parsed = SymbolImage::of_bytes({data, data + size})) {
         images.push_back(std::move(parsed));
