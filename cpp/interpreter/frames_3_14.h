@@ -18,7 +18,8 @@ struct Version314 {
     }
 
     static std::uintptr_t code(const _PyInterpreterFrame& frame) noexcept {
-        return frame.f_executable.bits & ~static_cast<std::uintptr_t>(Py_TAG_BITS);
+        // Tags are in the two lowest bits, whatever they say: nothing but objects is kept here.
+        return frame.f_executable.bits & ~std::uintptr_t{3};
     }
     static std::uintptr_t next(const _PyInterpreterFrame& frame) noexcept {
         return reinterpret_cast<std::uintptr_t>(frame.instr_ptr);

@@ -8,7 +8,6 @@
 
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_interpframe_structs.h>
-#include <internal/pycore_stackref.h>
 #elif PY_VERSION_HEX >= 0x030B0000
 #include <internal/pycore_frame.h>
 #else

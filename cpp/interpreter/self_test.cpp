@@ -9,6 +9,9 @@
 
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_debug_offsets.h>
+extern "C" {
+PyAPI_DATA(struct pyruntimestate) _PyRuntime;
+}
 #elif PY_VERSION_HEX >= 0x030D0000
 #include <internal/pycore_runtime.h>
 #endif

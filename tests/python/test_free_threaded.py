@@ -75,7 +75,7 @@ BODIES = (first, second, third, fourth)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("seconds", "interval_ms"),
-    [(1.5, 10), (1.5, 1), pytest.param(60, 1, marks=pytest.mark.slow)],
+    [(1, 10), (0.7, 1), pytest.param(60, 1, marks=pytest.mark.slow)],
 )
 def test_four_busy_threads_are_each_sampled_at_full_rate(
     seconds: float, interval_ms: float
