@@ -73,8 +73,13 @@ for (const name of ['release.txt', 'source-code-pro.LICENSE.md']) {
   await cp(join(release, name), join(outdir, 'speedscope', name));
 }
 
+/** Gzipped, without Speedscope, which only comes when asked for. */
+const LIMIT = 120_000;
+let bundle = 0;
 for (const name of ['widget.js', 'widget.css', 'standalone.js', 'standalone.css', 'speedscope/index.html']) {
   const path = join(outdir, name);
   const zipped = gzipSync(await readFile(path), { level: 9 }).length;
   console.log(`${name.padEnd(22)} ${(await stat(path)).size.toString().padStart(8)} B  ${zipped} B gzipped`);
+  if (name.startsWith('widget')) bundle += zipped;
 }
+if (bundle > LIMIT) throw new Error(`the widget is ${bundle} B gzipped, more than the ${LIMIT} B it may be`);

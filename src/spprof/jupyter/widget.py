@@ -14,6 +14,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from ..formats.container import decode
+
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 _CELL = re.compile(r"In \[(\d+)\]")
 
@@ -122,7 +124,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
 
     def _source_of(self, file: str) -> str:
         # Only what the profile names is read: a page must not browse files through a widget.
-        if not file or file.encode("utf-8", "surrogatepass") not in self.data:
+        if not self.data or file not in decode(self.data)._tables.strings:
             return ""
         cell = _CELL.fullmatch(file)
         if cell is not None:
