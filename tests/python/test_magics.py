@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import textwrap
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -394,6 +395,37 @@ def test_unknown_view_is_refused(notebook):
     notebook.run("%%spprof -i 1 -q\nburn(0.05)")
     with pytest.raises(ValueError, match="Unknown view 'pie': use one of icicle, flame"):
         spprof.display(notebook["_spprof"], view="pie")
+
+
+def test_profile_taken_without_the_magic_begins_at_its_cells_as_well(rich_notebook, monkeypatch):
+    monkeypatch.setattr(output, "_has_widgets", lambda: False)
+    monkeypatch.setattr(output, "_shell", lambda: rich_notebook.shell)
+    result, printed = rich_notebook.run(
+        """
+        import spprof
+        with spprof.Profiler(interval_ms=1) as profiler:
+            burn(0.2)
+        spprof.display(profiler.profile)
+        """
+    )
+    assert result.success, printed
+    (bundle,) = rich_notebook.published
+    svg = svg_in(bundle["text/html"])
+    assert "In [2]" in svg
+    assert "run_code" not in svg
+    # What was measured is not touched by how it is shown.
+    names = {f.function_name for s in rich_notebook["profiler"].profile.samples for f in s.frames}
+    assert any("run_code" in name for name in names)
+
+
+def test_profile_of_another_program_is_shown_whole(rich_notebook, monkeypatch):
+    monkeypatch.setattr(output, "_has_widgets", lambda: False)
+    now = datetime.now(timezone.utc)
+    frames = (spprof.Frame("leaf", "/b.py", 1), spprof.Frame("main", "/lib/IPython/core/x.py", 1))
+    foreign = spprof.Profile(now, now, 10, [spprof.Sample(0, 1, "main", frames)])
+    spprof.display(foreign)
+    (bundle,) = rich_notebook.published
+    assert "main" in svg_in(bundle["text/html"])
 
 
 def test_difference_is_shown_as_one(rich_notebook, monkeypatch):

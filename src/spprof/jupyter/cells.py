@@ -136,6 +136,13 @@ class _Part(Enum):
     NATIVE = 8
 
 
+def has_cells(profile: Profile, label_of: Callable[[str], str | None], host: HostCode) -> bool:
+    """Tell whether any sample of the profile was in the code of a cell."""
+    t = profile._tables
+    reached = _reaches(t, _parts(t, [label_of(text) for text in t.strings], host))
+    return any(reached[stack] for stack in t.sample_stack)
+
+
 def localise(
     profile: Profile,
     *,
@@ -163,7 +170,7 @@ def localise(
     t = profile._tables
     builder = columns.Builder()
     labels = [label_of(text) for text in t.strings]
-    parts = [_part_of_func(t, func, labels, host) for func in range(len(t.func_name))]
+    parts = _parts(t, labels, host)
 
     # One function a cell, though each of its statements was compiled on its own.
     frames: list[int] = []
@@ -244,6 +251,10 @@ def localise(
     # Both mappings were interned; only what a sample refers to is kept.
     tables = columns.take_rows(builder.tables, range(builder.tables.rows))
     return Profile._of(tables)
+
+
+def _parts(t: columns.Tables, labels: list[str | None], host: HostCode) -> list[_Part]:
+    return [_part_of_func(t, func, labels, host) for func in range(len(t.func_name))]
 
 
 def _part_of_func(t: columns.Tables, func: int, labels: list[str | None], host: HostCode) -> _Part:

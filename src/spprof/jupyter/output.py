@@ -11,7 +11,7 @@ import io
 import os
 import secrets
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Union
 
 from .._compare import ProfileDiff
 from ..formats import container, svg
@@ -20,6 +20,8 @@ from . import cells
 if TYPE_CHECKING:
     from .._model import AggregatedProfile, Profile
     from .widget import FlameGraphWidget
+
+    Displayable = Union[Profile, AggregatedProfile, ProfileDiff]
 
 # Static pictures live on in saved notebooks. Base64 makes four bytes of three, so this keeps what
 # is saved with a notebook under 150 kB an output.
@@ -36,13 +38,13 @@ MISSING_WIDGET = (
 VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope")
 
 
-def display(
-    profile: Profile | AggregatedProfile | ProfileDiff, view: str | None = None
-) -> FlameGraphWidget | None:
+def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget | None:
     """Show a profile where it can be seen best.
 
     In a notebook: the interactive flame graph, and a static picture of it for wherever no widget
-    runs (a shared or exported notebook). In a terminal: a summary as text.
+    runs (a shared or exported notebook). In a terminal: a summary as text. Of a profile that was
+    taken in this notebook, what is shown begins at its cells: the frames that run a cell, and the
+    kernel's own threads, are left out.
 
     Parameters
     ----------
@@ -63,15 +65,13 @@ def display(
     """
     if view is not None and view not in VIEWS:
         raise ValueError(f"Unknown view {view!r}: use one of {', '.join(VIEWS)}")
+    profile = _from_cells_on(profile)
     shown = profile._for_output()
     if not shown.sample_count:
         print(_nothing_to_show(shown))
         return None
     if _in_marimo():
-        # A cell's last expression is its output there, and nothing else is. Nor is there a magic
-        # that knows what runs a cell, so its frames are taken off here.
-        host = cells.HostCode.of_this_process()
-        shown = cells.localise(shown, label_of=cells.cell_label, host=host, cell_threads=())
+        # A cell's last expression is its output there, and nothing else is.
         return _widget(shown, view) if _has_widgets() else None
     if not _in_notebook():
         print(profile)
@@ -98,11 +98,31 @@ def _in_marimo() -> bool:
     return marimo is not None and bool(marimo.running_in_notebook())
 
 
+def _shell() -> Any:
+    core = sys.modules.get("IPython.core.getipython")
+    return core.get_ipython() if core is not None else None
+
+
 def _in_notebook() -> bool:
     """Tell whether a kernel with a rich front end runs this."""
-    core = sys.modules.get("IPython.core.getipython")
-    shell = core.get_ipython() if core is not None else None
-    return getattr(shell, "kernel", None) is not None
+    return getattr(_shell(), "kernel", None) is not None
+
+
+def _from_cells_on(profile: Displayable) -> Displayable:
+    if isinstance(profile, ProfileDiff):
+        before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
+        return ProfileDiff(before._for_output(), after._for_output())
+    taken = profile._for_output()
+    compiler = getattr(_shell(), "compile", None)
+    host = cells.HostCode.of_this_process()
+
+    def label_of(filename: str) -> str | None:
+        return cells.cell_label(filename, getattr(compiler, "format_code_name", None))
+
+    # A profile from a file, or one that a magic took, has no frame that only this process knows.
+    if not cells.has_cells(taken, label_of, host):
+        return profile
+    return cells.localise(taken, label_of=label_of, host=host, cell_threads=())
 
 
 def _publish(bundle: dict[str, str]) -> None:
@@ -118,7 +138,7 @@ def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
 
 
-def _static_html(profile: Profile | AggregatedProfile | ProfileDiff, key: str | None) -> str:
+def _static_html(profile: Displayable, key: str | None) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
     An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
@@ -137,7 +157,7 @@ def _static_html(profile: Profile | AggregatedProfile | ProfileDiff, key: str | 
     )
 
 
-def _picture(profile: Profile | AggregatedProfile | ProfileDiff) -> bytes:
+def _picture(profile: Displayable) -> bytes:
     picture = io.BytesIO()
     if isinstance(profile, ProfileDiff):
         before, after = _without_places(profile.before), _without_places(profile.after)
