@@ -1,6 +1,7 @@
 """Memory, time and size of every output for a profile of a million samples.
 
     python tests/bench/scale.py [--samples 1000000] [--stacks 5000] [--threads 4]
+    python tests/bench/scale.py --live 120        # a real session: memory, and the time of stop()
 
 Times are the best of three; "ratio" is to `json.dumps` of the same sample columns as lists, which
 says how fast this machine is. "memory" is what Python allocates at most while saving, on top of
@@ -77,6 +78,37 @@ def build(samples: int, stacks: int, threads: int) -> spprof.Profile:
     return spprof.Profile._of(t)
 
 
+def live(seconds: float, interval_ms: float, stacks: int) -> None:
+    """Profile a program with about `stacks` distinct stacks for some seconds of CPU time."""
+    width = max(2, round(stacks ** (1 / 3)))
+    levels: dict[str, Any] = {"outer": [], "middle": [], "inner": []}
+    code = []
+    for i in range(width):
+        code.append(f"def outer_{i}(j, k):\n    middle[j](k)\nouter.append(outer_{i})\n")
+        code.append(f"def middle_{i}(k):\n    inner[k]()\nmiddle.append(middle_{i})\n")
+        code.append(f"def inner_{i}():\n    sum(range(3000))\ninner.append(inner_{i})\n")
+    exec("".join(code), levels)
+    rng = random.Random(3)
+    spprof.start(interval_ms=interval_ms, memory_limit_mb=1000)
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        levels["outer"][rng.randrange(width)](rng.randrange(width), rng.randrange(width))
+    stats = spprof.stats()
+    begin = time.perf_counter()
+    profile = spprof.stop()
+    took = time.perf_counter() - begin
+    assert stats is not None
+    count = profile.sample_count
+    size = sum(memoryview(profile._tables.column(name)).nbytes for name in columns.COLUMN_TYPES)
+    print(
+        f"{count} samples at {interval_ms:g} ms, {profile.aggregate().unique_stack_count} distinct "
+        f"stacks, {profile._tables.rows} rows, {profile.dropped_count} dropped"
+    )
+    print(f"while running  {stats.memory_bytes / count:6.1f} bytes a sample, buffers included")
+    print(f"profile        {size / count:6.1f} bytes a sample")
+    print(f"stop()         {took:6.3f} s")
+
+
 def best_of(n: int, function: Callable[[], Any]) -> float:
     """Shortest time of `n` calls, in seconds."""
     times = []
@@ -107,7 +139,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--stacks", type=int, default=5_000)
     parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--live", type=float, metavar="SECONDS", help="a real session instead")
+    parser.add_argument("--interval", type=float, default=0.1, help="of --live, in ms")
     options = parser.parse_args()
+    if options.live:
+        live(options.live, options.interval, options.stacks)
+        return
 
     profile = build(options.samples, options.stacks, options.threads)
     tables = profile._tables
