@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
 import { asDifference } from './difference';
-import { buildTree } from './tree';
+import { notesOf } from '../views/notes';
+import { buildTree, invertTree } from './tree';
 
 describe('asDifference', () => {
   const { profile, names, func } = profileOf([
@@ -22,6 +23,18 @@ describe('asDifference', () => {
 
   it('shows what is gone as wide as it was', () => {
     expect([tree.total[at('old')], tree.baseline?.[at('old')], tree.extent[at('old')]]).toEqual([0, 40, 40]);
+  });
+
+  it('keeps what is gone when read from the leaves', () => {
+    const inverted = invertTree(tree);
+    const old = Array.from(inverted.key).indexOf(func('old'));
+    expect([inverted.total[old], inverted.baseline?.[old], inverted.depth[old]]).toEqual([0, 40, 1]);
+    const caller = inverted.childList[inverted.childStart[old]];
+    expect([inverted.key[caller], inverted.baseline?.[caller]]).toEqual([func('main'), 40]);
+  });
+
+  it('says in the notes what was and what is', () => {
+    expect(notesOf(joined)[0].text).toBe('30 ns after, 50 ns before: −20 ns, −40 %');
   });
 
   it('leaves other profiles as they are', () => {

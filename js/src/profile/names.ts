@@ -51,9 +51,43 @@ export function place(path: string, native: boolean): Place {
   return { path, file, module, group: top.replace(/\.libs$/, ''), origin };
 }
 
+/**
+ * A C++ or Rust name without what makes it long: return type, template arguments, parameters. A name that does
+ * not read as one stays as it is.
+ */
+export function shortNative(name: string): string {
+  const offset = /^(.+)\+(0x[\da-f]+)$/.exec(name);
+  if (offset) return `${offset[1].slice(offset[1].lastIndexOf('/') + 1).replace(LIBRARY, '')}+${offset[2]}`;
+  if (!/[<(]/.test(name) || /\boperator\b/.test(name)) return name;
+  let result = '';
+  let depth = 0;
+  for (let at = 0; at < name.length; at++) {
+    const letter = name[at];
+    // These stand for a scope, not for parameters.
+    const scope = depth === 0 ? /^(?:\(anonymous namespace\)|\{lambda\([^)]*\)#\d+\})/.exec(name.slice(at)) : null;
+    if (scope) {
+      result += scope[0].startsWith('(') ? '(anonymous)' : '{lambda}';
+      at += scope[0].length - 1;
+    } else if (letter === '<') {
+      depth++;
+    } else if (letter === '>') {
+      depth--;
+      if (depth < 0) return name;
+    } else if (depth === 0 && letter === '(') {
+      break;
+    } else if (depth === 0) {
+      result += letter;
+    }
+  }
+  const words = result.trim().replace(/\[(?:clone|abi)[^\]]*\]/g, '').trim().split(' ');
+  const short = words[words.length - 1];
+  return depth === 0 && /^(?!::)[\w~:({}).$*&]+$/.test(short) ? short.replace(/^[*&]+/, '') : name;
+}
+
 /** The names of every function of a profile, worked out when first asked for. */
 export class Names {
   private readonly places: (Place | undefined)[];
+  private readonly shortened: (string | undefined)[] = [];
 
   constructor(private readonly profile: Profile) {
     this.places = new Array<Place | undefined>(profile.strings.length * 2);
@@ -78,7 +112,8 @@ export class Names {
     const name = this.name(func);
     const where = this.place(func);
     if (where.origin === 'cell' && (name === '<module>' || name === '<cell>' || name.startsWith('<cell line:'))) return where.file;
-    return name || '(unnamed)';
+    if (name === '') return '(unnamed)';
+    return this.native(func) ? (this.shortened[func] ??= shortNative(name)) : name;
   }
 
   /** `sklearn/linear_model/_base.py:123`; the line is left out where there is none. */

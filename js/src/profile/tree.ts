@@ -270,12 +270,15 @@ export interface Seeds {
 
 /** The tree read from the leaves: first level the functions that burn time themselves, below them who called. */
 export function invertTree(tree: CallTree): CallTree {
-  const nodes: number[] = [];
-  for (let node = 1; node < tree.length; node++) if (tree.selfCount[node] > 0 || tree.self[node] > 0) nodes.push(node);
   let selfBaseline: Float64Array | null = null;
   if (tree.baseline) {
     selfBaseline = tree.baseline.slice();
     for (let node = 1; node < tree.length; node++) selfBaseline[tree.parent[node]] -= tree.baseline[node];
+  }
+  const nodes: number[] = [];
+  for (let node = 1; node < tree.length; node++) {
+    // In a difference, what is gone has no time of its own left but had some.
+    if (tree.selfCount[node] > 0 || tree.self[node] > 0 || (selfBaseline && selfBaseline[node] > 0)) nodes.push(node);
   }
   const own = selfBaseline;
   return callersOf(tree, {
@@ -289,10 +292,13 @@ export function invertTree(tree: CallTree): CallTree {
 /** Follows every seed up to the root and merges the chains that agree. */
 export function callersOf(tree: CallTree, seeds: Seeds): CallTree {
   const table = new NodeTable();
-  let whole = 0;
-  for (const weight of seeds.weight) whole += weight;
-  const floor = whole * INVERTED_FLOOR;
   const chains = seeds.node.length;
+  const size = seeds.weight.slice();
+  const before = seeds.baseline;
+  if (before) for (let chain = 0; chain < chains; chain++) size[chain] = Math.max(size[chain], before[chain]);
+  let whole = 0;
+  for (const each of size) whole += each;
+  const floor = whole * INVERTED_FLOOR;
   const at = seeds.node.slice();
   const group = new Int32Array(chains);
   let live = Int32Array.from({ length: chains }, (_, chain) => chain);
@@ -310,7 +316,7 @@ export function callersOf(tree: CallTree, seeds: Seeds): CallTree {
         wider.set(sums);
         sums = wider;
       }
-      sums[node] += seeds.weight[chain];
+      sums[node] += size[chain];
       while (self.length <= node) {
         self.push(0);
         counts.push(0);

@@ -7,9 +7,9 @@ export interface Note {
   warning: boolean;
 }
 
-/** Samples taken for every second that the sampled threads ran. */
+/** How much was measured, and everything that limits what it says. */
 export function notesOf(profile: Profile): Note[] {
-  const { meta, sampleCount, sampleWeight, sampleTime } = profile;
+  const { meta, sampleCount, sampleWeight, sampleTime, sampleBaseline } = profile;
   let samples = 0;
   let weight = 0;
   let timeless = 0;
@@ -21,6 +21,14 @@ export function notesOf(profile: Profile): Note[] {
   const notes: Note[] = [];
   const kind = meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
   const of = meta.duration_ns > 0 ? ` over ${format.duration(meta.duration_ns)}` : '';
+  if (sampleBaseline) {
+    const before = sampleBaseline.reduce((sum, each) => sum + each, 0);
+    const moved = `${format.change(weight - before)}, ${weight > before ? '+' : ''}${format.share(weight - before, before)}`;
+    return [
+      { text: `${format.duration(weight)} after, ${format.duration(before)} before: ${moved}`, warning: false },
+      ...meta.notes.map((text) => ({ text, warning: true })),
+    ];
+  }
   notes.push({ text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${kind}${of}`, warning: false });
   if (meta.python_version) notes.push({ text: `Python ${meta.python_version}`, warning: false });
   if (samples === 0) notes.push({ text: 'No samples: nothing ran long enough to be seen', warning: true });

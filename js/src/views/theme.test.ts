@@ -25,8 +25,15 @@ describe('hostIsDark', () => {
     document.body.setAttribute('data-jp-theme-light', 'true');
     expect(hostIsDark(document.body)).toBe(false);
     document.body.removeAttribute('data-jp-theme-light');
-    document.body.className = 'vscode-dark';
-    expect(hostIsDark(document.body)).toBe(true);
+    for (const [classes, dark] of [
+      ['vscode-dark', true],
+      ['vscode-light', false],
+      ['vscode-high-contrast', true],
+      ['vscode-high-contrast vscode-high-contrast-light', false],
+    ] as const) {
+      document.body.className = classes;
+      expect(hostIsDark(document.body), classes).toBe(dark);
+    }
   });
 
   it('else looks at what lies behind', () => {

@@ -15,8 +15,10 @@ export function hostIsDark(element: Element): boolean {
   const { body } = document;
   const jupyter = body.getAttribute('data-jp-theme-light');
   if (jupyter !== null) return jupyter === 'false';
-  if (body.classList.contains('vscode-dark')) return true;
-  if (body.classList.contains('vscode-light')) return false;
+  const code = /^vscode-(?:high-contrast-)?(dark|light|high-contrast)$/;
+  const kinds = Array.from(body.classList, (name) => code.exec(name)?.[1] ?? '').filter((kind) => kind !== '');
+  // VS Code marks its light high contrast with both classes.
+  if (kinds.length > 0) return !kinds.includes('light');
   for (let at: Node | null = element; at; at = at instanceof ShadowRoot ? at.host : at.parentNode) {
     if (!(at instanceof Element) || at === element) continue;
     const lightness = lightnessOf(getComputedStyle(at).backgroundColor);
