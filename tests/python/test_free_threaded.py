@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from typing import Callable
 
 import pytest
 
@@ -50,22 +51,22 @@ def count(n: int) -> int:
 
 
 def first(until: float) -> None:
-    while time.thread_time() < until:
+    while time.monotonic() < until:
         count(50)
 
 
 def second(until: float) -> None:
-    while time.thread_time() < until:
+    while time.monotonic() < until:
         count(500)
 
 
 def third(until: float) -> None:
-    while time.thread_time() < until:
+    while time.monotonic() < until:
         [count(5) for _ in range(10)]
 
 
 def fourth(until: float) -> None:
-    while time.thread_time() < until:
+    while time.monotonic() < until:
         sum(map(count, (5, 5, 5)))
 
 
@@ -75,7 +76,7 @@ BODIES = (first, second, third, fourth)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("seconds", "interval_ms"),
-    [(1, 10), (0.7, 1), pytest.param(60, 1, marks=pytest.mark.slow)],
+    [(2, 10), (1.5, 1), pytest.param(60, 1, marks=pytest.mark.slow)],
 )
 def test_four_busy_threads_are_each_sampled_at_full_rate(
     seconds: float, interval_ms: float
@@ -83,10 +84,10 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
     """The rate is against the thread's own CPU time: cores may be fewer than threads."""
     used: dict[str, float] = {}
 
-    def run(body: threading.Thread) -> None:
+    def run(body: Callable[[float], None]) -> None:
         begin = time.thread_time()
-        body(begin + seconds)  # type: ignore[operator]
-        used[body.__name__] = time.thread_time() - begin  # type: ignore[attr-defined]
+        body(time.monotonic() + seconds)
+        used[body.__name__] = time.thread_time() - begin
 
     with spprof.Profiler(interval_ms) as profiler:
         threads = [threading.Thread(target=run, args=(b,), name=b.__name__) for b in BODIES]
@@ -103,7 +104,7 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
         assert thread.weight_ns / 1e9 == pytest.approx(cpu, abs=0.03 + 0.01 * cpu)
         # On a busy machine ticks come late and are merged; their time is never lost.
         least = 0.7 if profile.engine == "timer" else 0.5
-        assert thread.samples >= least * cpu * 1000 / interval_ms
+        assert thread.samples >= least * cpu * 1000 / interval_ms - 3
         assert thread.samples <= 1.1 * cpu * 1000 / interval_ms + 3
     # Nobody's frames are on somebody else's stack.
     allowed = {b.__name__ for b in BODIES}
