@@ -135,6 +135,7 @@ nb::dict stop(const Session::ThreadNames& names) {
     meta["engine"] = outcome.engine;
     meta["dropped_count"] = outcome.figures.dropped;
     meta["timestamps_until_ns"] = outcome.timestamps_until_ns;
+    meta["unsampled_ns"] = outcome.unsampled_ns;
     meta["stacks_were_cut"] = outcome.stacks_were_cut;
     meta["notes"] = to_list(outcome.notes);
     meta["modules"] = modules;

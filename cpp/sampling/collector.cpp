@@ -198,25 +198,22 @@ std::uint32_t Collector::stack_of(ThreadRecord& thread, const SampleRecord& reco
 // --- what passed since the last sample
 // ------------------------------------------------------------
 
-namespace {
-
-void credit(profile::Recording& recording, const Settings& settings, ThreadRecord& thread,
-            std::int64_t now_ns, std::int64_t cpu_ns, std::int64_t start_ns) {
-    if (thread.thread_row == profile::kNone || thread.muted || thread.last_outside) {
+void Collector::credit(ThreadRecord& thread, std::int64_t now_ns, std::int64_t cpu_ns) {
+    if (thread.muted || thread.last_outside) {
         return;
     }
-    if (settings.mode == Mode::cpu) {
-        recording.extend_last(thread.thread_row, now_ns - start_ns, 0,
-                              std::max<std::int64_t>(0, cpu_ns - thread.last_cpu));
+    const std::int64_t used = std::max<std::int64_t>(0, cpu_ns - thread.last_cpu);
+    if (thread.thread_row == profile::kNone) {
+        unsampled_ns_ += used;
+    } else if (settings_.mode == Mode::cpu) {
+        recording_.extend_last(thread.thread_row, now_ns - start_ns_, 0, used);
     } else {
         const std::int64_t passed = std::max<std::int64_t>(0, now_ns - thread.last_time);
         const auto ticks =
-            static_cast<std::uint32_t>(thread.last_waiting ? passed / settings.interval_ns : 0);
-        recording.extend_last(thread.thread_row, now_ns - start_ns, ticks, passed);
+            static_cast<std::uint32_t>(thread.last_waiting ? passed / settings_.interval_ns : 0);
+        recording_.extend_last(thread.thread_row, now_ns - start_ns_, ticks, passed);
     }
 }
-
-}  // namespace
 
 void Collector::settle(std::int64_t now_ns) {
     ThreadRegistry& registry = ThreadRegistry::instance();
@@ -228,7 +225,7 @@ void Collector::settle(std::int64_t now_ns) {
 
 void Collector::settle(ThreadRecord& thread, std::int64_t now_ns) {
     const std::int64_t cpu = platform::thread_cpu_ns(thread.os_tid);
-    credit(recording_, settings_, thread, now_ns, cpu < 0 ? thread.last_cpu : cpu, start_ns_);
+    credit(thread, now_ns, cpu < 0 ? thread.last_cpu : cpu);
     thread.last_time = now_ns;
     thread.last_cpu = std::max(thread.last_cpu, cpu);
 }
@@ -263,12 +260,8 @@ void Collector::rebase(ThreadRecord& thread, std::int64_t now_ns) {
 }
 
 void Collector::close(ThreadRecord& thread) {
-    if (thread.thread_row == profile::kNone) {
-        return;
-    }
-    credit(recording_, settings_, thread, thread.final_time,
-           thread.final_cpu < 0 ? thread.last_cpu : thread.final_cpu, start_ns_);
-    if (!thread.name.empty()) {
+    credit(thread, thread.final_time, thread.final_cpu < 0 ? thread.last_cpu : thread.final_cpu);
+    if (thread.thread_row != profile::kNone && !thread.name.empty()) {
         recording_.rename_thread(thread.thread_row, thread.name);
     }
 }

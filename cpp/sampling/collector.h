@@ -69,6 +69,8 @@ public:
     // Starts watching the threads of the process that are not watched yet.
     void scan_threads();
     profile::Recording& recording() noexcept { return recording_; }
+    // CPU time of threads that ended (or were settled) before their first sample: no stack has it.
+    std::int64_t unsampled_ns() const noexcept { return unsampled_ns_; }
     // Null where only Python frames are sampled.
     NativeStacks* native() noexcept { return native_.get(); }
     std::uint64_t mismatched_count() const noexcept { return mismatched_count_; }
@@ -78,6 +80,7 @@ private:
     void take(ThreadRecord& thread, const SampleRecord& record);
     std::uint32_t stack_of(ThreadRecord& thread, const SampleRecord& record, bool& mismatched);
     void close(ThreadRecord& thread);
+    void credit(ThreadRecord& thread, std::int64_t now_ns, std::int64_t cpu_ns);
     void probe_dormant(std::int64_t now_ns);
 
     const Settings settings_;
@@ -92,6 +95,7 @@ private:
     platform::ThreadList thread_list_;
     platform::WakeUp wake_up_;
     std::uint64_t epoch_ = 0;
+    std::int64_t unsampled_ns_ = 0;
     std::size_t known_threads_ = 0;
     std::int64_t next_full_scan_ = 0;
     std::atomic<bool> stop_{false};

@@ -206,6 +206,7 @@ Outcome Session::stop(const ThreadNames& names) {
             name_modules(outcome.tables, run.collector.native());
             outcome.start_realtime_ns = run.start_realtime_ns;
             outcome.timestamps_until_ns = recording.timestamps_until_ns();
+            outcome.unsampled_ns = run.collector.unsampled_ns();
             outcome.stacks_were_cut = recording.stacks_were_cut();
             outcome.engine = run.timers_are_engine ? "timer" : "ticker";
             outcome.notes = run.notes;

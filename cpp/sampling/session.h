@@ -32,6 +32,7 @@ struct Outcome {
     Figures figures;
     std::int64_t start_realtime_ns = 0, end_realtime_ns = 0;
     std::int64_t timestamps_until_ns = -1;
+    std::int64_t unsampled_ns = 0;  // CPU time that no stack has: see Collector
     bool stacks_were_cut = false;
     std::string engine;
     std::vector<std::string> notes;

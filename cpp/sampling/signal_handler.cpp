@@ -116,14 +116,17 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
         const std::int64_t cpu = platform::current_thread_cpu_ns();
         // Without the guard even a look at the interrupted instruction may fault.
         const bool guarded = platform::FaultGuard::armed();
-        const bool waiting = guarded && platform::interrupted_in_syscall(context);
+        const bool running_only = control.running_only.load(std::memory_order_relaxed);
+        const bool by_ticker = thread->by_ticker.load(std::memory_order_relaxed);
+        // A CPU timer fires on a thread that runs.
+        const bool waiting =
+            guarded && (by_ticker || !running_only) && platform::interrupted_in_syscall(context);
         if (!guarded) {
             // Somebody took SIGSEGV over ours: nothing is read until the collector has put it
             // right.
             increase(thread->torn);
             call_collector();
-        } else if (waiting && thread->by_ticker.load(std::memory_order_relaxed) &&
-                   control.running_only.load(std::memory_order_relaxed)) {
+        } else if (waiting && running_only) {
             // It ran since the last tick and sleeps now: its time goes to where it runs next.
             thread->skipped.store(true, std::memory_order_relaxed);
         } else {

