@@ -172,7 +172,7 @@ def test_a_handler_installed_by_c_code_in_mid_session() -> None:
         print(profile.sample_count - at, profile.total_weight_ns)
         """
     )
-    assert int(out[0]) > 250
+    assert int(out[0]) > 150
     assert int(out[1]) == pytest.approx(0.5e9, rel=0.02)
 
 
