@@ -279,6 +279,27 @@ def share_of_function(profile, name):
     )
 
 
+@pytest.mark.skipif(not spprof.native_unwinding_available(), reason="no native frames here")
+def test_native_frames_are_below_the_cell_too(notebook):
+    result, printed = notebook.run(
+        """
+        %%spprof -i 1 --native
+        def key(value):
+            return -value
+
+        for _ in range(40):
+            sorted(range(20_000), key=key)
+        """
+    )
+    assert result.success, printed
+    profile = notebook["_spprof"]
+    cell = f"In [{result.execution_count}]"
+    assert {stack[0].partition(":")[0] for stack in stacks(profile)} == {f"{cell} {cell}"}
+    inside = [s for s in profile.samples if any(f.function_name == "key" for f in s.frames)]
+    between = {f.function_name for s in inside for f in s.frames if f.is_native}
+    assert any("sort" in name for name in between)
+
+
 def test_line_magic_profiles_a_statement_and_returns_its_value(notebook):
     result, _ = notebook.run(
         """

@@ -267,7 +267,7 @@ def _part_of_func(t: columns.Tables, func: int, labels: list[str | None], host: 
     module_level = _MODULE_CODE.fullmatch(t.strings[t.func_name[func]]) is not None
     if labels[t.func_file[func]] is not None:
         return _Part.CELL if module_level else _Part.OTHER
-    if file == host.entry:
+    if host.entry and file == host.entry:
         return _Part.ENTRY
     if file.startswith(host.loop):
         return _Part.LOOP
