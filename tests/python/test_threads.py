@@ -150,7 +150,7 @@ def test_a_thread_is_sampled_from_its_first_interval() -> None:
 
     with spprof.Profiler(1) as profiler:
         for _ in range(10):
-            thread = threading.Thread(target=first_thing)
+            thread = threading.Thread(target=first_thing, name="first_thing")
             thread.start()
             thread.join()
     assert profiler.profile is not None
