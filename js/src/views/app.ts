@@ -81,7 +81,8 @@ export class App {
     this.details = new Details(this.state, {
       copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
     });
-    this.root.append(this.toolbar.element, this.notes, this.crumbs, this.stage, this.details.element, this.tooltip.element, this.live);
+    const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched);
+    this.root.append(this.toolbar.element, facts, this.crumbs, this.stage, this.details.element, this.tooltip.element, this.live);
     this.theme = new Theme(this.root, () => this.repaint());
     const app = this;
     this.context = {

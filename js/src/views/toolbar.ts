@@ -62,7 +62,8 @@ export class Toolbar {
     spellcheck: 'false',
     autocomplete: 'off',
   });
-  private readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
+  /** What the search covers; stands beside the notes, where it moves nothing when it appears. */
+  readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
@@ -123,7 +124,7 @@ export class Toolbar {
       'div',
       { class: 'sp-toolbar', role: 'toolbar', 'aria-label': 'Profile view' },
       group,
-      h('div', { class: 'sp-find' }, this.search, this.matched),
+      this.search,
       this.threads,
       this.inverted,
       this.options.element,
