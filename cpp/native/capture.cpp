@@ -16,8 +16,7 @@ namespace {
 // none would lead anywhere.
 class OwnStack {
 public:
-    OwnStack() {
-        low_ = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) & ~uintptr_t{4095};
+    explicit OwnStack(uintptr_t stack_pointer) : low_(stack_pointer) {
 #if defined(__linux__)
         pthread_attr_t attributes;
         if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
@@ -42,7 +41,7 @@ public:
     }
 
 private:
-    uintptr_t low_ = 0;
+    uintptr_t low_;
     uintptr_t high_ = 0;
 };
 
@@ -91,8 +90,9 @@ std::vector<uintptr_t> capture_here(UnwindTables& tables) {
     tables.refresh();
     UnwindTables::Use use(tables);
     End end = End::complete;
-    const size_t count =
-        unwind(use.set(), registers_here(), OwnStack{}, addresses.data(), addresses.size(), &end);
+    const Registers registers = registers_here();
+    const size_t count = unwind(use.set(), registers, OwnStack(registers.sp()), addresses.data(),
+                                addresses.size(), &end);
     addresses.resize(count);
     addresses.erase(addresses.begin());  // this function
 #else

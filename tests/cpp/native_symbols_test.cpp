@@ -260,6 +260,30 @@ TEST_CASE("the stack of this very thread") {
     CHECK(std::find(names.begin(), names.end(), "main") != names.end());
 }
 
+namespace {
+
+#ifdef __GNUC__
+[[gnu::noinline]]
+#endif
+size_t depth_with_locals(UnwindTables& tables, size_t bytes) {
+    volatile char* locals = static_cast<volatile char*>(__builtin_alloca(bytes + 1));
+    locals[0] = 1;
+    const size_t depth = capture_here(tables).size();
+    locals[bytes] = 0;
+    return depth;
+}
+
+}  // namespace
+
+TEST_CASE("where in a page the stack happens to be does not matter") {
+    UnwindTables tables;
+    const size_t depth = depth_with_locals(tables, 0);
+    CHECK(depth > 3);
+    for (size_t bytes = 0; bytes < 2 * 4096; bytes += 8) {
+        REQUIRE(depth_with_locals(tables, bytes) == depth);
+    }
+}
+
 TEST_CASE("modules are listed with path, range and build id; the vDSO has names") {
     UnwindTables tables;
     CHECK(tables.refresh());

@@ -29,7 +29,12 @@ SECONDS = 0.6
 # In a stripped interpreter static functions have no symbol: builtins keep their Python names.
 SORTED = ("builtin_sorted", "sorted")
 REDUCE = ("functools_reduce", "_functools_reduce", "_functools.reduce")
-SUB = ("pattern_subx", "_sre_SRE_Pattern_sub", "re.Pattern.sub")
+SUB = (
+    "pattern_subx",
+    "_sre_SRE_Pattern_sub",
+    "re.Pattern.sub",
+    "re.Pattern.sub / re.Pattern.subn",  # both jump to one function without a name
+)
 
 
 def spin(n: int = 150) -> int:
