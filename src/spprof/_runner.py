@@ -212,6 +212,7 @@ class _Ending:
         self._finish = finish
         self._pid = os.getpid()
         self._done = False
+        self._caught: list[int] = []
 
     def catch_termination(self) -> None:
         """Save before SIGTERM or SIGHUP end the process, unless the program handles them."""
@@ -219,6 +220,15 @@ class _Ending:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._terminated)
+                self._caught.append(number)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._give_signals_back)
+
+    def _give_signals_back(self) -> None:
+        # A child has nothing to save, and would write out what its parent had not flushed yet.
+        for number in self._caught:
+            if signal.getsignal(number) == self._terminated:
+                signal.signal(number, signal.SIG_DFL)
 
     def _terminated(self, number: int, frame: types.FrameType | None) -> None:
         try:

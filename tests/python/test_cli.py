@@ -219,6 +219,24 @@ class TestRun:
         profile = spprof.load("a.spprof")
         assert 0.2e9 < profile.total_weight_ns < 0.45e9  # the parent's time alone
 
+    def test_signals_of_forked_children_are_the_programs(self, here) -> None:
+        write(
+            here / "a.py",
+            """
+            import os, signal, sys, time
+            sys.stdout.write("once\\n")  # not flushed yet
+            child = os.fork()
+            if not child:
+                assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+                time.sleep(60)
+            time.sleep(0.3)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            """,
+        )
+        done = run("-q", "a.py")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
+
     def test_multiprocessing(self, here) -> None:
         write(
             here / "a.py",
