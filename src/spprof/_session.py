@@ -155,6 +155,8 @@ def stop() -> ProfileResult:
         _remove_hooks()
         path, _output_path = _output_path, None
     result = ProfileResult._from_tables(_finished(raw))
+    if raw["meta"]["modules"]:
+        result = _with_source_lines(result)
     if path is not None:
         try:
             result.save(path)
@@ -605,6 +607,18 @@ def _program_starter(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # --- the finished profile ------
+
+
+def _with_source_lines(result: ProfileResult) -> ProfileResult:
+    from . import _symbols
+
+    try:
+        return ProfileResult._of(_symbols.with_source_lines(result._tables))
+    except Exception as error:  # noqa: BLE001 - a strange file costs its lines, not the profile
+        warnings.warn(
+            f"spprof: native frames have no source lines: {error!r}", RuntimeWarning, stacklevel=3
+        )
+        return result
 
 
 def _time(realtime_ns: int) -> str:
