@@ -14,6 +14,7 @@ import os
 import pkgutil
 import signal
 import sys
+import threading
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -213,6 +214,7 @@ class _Ending:
         self._pid = os.getpid()
         self._done = False
         self._caught: list[int] = []
+        self._masks = threading.local()  # of the thread that forks
 
     def catch_termination(self) -> None:
         """Save before SIGTERM or SIGHUP end the process, unless the program handles them."""
@@ -221,14 +223,28 @@ class _Ending:
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._terminated)
                 self._caught.append(number)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._give_signals_back)
+        if hasattr(os, "register_at_fork") and self._caught:
+            os.register_at_fork(
+                before=self._hold_signals,
+                after_in_parent=self._release_signals,
+                after_in_child=self._give_signals_back,
+            )
+
+    # A child has nothing to save, and would write out what its parent had not flushed yet. Its
+    # signals wait until they have their default action again: one that comes right after the fork
+    # would be taken for the parent's by the interpreter, and forgotten.
+
+    def _hold_signals(self) -> None:
+        self._masks.previous = signal.pthread_sigmask(signal.SIG_BLOCK, self._caught)
+
+    def _release_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.previous)
 
     def _give_signals_back(self) -> None:
-        # A child has nothing to save, and would write out what its parent had not flushed yet.
         for number in self._caught:
             if signal.getsignal(number) == self._terminated:
                 signal.signal(number, signal.SIG_DFL)
+        self._release_signals()
 
     def _terminated(self, number: int, frame: types.FrameType | None) -> None:
         try:

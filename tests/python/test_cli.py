@@ -225,13 +225,18 @@ class TestRun:
             """
             import os, signal, sys, time
             sys.stdout.write("once\\n")  # not flushed yet
-            child = os.fork()
-            if not child:
-                assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-                time.sleep(60)
-            time.sleep(0.3)
-            os.kill(child, signal.SIGTERM)
-            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            for wait in [0.3, *[0] * 200]:
+                child = os.fork()
+                if not child:
+                    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+                    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+                    time.sleep(30)
+                # Without a wait it comes before the child has run at all.
+                time.sleep(wait)
+                os.kill(child, signal.SIGTERM)
+                assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
             """,
         )
         done = run("-q", "a.py")
