@@ -54,8 +54,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def tables(library: Path) -> _columns.Tables:
+def profile_of(library: Path) -> Profile:
     function = ctypes.CDLL(str(library)).outer_function
 
     def caller() -> None:
@@ -65,7 +64,34 @@ def tables(library: Path) -> _columns.Tables:
     deadline = time.process_time() + 0.7
     while time.process_time() < deadline:
         caller()
-    return spprof.stop()._tables
+    return spprof.stop()
+
+
+@pytest.fixture(scope="module")
+def tables(library: Path) -> _columns.Tables:
+    """What a session delivers before source lines are looked up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_symbols, "with_source_lines", lambda tables: tables)
+        return profile_of(library)._tables
+
+
+def test_a_session_ends_with_source_lines(library: Path) -> None:
+    pytest.importorskip("symbolic")
+    source = str(library.with_name("inlined.cpp"))
+    found = stacks(profile_of(library)._tables)
+    assert len(found) > 100
+    assert all(any(frame.filename == source for frame in frames) for frames in found)
+
+
+def test_lines_that_cannot_be_had_cost_no_profile(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tables: _columns.Tables) -> _columns.Tables:
+        raise ValueError("strange file")
+
+    monkeypatch.setattr(_symbols, "with_source_lines", fail)
+    with pytest.warns(RuntimeWarning, match="strange file"):
+        assert len(stacks(profile_of(library)._tables)) > 100
 
 
 def stacks(tables: _columns.Tables) -> list[list[spprof.Frame]]:
