@@ -77,6 +77,8 @@ def on_one_cpu() -> Iterator[None]:
 
 def timed(program: Callable[[], object]) -> Run:
     """Run a program on one processor, with the garbage collector out of the way."""
+    # Where its integers come to lie makes a program some percent faster or slower: let it vary.
+    padding = [10**6 + i for i in range(random.randrange(20_000))]
     gc.collect()
     gc.disable()
     try:
@@ -88,6 +90,7 @@ def timed(program: Callable[[], object]) -> Run:
             return Run(time.process_time() - cpu, time.perf_counter() - wall)
     finally:
         gc.enable()
+        padding.clear()
 
 
 def interleaved(

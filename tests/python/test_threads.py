@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import _thread
 import ctypes
 import os
@@ -222,19 +223,21 @@ def test_what_a_thread_raises_and_returns_is_not_touched(
 
 
 def test_hooks_are_undone() -> None:
-    originals = (
-        _thread.start_new_thread,
-        threading._start_new_thread,  # type: ignore[attr-defined]
-        signal.signal,
-    )
+    def hooked() -> list[object]:
+        return [
+            _thread.start_new_thread,
+            threading._start_new_thread,  # type: ignore[attr-defined]
+            getattr(threading, "_start_joinable_thread", None),
+            vars(threading.Thread).get("_delete"),
+            _signal.signal,
+        ]
+
+    originals = hooked()
     spprof.start()
-    assert _thread.start_new_thread is not originals[0]
+    during = hooked()
     spprof.stop()
-    assert originals == (
-        _thread.start_new_thread,
-        threading._start_new_thread,  # type: ignore[attr-defined]
-        signal.signal,
-    )
+    assert hooked() == originals
+    assert all(ours is not theirs for ours, theirs in zip(during, originals) if theirs is not None)
 
 
 def test_somebody_elses_hook_over_ours_stays() -> None:
