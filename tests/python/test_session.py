@@ -472,7 +472,7 @@ def left_behind() -> dict[str, object]:
         "caught signals": fields["SigCgt"],
         "ignored signals": fields["SigIgn"],
         "timers": timers.read_text().count("ID:") if timers.exists() else 0,
-        "start_new_thread": threading._start_new_thread,  # type: ignore[attr-defined]
+        "start_new_thread": getattr(threading, "_start_new_thread", None),  # not from 3.13 on
     }
 
 
