@@ -35,11 +35,11 @@ SORT = Frame("sort", "/lib/libc.so", 0, is_native=True)
 
 
 def sample(*frames: Frame, time: int | None = 0, tid: int = 1, **more: object) -> Sample:
-    return Sample(time, tid, f"t{tid}", frames, **more)  # type: ignore[arg-type]
+    return Sample(time, tid, f"t{tid}", frames, **more)
 
 
 def plain(*samples: Sample, **more: object) -> Profile:
-    return Profile(START, END, 10, samples, **more)  # type: ignore[arg-type]
+    return Profile(START, END, 10, samples, **more)
 
 
 def runs(**changes: object) -> Profile:
@@ -47,7 +47,7 @@ def runs(**changes: object) -> Profile:
     b = columns.Builder()
     stack = b.stack_of([b.frame(b.func("main", "app.py", 1), 3)])
     row = {"time": 100, "last": 200, "count": 3, "weight": 10, "state": columns.GIL_HELD}
-    row.update(changes)  # type: ignore[arg-type]
+    row.update(changes)
     b.row(b.thread(1, "t1"), stack, **row)
     b.tables.meta = dict(plain()._tables.meta, weights="measured")
     return Profile._of(b.tables)
@@ -73,7 +73,7 @@ class TestDataClasses:
         ],
     )
     def test_frozen(self, value: object) -> None:
-        name = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
+        name = dataclasses.fields(value)[0].name
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, name, 1)
 
@@ -171,13 +171,13 @@ class TestRuns:
     @pytest.mark.parametrize("weight", [0, 1, 2, 7, 10**18 + 1])
     def test_weights_of_a_run_lose_nothing(self, weight: int) -> None:
         spread = [s.weight_ns for s in runs(weight=weight, count=7, last=100).samples]
-        assert sum(spread) == weight  # type: ignore[arg-type]
-        assert max(spread) - min(spread) <= 1  # type: ignore[operator,type-var]
+        assert sum(spread) == weight
+        assert max(spread) - min(spread) <= 1
 
     def test_without_timestamps(self) -> None:
         assert [s.timestamp_ns for s in runs(time=-1, last=-1).samples] == [None] * 3
 
-    def test_sequence_behaves_like_a_list(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_sequence_behaves_like_a_list(self, make_profile) -> None:
         profile = make_profile()
         samples = profile.samples
         full = list(samples)
@@ -228,7 +228,7 @@ class TestAggregate:
         assert aggregated.compression_ratio == pytest.approx(4 / 3)
         assert aggregated.memory_reduction_pct == pytest.approx(25.0)
 
-    def test_keeps_totals_and_outputs(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_keeps_totals_and_outputs(self, make_profile) -> None:
         profile = make_profile()
         aggregated = profile.aggregate()
         assert aggregated.total_weight_ns == profile.total_weight_ns
@@ -294,7 +294,7 @@ class TestEquality:
     def test_sees_every_difference(self, other: object) -> None:
         assert plain(sample(WORK, MAIN, time=1)) != other
 
-    def test_pickles_and_copies(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_pickles_and_copies(self, make_profile) -> None:
         profile = make_profile()
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             assert pickle.loads(pickle.dumps(profile, protocol)) == profile
@@ -380,14 +380,14 @@ class TestQuestions:
         assert [s.timestamp_ns for s in chosen.samples] == [1_000_000, 2_000_000]
         assert chosen.total_weight_ns == 4
 
-    def test_time_ranges_partition_a_profile(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_time_ranges_partition_a_profile(self, make_profile) -> None:
         profile = make_profile()
         cuts = [0, 333.3, 1000.123456, 1e9]
         parts = [profile.filter(start_ms=a, end_ms=b) for a, b in zip(cuts, cuts[1:])]
         assert sum(p.sample_count for p in parts) == profile.sample_count
         assert sum(p.total_weight_ns for p in parts) == profile.total_weight_ns
 
-    def test_filter_by_state_and_predicate(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_filter_by_state_and_predicate(self, make_profile) -> None:
         profile = make_profile()
         waiting = profile.filter(state="waiting")
         assert {s.state for s in waiting.samples} == {"waiting"}
@@ -408,7 +408,7 @@ class TestQuestions:
     def test_ignore(self) -> None:
         assert self.PROFILE.ignore("work").total_weight_ns == 4
 
-    def test_dataframe(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_dataframe(self, make_profile) -> None:
         pandas = pytest.importorskip("pandas")
         profile = make_profile()
         frame = profile.to_dataframe()
@@ -429,7 +429,7 @@ class TestQuestions:
 
 
 class TestTables:
-    def test_from_what_the_native_module_returns(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_from_what_the_native_module_returns(self, make_profile) -> None:
         profile = make_profile()
         t = profile._tables
         raw = {

@@ -15,7 +15,7 @@ MAIN, WORK, PARSE = Frame("main", "a.py", 1), Frame("work", "a.py", 5), Frame("p
 
 def profile(*samples: Sample, after_s: float = 0, seconds: float = 1, **more: object) -> Profile:
     start = START + timedelta(seconds=after_s)
-    return Profile(start, start + timedelta(seconds=seconds), 10, samples, **more)  # type: ignore[arg-type]
+    return Profile(start, start + timedelta(seconds=seconds), 10, samples, **more)
 
 
 def on_host(p: Profile, pid: int, host: str) -> Profile:
@@ -40,7 +40,7 @@ class TestMerge:
         assert len(merged._tables.stack_frame) == len(one._tables.stack_frame)
         assert [s.count for s in merged.aggregate().stacks] == [3]
 
-    def test_merging_one_changes_nothing(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_merging_one_changes_nothing(self, make_profile) -> None:
         one = make_profile()
         assert spprof.merge(one) == one
 
@@ -83,7 +83,7 @@ class TestDiff:
         assert shrinking.functions == ("parse",)
         assert shrinking.delta_ns == -50_000_000
 
-    def test_shares_change_by_nothing_in_total(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_shares_change_by_nothing_in_total(self, make_profile) -> None:
         diff = spprof.diff(make_profile(seed=1), make_profile(seed=2))
         for entries in (diff.stacks, diff.functions):
             assert sum(e.delta_share for e in entries) == pytest.approx(0, abs=1e-9)
@@ -95,7 +95,7 @@ class TestDiff:
         diff = spprof.diff(self.BEFORE.filter(function="parse"), moved)
         assert [e.delta_ns for e in diff.stacks] == [0]
 
-    def test_of_a_profile_with_itself(self, make_profile) -> None:  # type: ignore[no-untyped-def]
+    def test_of_a_profile_with_itself(self, make_profile) -> None:
         one = make_profile()
         diff = one.diff(one)
         assert diff.growing() == diff.shrinking() == []
@@ -111,7 +111,7 @@ class TestDiff:
         assert "80.0 ms before, 40.0 ms after (0.50x)" in text
         assert "+50.0%" in text
 
-    def test_saved_as_two_columns(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    def test_saved_as_two_columns(self, tmp_path) -> None:
         path = tmp_path / "d.collapsed"
         spprof.diff(self.BEFORE, self.AFTER).save(path)
         assert sorted(path.read_text().splitlines()) == [
@@ -119,19 +119,19 @@ class TestDiff:
             "main (a.py);work (a.py) 20000 30000",
         ]
 
-    def test_saved_as_two_profiles_in_one(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    def test_saved_as_two_profiles_in_one(self, tmp_path) -> None:
         path = tmp_path / "d.spprof"
         spprof.diff(self.BEFORE, self.AFTER).save(path)
         both = spprof.load(path)
         assert [(t.name, t.samples) for t in both.threads] == [("before: t", 8), ("after: t", 4)]
 
-    def test_saved_as_a_coloured_graph(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    def test_saved_as_a_coloured_graph(self, tmp_path) -> None:
         path = tmp_path / "d.svg"
         spprof.diff(self.BEFORE, self.AFTER).save(path)
         text = path.read_text()
         assert 'class="u5"><title>work (a.py)\n25.00% before, 75.00% after (+50.00%)' in text
         assert 'class="l5"><title>parse (b.py)\n75.00% before, 25.00% after (-50.00%)' in text
 
-    def test_formats_that_cannot_show_it(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    def test_formats_that_cannot_show_it(self, tmp_path) -> None:
         with pytest.raises(ValueError, match="Unknown format 'pprof' for a difference"):
             spprof.diff(self.BEFORE, self.AFTER).save(tmp_path / "d", "pprof")
