@@ -6,14 +6,14 @@ Profiler's command line, a Chromium for Speedscope, the SVG and the HTML page.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,8 +127,8 @@ class TestPprof:
 
 
 @pytest.fixture(scope="session")
-def profiler_cli(tmp_path_factory):
-    """Runs profiler-cli, the Firefox Profiler's own processing on the command line."""
+def profiler_cli(tmp_path_factory) -> Path:
+    """The Firefox Profiler's own processing, as a command."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("clients")
@@ -142,65 +142,74 @@ def profiler_cli(tmp_path_factory):
     )
     if installed.returncode:
         pytest.skip(f"the npm registry did not deliver: {installed.stderr[-300:]}")
-    command = folder / "node_modules" / ".bin" / "profiler-cli"
+    return folder / "node_modules/@firefox-devtools/profiler-cli/dist/profiler-cli.js"
 
-    def run(*arguments: str) -> str:
-        for _ in range(10):
+
+@pytest.fixture
+def firefox_profiler(profiler_cli, tmp_path):
+    """Opens a file in the Firefox Profiler; returns what answers questions about it."""
+    command = ["node", str(profiler_cli)]
+    env = {**os.environ, "HOME": str(tmp_path), "PROFILER_CLI_SESSION_DIR": str(tmp_path / "s")}
+    (tmp_path / "s").mkdir()
+    # Its `load` gives the daemon half a second to start, which a busy machine takes longer for.
+    daemons: list[subprocess.Popen[bytes]] = []
+
+    def open_file(path: Path):
+        daemon = subprocess.Popen([*command, "--daemon", str(path), "--session", "test"], env=env)
+        daemons.append(daemon)
+        # A question asked before it is ready would make the client forget the session.
+        log = tmp_path / "s" / "test.log"
+        until = time.monotonic() + 60
+        while not (log.exists() and "Profile loaded successfully" in log.read_text()):
+            assert daemon.poll() is None, log.read_text()
+            assert time.monotonic() < until, "the daemon does not get ready"
+            time.sleep(0.1)
+
+        def ask(*question: str) -> dict[str, Any]:
             done = subprocess.run(
-                [str(command), *arguments],
+                [*command, *question, "--session", "test", "--json"],
                 capture_output=True,
                 text=True,
-                timeout=60,
-                env={**os.environ, "HOME": str(folder)},
+                env=env,
             )
-            # It waits half a second for its own daemon, which a busy machine may not keep.
-            late = re.search(r'"kill (\d+)"', done.stdout + done.stderr)
-            if late is None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(late[1]), signal.SIGTERM)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+            assert done.returncode == 0, done.stdout + done.stderr
+            return json.loads(done.stdout)
 
-    return run
+        return ask
+
+    yield open_file
+    for daemon in daemons:
+        daemon.terminate()
+        daemon.wait(timeout=30)
 
 
 class TestFirefoxProfiler:
     @pytest.mark.parametrize("compress", [False, True])
-    def test_functions_and_threads(self, profile, profiler_cli, tmp_path, compress) -> None:
-        path = tmp_path / "p.gecko.json"
-        profile.save(path, compress=compress)
-        profiler_cli("load", str(path))
-        try:
-            threads = json.loads(profiler_cli("thread", "list", "--json"))["threads"]
-            handles = {t["name"]: t["threadHandle"] for t in threads}
-            assert set(handles) == {t.name for t in profile.threads}
-            for thread in profile.threads:
-                only = profile.filter(thread=thread.thread_id)
-                options = ["--thread", handles[thread.name], "--include-idle", "--limit", "0"]
-                found = json.loads(profiler_cli("thread", "functions", *options, "--json"))
-                seen = {
-                    f["name"]: (f["selfSamples"] / 1e3, f["totalSamples"] / 1e3)
-                    for f in found["functions"]
-                }
-                expected = {name: times for (name, _), times in by_function(only).items()}
-                assert found["weightType"] == "tracing-ms"
-                assert seen.keys() == expected.keys()
-                for name, times in expected.items():
-                    assert seen[name] == pytest.approx(times, abs=1e-6), name
-        finally:
-            profiler_cli("stop")
+    def test_functions_and_threads(self, profile, firefox_profiler, tmp_path, compress) -> None:
+        profile.save(tmp_path / "p.gecko.json", compress=compress)
+        ask = firefox_profiler(tmp_path / "p.gecko.json")
+        handles = {t["name"]: t["threadHandle"] for t in ask("thread", "list")["threads"]}
+        assert set(handles) == {t.name for t in profile.threads}
+        for thread in profile.threads:
+            only = profile.filter(thread=thread.thread_id)
+            options = ["--thread", handles[thread.name], "--include-idle", "--limit", "0"]
+            found = ask("thread", "functions", *options)
+            seen = {
+                f["name"]: (f["selfSamples"] / 1e3, f["totalSamples"] / 1e3)
+                for f in found["functions"]
+            }
+            expected = {name: times for (name, _), times in by_function(only).items()}
+            assert found["weightType"] == "tracing-ms"
+            assert seen.keys() == expected.keys()
+            for name, times in expected.items():
+                assert seen[name] == pytest.approx(times, abs=1e-6), name
 
-    def test_cpu_time_of_threads(self, make_profile, profiler_cli, tmp_path) -> None:
+    def test_cpu_time_of_threads(self, make_profile, firefox_profiler, tmp_path) -> None:
         profile = make_profile(mode="cpu")
         profile.save(tmp_path / "p.gecko.json")
-        profiler_cli("load", str(tmp_path / "p.gecko.json"))
-        try:
-            threads = json.loads(profiler_cli("thread", "list", "--json"))["threads"]
-        finally:
-            profiler_cli("stop")
-        # Samples of three threads in turn: a thread's first has no time before it to be seen in.
-        used = {t["name"]: t["cpuMs"] for t in threads}
+        ask = firefox_profiler(tmp_path / "p.gecko.json")
+        used = {t["name"]: t["cpuMs"] for t in ask("thread", "list")["threads"]}
+        # A thread's first sample has no time before it to be seen in.
         for thread in profile.threads:
             assert used[thread.name] == pytest.approx(thread.weight_ns / 1e6, rel=0.1)
 
