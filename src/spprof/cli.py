@@ -142,7 +142,7 @@ def _add_run(commands: Any) -> None:
         "formats, by the ending of -o or by --format:\n" + _formats_help() + "\n\n"
         "The program has its own arguments, signals, standard streams and exit status. The\n"
         "profile is saved when it ends: normally, by an exception, by sys.exit(), by Ctrl-C or\n"
-        "by SIGTERM. It is not after os._exit(), os.exec*() and SIGKILL.",
+        "by SIGTERM or SIGHUP. It is not after os._exit(), os.exec*() and SIGKILL.",
     )
     parser.usage = "spprof run [options] (script | -m module | -c code) [arguments]"
     parser.add_argument(
