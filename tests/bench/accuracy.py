@@ -137,12 +137,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50_000)
     parser.add_argument("--interval-ms", type=float, default=0.2)
     options = parser.parse_args()
-    order = random.Random(7).choices(list(CHAINS.values()), weights=[5, 3, 4, 2, 1], k=4000)
+    # Blocks of nothing tell what measuring a block adds to it, under the same circumstances.
+    blocks = [*CHAINS.values(), nothing]
+    order = random.Random(7).choices(blocks, weights=[5, 3, 4, 2, 1, 3], k=4000)
     calls = Counter(call.__name__ for call in order)
-    # What measuring a block adds to it.
-    clock: Counter[str] = Counter()
-    drive([nothing] * 100_000, clock)
-    clock_ns = clock["nothing"] / 100_000
 
     used: Counter[str] = Counter()
     chains: Counter[tuple[str, ...]] = Counter()
@@ -163,9 +161,10 @@ def main() -> None:
             if "drive" in names:
                 chains[tuple(names[names.index("drive") + 1 :])] += stack.count
 
+    clock_ns = used["nothing"] / (rounds * calls["nothing"])
     weights = {name: used[name] - rounds * calls[name] * clock_ns for name in CHAINS}
     truth = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-    inside = {chain: count for chain, count in chains.items() if chain}
+    inside = {chain: n for chain, n in chains.items() if chain and chain[0] != "nothing"}
     total = sum(inside.values())
     seen: Counter[str] = Counter()
     for chain, count in inside.items():

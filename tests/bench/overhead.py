@@ -106,7 +106,7 @@ def measure(
 
 
 ROWS = [
-    *((interval, depth, 1, "cpu") for interval in (100, 10, 1) for depth in (5, 50, 500)),
+    *((interval, depth, 1, "cpu") for interval in (100, 10, 1) for depth in (5, 20, 50, 500)),
     *((interval, 5, threads, "cpu") for interval in (10, 1) for threads in (8, 64)),
     (10, 5, 1, "wall"),
     (10, 5, 64, "wall"),
