@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from datetime import datetime, timedelta, timezone
 from typing import Callable
 
@@ -82,3 +83,13 @@ def build_profile(
 def make_profile() -> Callable[..., Profile]:
     """`build_profile`."""
     return build_profile
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_in_the_foreground() -> None:
+    """Undo what a shell does to programs in the background; children would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
