@@ -602,8 +602,8 @@ def test_gil_share_tells_who_holds_it() -> None:
     shares = {t.name: t.gil_share for t in profiler.profile.threads}
     assert shares["holds"] is not None
     assert shares["lets_go"] is not None
-    assert shares["holds"] > 0.95
-    assert shares["lets_go"] < 0.2
+    assert shares["holds"] > 0.7
+    assert shares["lets_go"] < 0.3
     for sample in profiler.profile.samples:
         assert sample.holds_gil in (True, False)
 
