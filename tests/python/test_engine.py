@@ -293,11 +293,13 @@ def test_stacks_deeper_than_the_record_are_cut_at_the_root() -> None:
         sys.setrecursionlimit(limit)
     deepest = [s for s in profile.samples if len(s.frames) > 1000]
     assert len(deepest) > 0.9 * profile.sample_count
+    # `down` itself takes a little time on the way.
+    burning = [s for s in deepest if "burn" in names(s.frames)[-2:]]
+    assert len(burning) > 0.9 * len(deepest)
     for sample in deepest:
         assert sample.frames[-1].function_name == "[truncated]"
         assert len(sample.frames) == 2048 + 1
         assert names(sample.frames)[1] == "down"
-        assert "burn" in names(sample.frames)[-2:]
 
 
 def test_recursion_that_fits_is_complete() -> None:

@@ -111,9 +111,12 @@ def to_text(profile: Profile, *, lines: bool = False) -> str:
 
 
 def dump(profile: Profile, file: BinaryIO, *, lines: bool = False) -> None:
-    """Write the text as UTF-8."""
+    """Write the text as UTF-8; undecodable bytes of file names come out as they were."""
     for line in lines_of(profile, lines):
-        file.write(line.encode("utf-8", "surrogateescape"))
+        try:
+            file.write(line.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:  # half a character that no file name can have
+            file.write(line.encode("utf-8", "backslashreplace"))
 
 
 def dump_diff(difference: ProfileDiff, file: BinaryIO) -> None:
