@@ -329,13 +329,13 @@ def test_a_c_thread_without_python_costs_nothing() -> None:
     # pause() returns when a handler has run: usleep() as a body survives signals, too.
     usleep = ctypes.cast(libc.usleep, ctypes.c_void_p)
     libc.pthread_create(ctypes.byref(handle), None, usleep, ctypes.c_void_p(700_000))
-    of_python = {thread.ident for thread in threading.enumerate()}
+    of_python = {thread.native_id for thread in threading.enumerate()}
     with spprof.Profiler(1, mode="wall") as profiler:
         burn(0.4)
     libc.pthread_join(handle, None)
     assert profiler.profile is not None
     sampled = {thread.thread_id for thread in profiler.profile.threads}
-    assert threading.get_ident() in sampled
+    assert threading.get_native_id() in sampled
     assert sampled <= of_python
 
 
