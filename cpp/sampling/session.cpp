@@ -293,6 +293,9 @@ bool Session::pause() {
         }
         run.paused_since = now;
     }
+    if (run.ticker) {
+        run.ticker->pause();
+    }
     run.collector.drain();
     run.collector.settle(now);
     return true;
@@ -318,6 +321,9 @@ void Session::resume() {
         if (!thread->dormant) {
             watch(*thread);
         }
+    }
+    if (run.ticker) {
+        run.ticker->resume();
     }
 }
 

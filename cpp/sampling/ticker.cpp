@@ -27,6 +27,9 @@ constexpr std::int64_t kMostCredit = 3;
 // How often a thread that sleeps is looked at where no timer watches it.
 constexpr std::int64_t kIdleLook = 10'000'000;
 
+// The end of a pause wakes the ticker; this bounds nothing but its sleep.
+constexpr std::int64_t kPausedSleep = 1'000'000'000;
+
 // What the way back into an interrupted system call may cost: CPU time that is the capture's own
 // and no sign that the thread went on.
 constexpr std::int64_t kReturnCost = 200'000;
@@ -119,6 +122,7 @@ Ticker::Ticker(std::int64_t interval_ns, Mode mode, bool timers_allowed)
 
 Ticker::~Ticker() {
     stop_.store(true, std::memory_order_release);
+    woken_.post();
     if (thread_.joinable()) {
         thread_.join();
     }
@@ -130,6 +134,11 @@ void Ticker::start() {
     while (tid() == 0) {
         std::this_thread::yield();
     }
+}
+
+void Ticker::resume() noexcept {
+    paused_.store(false, std::memory_order_release);
+    woken_.post();
 }
 
 void Ticker::abandon_after_fork() {
@@ -146,6 +155,11 @@ void Ticker::run() noexcept {
     std::uniform_int_distribution<std::int64_t> jitter(0, interval_ - 1);
     std::int64_t slot = platform::monotonic_ns();
     while (!stop_.load(std::memory_order_acquire)) {
+        if (paused_.load(std::memory_order_acquire)) {
+            woken_.wait_until(platform::monotonic_ns() + kPausedSleep);
+            slot = platform::monotonic_ns();
+            continue;
+        }
         slot += interval_;
         const std::int64_t now = platform::monotonic_ns();
         if (slot < now - 10 * interval_) {

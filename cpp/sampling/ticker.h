@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "platform/platform.h"
+
 namespace spprof::sampling {
 
 enum class Mode : std::uint8_t { cpu, wall };
@@ -18,6 +20,9 @@ public:
     Ticker& operator=(const Ticker&) = delete;
 
     void start();
+    // Between the two it sleeps: nobody pays for ticks that signal nobody.
+    void pause() noexcept { paused_.store(true, std::memory_order_release); }
+    void resume() noexcept;
     void abandon_after_fork();
     std::int32_t tid() const noexcept { return tid_.load(std::memory_order_acquire); }
     std::int64_t cpu_ns() const noexcept { return cpu_ns_.load(std::memory_order_relaxed); }
@@ -30,6 +35,8 @@ private:
     const Mode mode_;
     const bool timers_allowed_;
     std::atomic<bool> stop_{false};
+    std::atomic<bool> paused_{false};
+    platform::WakeUp woken_;
     std::atomic<std::int32_t> tid_{0};
     std::atomic<std::int64_t> cpu_ns_{0};
     std::thread thread_;

@@ -2,9 +2,10 @@
 
     python tests/bench/overhead.py [--seconds-a-row 60] [--rows REGEX]
 
-Prints a Markdown table. "floor" is spprof's own engine at the same rate with a handler that returns
-at once: what the signals alone cost. Base, floor and spprof take turns in a random order; a ratio
-is the median over rounds, +- its standard error. Process CPU has the profiler's own threads in it.
+Prints a Markdown table. Short blocks of the same work take turns within a session, in a random
+order: "base" while it is paused, "floor" with a handler that returns at once (what the signals
+alone cost), "spprof" as it is. A ratio is the median over rounds, +- its standard error. CPU time
+is that of the process, the profiler's own threads included.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import re
+import time
+from collections.abc import Iterable
 from functools import partial
-from typing import Callable
+from typing import Callable, cast
 
 import workloads
 from workloads import Run
@@ -22,107 +26,130 @@ from workloads import Run
 import spprof
 from spprof import _native
 
+SIGNALS_A_BLOCK = 5  # at least: a median would not see what is rare
+SESSION_SECONDS = 3
 
-def calibrated(depth: int, seconds: float) -> Callable[[], object]:
+
+class Options(argparse.Namespace):
+    seconds_a_row: float
+    block_seconds: float
+    rows: str
+
+
+ENGINES = ("base", "floor", "spprof")
+
+
+def calibrated(seconds: float) -> Callable[[], object]:
     """A program that takes about so long on this machine, and always does the same."""
     rounds = 20_000
-    program = partial(workloads.at_depth, depth, partial(workloads.spin, rounds))
-    took = min(workloads.timed(program).cpu for _ in range(5))
-    repeats = max(1, round(seconds / took))
-
-    def work() -> None:
-        for _ in range(repeats):
-            workloads.spin(rounds)
-
-    return partial(workloads.at_depth, depth, work)
+    took = min(workloads.timed(partial(workloads.spin, rounds)).cpu for _ in range(20))
+    return partial(workloads.spin, max(1, round(rounds * seconds / took)))
 
 
-class Profiled:
-    """Runs a program under spprof, or under its signals only, and remembers what spprof said."""
+class Session:
+    """One session in which blocks of the program take turns: paused, empty handler, sampling."""
 
-    def __init__(
-        self, program: Callable[[], object], interval_ms: float, mode: str, nothing: bool
-    ) -> None:
-        self.program, self.interval_ms, self.mode = program, interval_ms, mode
-        self.nothing = nothing
+    def __init__(self, interval_ms: float, mode: str, native: bool) -> None:
+        self.arguments = {"interval_ms": interval_ms, "mode": mode, "native": native}
         self.handler_ns: list[float] = []
 
-    def __call__(self) -> Run:
-        _native.set_handler_does_nothing(self.nothing)
-        spprof.start(self.interval_ms, mode=self.mode)
+    def blocks(self, block: Callable[[], object], rounds: int) -> list[dict[str, Run]]:
+        """Each engine once a round, in a new random order each, so that drift hits all alike."""
+        results = []
+        spprof.start(**self.arguments)
         try:
-            run = workloads.timed(self.program)
+            with workloads.undisturbed():
+                for _ in range(rounds):
+                    results.append({name: self.block(name, block) for name in shuffled(ENGINES)})
             stats = spprof.stats()
         finally:
-            spprof.stop()
             _native.set_handler_does_nothing(False)
-        if not self.nothing and stats is not None:
-            self.handler_ns.append(stats.handler_mean_ns)
-        return run
+            spprof.stop()
+        assert stats is not None
+        # Calls of the empty handler are not in it.
+        self.handler_ns.append(stats.handler_mean_ns)
+        return results
+
+    def block(self, name: str, block: Callable[[], object]) -> Run:
+        if name == "base":
+            spprof.pause()
+        else:
+            _native.set_handler_does_nothing(name == "floor")
+            spprof.resume()
+        return workloads.timed(block)
+
+
+def shuffled(names: Iterable[str]) -> list[str]:
+    order = list(names)
+    random.shuffle(order)
+    return order
 
 
 def measure(
-    interval_ms: float, depth: int, threads: int, mode: str, seconds: float, length: float
+    interval_ms: float, depth: int, threads: int, mode: str, native: bool, options: Options
 ) -> list[str]:
-    program = calibrated(depth, length)
-    profiled = Profiled(program, interval_ms, mode, nothing=False)
-
-    def base() -> Run:
-        # What starting and stopping leaves behind (caches, the scheduler's opinion) is for all.
-        spprof.start()
-        spprof.stop()
-        return workloads.timed(program)
-
-    variants: dict[str, Callable[[], Run]] = {
-        "base": base,
-        "floor": Profiled(program, interval_ms, mode, nothing=True),
-        "spprof": profiled,
-    }
+    length = max(options.block_seconds, SIGNALS_A_BLOCK * interval_ms / 1000)
+    block = calibrated(length)
+    session = Session(interval_ms, mode, native)
+    rounds: list[dict[str, Run]] = []
+    per_session = max(1, round(SESSION_SECONDS / (len(ENGINES) * length)))
+    end = time.monotonic() + options.seconds_a_row
     with workloads.sleepers(threads - 1):
-        runs = workloads.interleaved(variants, rounds=2000, budget_seconds=seconds)
-    cpu = {name: [run.cpu for run in of] for name, of in runs.items()}
-    wall = {name: [run.wall for run in of] for name, of in runs.items()}
-    floor, ours = (workloads.ratio(cpu[name], cpu["base"]) for name in ("floor", "spprof"))
-    in_wall = workloads.ratio(wall["spprof"], wall["base"])
-    floor_in_wall = workloads.ratio(wall["floor"], wall["base"])
+        while time.monotonic() < end:
+            # A new session now and then: what memory it happens to get is another matter of luck.
+            work = partial(session.blocks, block, per_session)
+            rounds += cast("list[dict[str, Run]]", workloads.at_depth(depth, work))
+
+    def cost(name: str, clock: str) -> workloads.Estimate:
+        return workloads.ratio(
+            [getattr(each[name], clock) for each in rounds],
+            [getattr(each["base"], clock) for each in rounds],
+        )
 
     def text(estimate: workloads.Estimate) -> str:
         return f"{estimate.value:.4f} +- {estimate.error:.4f}"
 
-    extra = floor.value - 1
+    over_floor = workloads.ratio(
+        [each["spprof"].cpu for each in rounds], [each["floor"].cpu for each in rounds]
+    )
     return [
         f"{interval_ms:g} ms",
         mode,
+        "yes" if native else "no",
         str(depth),
         str(threads),
-        text(floor),
-        text(ours),
-        f"{(ours.value - 1) / extra:.2f}" if extra > 2 * floor.error else "-",
-        text(floor_in_wall),
-        text(in_wall),
-        f"{workloads.median_of(profiled.handler_ns).value / 1000:.2f}",
-        str(len(cpu["base"])),
+        text(cost("floor", "cpu")),
+        text(cost("spprof", "cpu")),
+        text(over_floor),
+        text(cost("floor", "wall")),
+        text(cost("spprof", "wall")),
+        f"{workloads.median_of(session.handler_ns).value / 1000:.2f}",
+        str(len(rounds)),
     ]
 
 
-ROWS = [
-    *((interval, depth, 1, "cpu") for interval in (100, 10, 1) for depth in (5, 20, 50, 500)),
-    *((interval, 5, threads, "cpu") for interval in (10, 1) for threads in (8, 64)),
-    (10, 5, 1, "wall"),
-    (10, 5, 64, "wall"),
+# Interval in ms, mode, native frames, depth, threads (all but one asleep).
+ROWS: list[tuple[float, str, bool, int, int]] = [
+    *((10, "cpu", False, depth, 1) for depth in (5, 20, 50, 500)),
+    *((1, "cpu", False, depth, 1) for depth in (5, 20, 50, 500)),
+    *((interval, "cpu", True, depth, 1) for interval in (10, 1) for depth in (5, 20)),
+    (100, "cpu", False, 20, 1),
+    *((interval, "cpu", False, 20, 64) for interval in (10, 1)),
+    *((10, "wall", False, 20, threads) for threads in (1, 64)),
 ]
 
 HEAD = [
     "interval",
     "mode",
+    "native",
     "depth",
     "threads",
     "floor / base, CPU",
     "spprof / base, CPU",
-    "cost / floor's",
+    "spprof / floor, CPU",
     "floor / base, wall",
     "spprof / base, wall",
-    "handler mean, µs",
+    "handler, µs",
     "rounds",
 ]
 
@@ -130,22 +157,21 @@ HEAD = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds-a-row", type=float, default=60)
-    parser.add_argument("--run-seconds", type=float, default=0.5, help="length of one run")
+    parser.add_argument("--block-seconds", type=float, default=0.01)
     parser.add_argument(
-        "--rows", default="", help="regular expression on 'interval mode depth threads'"
+        "--rows", default="", help="regular expression on 'interval mode native depth threads'"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=Options())
     print(
         f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, "
         f"kernel tick {_native.kernel_tick_ns() / 1e6:g} ms, "
         f"load {os.getloadavg()[0]:.1f} at the beginning\n"
     )
     rows = []
-    for interval, depth, threads, mode in ROWS:
-        if re.search(options.rows, f"{interval} {mode} {depth} {threads}"):
-            rows.append(
-                measure(interval, depth, threads, mode, options.seconds_a_row, options.run_seconds)
-            )
+    for interval, mode, native, depth, threads in ROWS:
+        name = f"{interval} {mode} {'native' if native else 'python'} {depth} {threads}"
+        if re.search(options.rows, name):
+            rows.append(measure(interval, depth, threads, mode, native, options))
             print(" ".join(rows[-1]), flush=True)
     print()
     print(workloads.table(HEAD, rows))

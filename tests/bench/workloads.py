@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import random
 import statistics
 import threading
 import time
@@ -62,54 +61,29 @@ class Run:
 
 
 @contextmanager
-def on_one_cpu() -> Iterator[None]:
-    """Keep the calling thread on the last processor; processors are not equally fast or busy."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
+def undisturbed() -> Iterator[None]:
+    """Keep the calling thread on the last processor, and the garbage collector out of the way.
 
-
-def timed(program: Callable[[], object]) -> Run:
-    """Run a program on one processor, with the garbage collector out of the way."""
-    # Where its integers come to lie makes a program some percent faster or slower: let it vary.
-    padding = [10**6 + i for i in range(random.randrange(20_000))]
+    Processors are not equally fast or busy.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     gc.collect()
     gc.disable()
     try:
-        with on_one_cpu():
-            # A thread that has just slept is treated better by the scheduler: let all have slept.
-            time.sleep(0.005)
-            cpu, wall = time.process_time(), time.perf_counter()
-            program()
-            return Run(time.process_time() - cpu, time.perf_counter() - wall)
+        if allowed:
+            os.sched_setaffinity(0, {max(allowed)})
+        yield
     finally:
         gc.enable()
-        padding.clear()
+        if allowed:
+            os.sched_setaffinity(0, allowed)
 
 
-def interleaved(
-    variants: dict[str, Callable[[], Run]], rounds: int, budget_seconds: float
-) -> dict[str, list[Run]]:
-    """Run each variant once a round, in a new random order each, so that drift hits all alike.
-
-    Ends early when the time is up; every variant has run equally often then.
-    """
-    results: dict[str, list[Run]] = {name: [] for name in variants}
-    order = list(variants)
-    end = time.monotonic() + budget_seconds
-    for done in range(rounds):
-        if done >= 5 and time.monotonic() > end:
-            break
-        random.shuffle(order)
-        for name in order:
-            results[name].append(variants[name]())
-    return results
+def timed(program: Callable[[], object]) -> Run:
+    """Run a program and say what it took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    program()
+    return Run(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 @dataclass(frozen=True)
