@@ -272,7 +272,7 @@ void name_current_thread(const char* name) noexcept { prctl(PR_SET_NAME, name, 0
 
 // --- sampling signals ---------------------------------------------------------------------------
 
-bool CpuTimer::create(Tid tid, Cookie cookie) noexcept {
+bool ThreadTimer::create(TimerClock clock, Tid tid, Cookie cookie) noexcept {
     destroy();
     struct sigevent event;
     std::memset(&event, 0, sizeof event);
@@ -281,21 +281,23 @@ bool CpuTimer::create(Tid tid, Cookie cookie) noexcept {
     event.sigev_value.sival_ptr = marked(cookie);
     event._sigev_un._tid = tid;
     int id = -1;
-    if (syscall(SYS_timer_create, thread_cpu_clock(tid), &event, &id) != 0) {
+    const clockid_t id_of_clock =
+        clock == TimerClock::thread_cpu ? thread_cpu_clock(tid) : CLOCK_MONOTONIC;
+    if (syscall(SYS_timer_create, id_of_clock, &event, &id) != 0) {
         return false;
     }
     id_ = id;
     return true;
 }
 
-bool CpuTimer::arm(std::int64_t first_ns, std::int64_t interval_ns) noexcept {
+bool ThreadTimer::arm(std::int64_t first_ns, std::int64_t interval_ns) noexcept {
     struct itimerspec when;
     when.it_value = to_timespec(first_ns > 0 ? first_ns : 1);
     when.it_interval = to_timespec(interval_ns);
     return id_ >= 0 && syscall(SYS_timer_settime, id_, 0, &when, nullptr) == 0;
 }
 
-void CpuTimer::disarm() noexcept {
+void ThreadTimer::disarm() noexcept {
     if (id_ >= 0) {
         struct itimerspec never;
         std::memset(&never, 0, sizeof never);
@@ -303,7 +305,7 @@ void CpuTimer::disarm() noexcept {
     }
 }
 
-void CpuTimer::destroy() noexcept {
+void ThreadTimer::destroy() noexcept {
     if (id_ >= 0) {
         syscall(SYS_timer_delete, id_);
         id_ = -1;
@@ -459,12 +461,12 @@ void forward(SharedSignal& signal, siginfo_t* info, void* context) noexcept {
 void on_sampling_signal(int, siginfo_t* info, void* context) {
     const int saved_errno = errno;
     const Cookie cookie = reinterpret_cast<Cookie>(info->si_value.sival_ptr);
-    const bool ours = (info->si_code == SI_TIMER ||
-                       (info->si_code == SI_QUEUE && info->si_pid == current_pid())) &&
+    const bool by_timer = info->si_code == SI_TIMER;
+    const bool ours = (by_timer || (info->si_code == SI_QUEUE && info->si_pid == current_pid())) &&
                       (cookie & kCookieMask) == kCookieMagic;
     if (ours) {
         if (SampleHandler handler = sample_handler.load(std::memory_order_acquire)) {
-            handler(cookie & ~kCookieMask, context);
+            handler(cookie & ~kCookieMask, by_timer ? Sender::timer : Sender::thread, context);
         }
     } else {
         forward(sampling_signal, info, context);

@@ -75,19 +75,24 @@ void name_current_thread(const char* name) noexcept;
 // that tells our signals from foreign ones.
 using Cookie = std::uint64_t;
 
-// A timer on one thread's CPU clock that signals that very thread.
-class CpuTimer {
+enum class TimerClock : std::uint8_t {
+    thread_cpu,  // fires on the kernel's tick only, and only while the thread runs
+    monotonic,   // fires at any time, on the processor where it was armed or its signal taken last
+};
+
+// A timer that signals one thread.
+class ThreadTimer {
 public:
-    CpuTimer() = default;
-    ~CpuTimer() { destroy(); }
-    CpuTimer(const CpuTimer&) = delete;
-    CpuTimer& operator=(const CpuTimer&) = delete;
+    ThreadTimer() = default;
+    ~ThreadTimer() { destroy(); }
+    ThreadTimer(const ThreadTimer&) = delete;
+    ThreadTimer& operator=(const ThreadTimer&) = delete;
 
     // False where the system refuses (seccomp, RLIMIT_SIGPENDING, the thread is gone).
-    bool create(Tid tid, Cookie cookie) noexcept;
-    // First expiry after first_ns of CPU time, then every interval_ns (0: once).
+    bool create(TimerClock clock, Tid tid, Cookie cookie) noexcept;
+    // First expiry after first_ns of its clock, then every interval_ns (0: once). Handler-safe.
     bool arm(std::int64_t first_ns, std::int64_t interval_ns) noexcept;
-    void disarm() noexcept;
+    void disarm() noexcept;  // handler-safe
     void destroy() noexcept;
     bool exists() const noexcept { return id_ >= 0; }
     // After fork: the child has no timers; forget the id without touching the kernel.
@@ -100,8 +105,11 @@ private:
 // Sends the sampling signal to one thread; false when it is gone.
 bool signal_thread(Tid tid, Cookie cookie) noexcept;
 
+// Who sent a sampling signal: a timer of the thread, or signal_thread().
+enum class Sender : std::uint8_t { timer, thread };
+
 // Handler of the sampling signal. `context` is the ucontext_t of the interrupted thread.
-using SampleHandler = void (*)(Cookie cookie, void* context) noexcept;
+using SampleHandler = void (*)(Cookie cookie, Sender sender, void* context) noexcept;
 
 // SIGPROF, shared with whoever had it before: signals that are not ours are passed on.
 class SamplingSignal {

@@ -58,6 +58,9 @@ void Session::start_ticker() {
     if (!run_->ticker) {
         run_->ticker =
             std::make_unique<Ticker>(run_->settings.interval_ns, run_->settings.mode, run_->timers);
+        HandlerControl& control = handler_control();
+        control.ticker_parked.store(false, std::memory_order_relaxed);
+        control.ticker.store(&run_->ticker->wake_up(), std::memory_order_release);
         run_->ticker->start();
     }
 }
@@ -68,7 +71,8 @@ void Session::watch(ThreadRecord& thread) {
         return;
     }
     if (run.timers_are_engine && !thread.by_ticker) {
-        if (thread.timer.exists() || thread.timer.create(thread.os_tid, thread.cookie())) {
+        if (thread.timer.exists() ||
+            thread.timer.create(platform::TimerClock::thread_cpu, thread.os_tid, thread.cookie())) {
             if (run.paused_since < 0) {
                 // The first signal comes at a random moment of the first interval.
                 std::uniform_int_distribution<std::int64_t> phase(1, run.settings.interval_ns);
@@ -82,12 +86,36 @@ void Session::watch(ThreadRecord& thread) {
         // Timers can run out (RLIMIT_SIGPENDING): the ticker takes the rest.
         start_ticker();
     }
+    if (run.timers) {
+        thread.local_timer.allow(thread.os_tid, thread.cookie());
+    }
     thread.by_ticker = true;
     thread.idle = false;
     thread.quiet_ticks = 0;
+    call_ticker();
 }
 
-void Session::mute(ThreadRecord& thread) { thread.timer.disarm(); }
+namespace {
+
+// Only the handler of the thread itself could still arm one.
+void wait_for_handler(const ThreadRecord& thread) {
+    while (thread.in_handler.load(std::memory_order_seq_cst)) {
+        std::this_thread::yield();
+    }
+}
+
+void disarm_timers(ThreadRecord& thread) {
+    wait_for_handler(thread);
+    thread.timer.disarm();
+    thread.local_timer.disarm();
+}
+
+}  // namespace
+
+void Session::mute(ThreadRecord& thread) {
+    thread.local_timer.forbid();
+    disarm_timers(thread);
+}
 
 bool Session::is_own_thread(platform::Tid tid) const {
     return tid == run_->collector.tid() || (run_->ticker && tid == run_->ticker->tid());
@@ -101,8 +129,8 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
     run_ = std::make_unique<Run>(settings, *this);
     Run& run = *run_;
     {
-        platform::CpuTimer probe;
-        run.timers = probe.create(platform::current_tid(), 0);
+        platform::ThreadTimer probe;
+        run.timers = probe.create(platform::TimerClock::thread_cpu, platform::current_tid(), 0);
     }
     run.timers_are_engine = run.timers && settings.mode == Mode::cpu &&
                             settings.interval_ns >= platform::kernel_tick_ns();
@@ -125,6 +153,7 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
         control.unwind_tables.store(settings.native ? &unwind_tables() : nullptr,
                                     std::memory_order_release);
         control.running_only.store(settings.mode == Mode::cpu, std::memory_order_relaxed);
+        control.interval_ns.store(settings.interval_ns, std::memory_order_relaxed);
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         run.collector.start();
         if (!run.timers_are_engine) {
@@ -156,19 +185,22 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
 void Session::quiesce() {
     HandlerControl& control = handler_control();
     control.sampling.store(false, std::memory_order_seq_cst);
-    if (run_) {
-        run_->ticker.reset();
-        run_->collector.stop();
-    }
     ThreadRegistry& registry = ThreadRegistry::instance();
+    {
+        const std::lock_guard<std::mutex> lock(registry.mutex());
+        for (const ThreadRecord* thread : registry.live()) {
+            wait_for_handler(*thread);
+        }
+    }
+    if (run_) {
+        run_->collector.stop();
+        control.ticker.store(nullptr, std::memory_order_release);
+        run_->ticker.reset();
+    }
     const std::lock_guard<std::mutex> lock(registry.mutex());
     for (ThreadRecord* thread : registry.live()) {
         thread->timer.destroy();
-    }
-    for (ThreadRecord* thread : registry.live()) {
-        while (thread->in_handler.load(std::memory_order_acquire)) {
-            std::this_thread::yield();
-        }
+        thread->local_timer.destroy();
     }
     control.collector.store(nullptr, std::memory_order_release);
     control.unwind_tables.store(nullptr, std::memory_order_release);
@@ -284,12 +316,7 @@ bool Session::pause() {
         ThreadRegistry& registry = ThreadRegistry::instance();
         const std::lock_guard<std::mutex> registry_lock(registry.mutex());
         for (ThreadRecord* thread : registry.live()) {
-            thread->timer.disarm();
-        }
-        for (ThreadRecord* thread : registry.live()) {
-            while (thread->in_handler.load(std::memory_order_acquire)) {
-                std::this_thread::yield();
-            }
+            disarm_timers(*thread);
         }
         run.paused_since = now;
     }
@@ -606,6 +633,7 @@ void Session::after_fork_in_child_unlocked() {
     HandlerControl& control = handler_control();
     control.sampling.store(false, std::memory_order_seq_cst);
     control.collector.store(nullptr, std::memory_order_release);
+    control.ticker.store(nullptr, std::memory_order_release);
     control.unwind_tables.store(nullptr, std::memory_order_release);
     ThreadRegistry::instance().clear_after_fork();
     session.run_->collector.abandon_after_fork();

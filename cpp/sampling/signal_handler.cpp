@@ -2,6 +2,8 @@
 // that faulthandler would not make here.
 #include "sampling/signal_handler.h"
 
+#include <algorithm>
+
 #include "interpreter/walk.h"
 #include "native/unwind.h"
 #include "native/unwind_tables.h"
@@ -21,6 +23,10 @@ void increase(std::atomic<T>& counter, T by = 1) noexcept {
     // Only the handler of one thread writes it: no locked instruction is needed.
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
+
+// Within this time a thread is sampled after the ticker found it running: long enough that the
+// moment has nothing to do with where the ticker's signal was taken.
+constexpr std::int64_t kSoon = 100'000;
 
 void call_collector() noexcept {
     if (!control.collector_called.exchange(true, std::memory_order_relaxed)) {
@@ -98,10 +104,20 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
 
 HandlerControl& handler_control() noexcept { return control; }
 
+void call_ticker() noexcept {
+    if (control.ticker_parked.exchange(false, std::memory_order_seq_cst)) {
+        if (platform::WakeUp* ticker = control.ticker.load(std::memory_order_acquire)) {
+            ticker->post();
+        }
+    }
+}
+
 void set_handler_does_nothing(bool nothing) noexcept { control.do_nothing = nothing; }
 
-void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
-    if (control.do_nothing.load(std::memory_order_relaxed)) {
+void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* context) noexcept {
+    const bool by_timer = sender == platform::Sender::timer;
+    // The ticker's own signals start the timers that keep the rate.
+    if (by_timer && control.do_nothing.load(std::memory_order_relaxed)) {
         return;
     }
     const std::int64_t begin = platform::monotonic_ns();
@@ -117,7 +133,10 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
         // Without the guard even a look at the interrupted instruction may fault.
         const bool guarded = platform::FaultGuard::armed();
         const bool running_only = control.running_only.load(std::memory_order_relaxed);
+        const std::int64_t interval = control.interval_ns.load(std::memory_order_relaxed);
         const bool by_ticker = thread->by_ticker.load(std::memory_order_relaxed);
+        LocalTimer& local_timer = thread->local_timer;
+        const bool has_local_timer = by_ticker && local_timer.allowed();
         // A CPU timer fires on a thread that runs.
         const bool waiting =
             guarded && (by_ticker || !running_only) && platform::interrupted_in_syscall(context);
@@ -129,11 +148,31 @@ void on_sampling_signal(platform::Cookie cookie, void* context) noexcept {
         } else if (waiting && running_only) {
             // It ran since the last tick and sleeps now: its time goes to where it runs next.
             thread->skipped.store(true, std::memory_order_relaxed);
-        } else {
+        } else if (waiting || !has_local_timer) {
             capture(*thread, begin, cpu, waiting, context);
+        } else if (!by_timer) {
+            // The ticker found it running: it is met where the signal happens to arrive, and will
+            // be sampled where its own timer does.
+            if (!local_timer.running()) {
+                local_timer.start(cpu, std::min(interval, kSoon), interval);
+            }
+        } else if (!local_timer.running()) {
+            capture(*thread, begin, cpu, waiting, context);  // it was idle until now
+            local_timer.start(cpu + interval, interval, interval);
+        } else {
+            if (!running_only || local_timer.take_due(cpu, interval)) {
+                capture(*thread, begin, cpu, waiting, context);
+            }
+            local_timer.vary_pace(interval);
+        }
+        if (waiting && local_timer.running()) {
+            local_timer.end();
         }
         thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);
+        if (by_ticker && !local_timer.running()) {
+            call_ticker();
+        }
         const auto spent = static_cast<std::uint64_t>(time_since(begin, cpu));
         thread->sampled_cpu.store(cpu + static_cast<std::int64_t>(spent),
                                   std::memory_order_relaxed);

@@ -17,6 +17,9 @@ struct HandlerControl {
     std::atomic<bool> sampling{false};  // off: signals are taken and ignored (stopped or paused)
     std::atomic<platform::WakeUp*> collector{nullptr};
     std::atomic<bool> collector_called{false};
+    std::atomic<platform::WakeUp*> ticker{nullptr};
+    std::atomic<bool> ticker_parked{false};  // nobody needs it; see call_ticker()
+    std::atomic<std::int64_t> interval_ns{0};
     // CPU time is what counts: where a thread only waits is not of interest.
     std::atomic<bool> running_only{false};
     std::atomic<bool> do_nothing{false};
@@ -25,10 +28,13 @@ struct HandlerControl {
 
 HandlerControl& handler_control() noexcept;
 
+// Somebody needs the ticker (again). Handler-safe.
+void call_ticker() noexcept;
+
 // For benchmarks: what does a signal cost when nothing is done with it?
 void set_handler_does_nothing(bool nothing) noexcept;
 
 // The handler itself; see platform::SamplingSignal.
-void on_sampling_signal(platform::Cookie cookie, void* context) noexcept;
+void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* context) noexcept;
 
 }  // namespace spprof::sampling

@@ -111,10 +111,11 @@ ThreadRecord* ThreadRegistry::find(platform::Tid tid) const noexcept {
 }
 
 void ThreadRegistry::retire(ThreadRecord* record) {
-    record->timer.destroy();
     // Called on the thread itself, or when it is gone: no handler is running for the record, and a
     // signal that comes late finds a record that is not its own.
     record->tid.store(0, std::memory_order_release);
+    record->timer.destroy();
+    record->local_timer.destroy();
     record->final_time = platform::monotonic_ns();
     live_.erase(std::find(live_.begin(), live_.end(), record));
     retired_.push_back(record);
@@ -147,6 +148,7 @@ void ThreadRegistry::clear() {
 void ThreadRegistry::clear_after_fork() {
     for (ThreadRecord* record : live_) {
         record->timer.forget();
+        record->local_timer.forget_after_fork();
         record->in_handler = false;
     }
     clear();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "platform/platform.h"
+#include "sampling/local_timer.h"
 #include "sampling/record.h"
 #include "sampling/ring.h"
 
@@ -29,7 +30,7 @@ struct ThreadRecord {
     // --------------------------------------------------------------------
     std::atomic<bool> in_handler{false};
     std::atomic<bool> not_python{false};        // the last signal found no thread state
-    std::atomic<bool> awake{false};             // its idle timer fired
+    std::atomic<bool> awake{false};             // it took a signal: its idle timer may have fired
     std::atomic<bool> skipped{false};           // not captured, because it was not running
     std::atomic<std::int64_t> sampled_cpu{-1};  // CPU clock at the end of the last capture
     std::atomic<bool> sampled_waiting{false};   // it interrupted a system call
@@ -42,7 +43,8 @@ struct ThreadRecord {
 
     // --- engine: guarded by the registry's mutex
     // -----------------------------------------------------
-    platform::CpuTimer timer;
+    platform::ThreadTimer timer;  // on its CPU clock: samples it, or tells that it woke up
+    LocalTimer local_timer;       // samples it while it runs, where the ticker looks after it
     // The ticker looks after it; else its timer does. Read by the handler.
     std::atomic<bool> by_ticker{false};
     bool has_begun = false;  // its beginning was before the session, or was reported

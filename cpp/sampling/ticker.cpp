@@ -27,20 +27,30 @@ constexpr std::int64_t kMostCredit = 3;
 // How often a thread that sleeps is looked at where no timer watches it.
 constexpr std::int64_t kIdleLook = 10'000'000;
 
-// The end of a pause wakes the ticker; this bounds nothing but its sleep.
+// Whoever needs the ticker wakes it: this bounds nothing but its sleep.
 constexpr std::int64_t kPausedSleep = 1'000'000'000;
 
 // What the way back into an interrupted system call may cost: CPU time that is the capture's own
 // and no sign that the thread went on.
 constexpr std::int64_t kReturnCost = 200'000;
 
-// A thread gets as many signals as it used intervals of CPU time, one a tick at the most.
-void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
+// A thread gets as many signals as it used intervals of CPU time, one a tick at the most. Whether
+// the next tick must look at it, too.
+bool tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
               bool timers_allowed) noexcept {
+    if (thread.local_timer.running()) {
+        return false;
+    }
+    if (thread.local_timer.take_ended()) {
+        thread.idle = false;
+        thread.quiet_ticks = 0;
+        thread.ticked_cpu = thread.sampled_cpu.load(std::memory_order_relaxed);
+        thread.credit = 0;
+    }
     const bool watched = thread.timer.exists();
     if (thread.idle) {
         if (watched ? !thread.awake.load(std::memory_order_relaxed) : now < thread.next_look) {
-            return;
+            return !watched;
         }
         thread.idle = false;
         thread.quiet_ticks = 0;
@@ -48,12 +58,12 @@ void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
             thread.ticked_cpu = platform::thread_cpu_ns(thread.os_tid);
             thread.credit = 0;
             thread.skipped.store(false, std::memory_order_relaxed);
-            return;  // its timer has just had it sampled
+            return true;  // its timer has just had it sampled
         }
     }
     const std::int64_t cpu = platform::thread_cpu_ns(thread.os_tid);
     if (cpu < 0) {
-        return;  // gone; the collector will notice
+        return false;  // gone; the collector will notice
     }
     const std::int64_t used = thread.ticked_cpu < 0 ? 0 : cpu - thread.ticked_cpu;
     thread.ticked_cpu = cpu;
@@ -69,21 +79,28 @@ void tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
             thread.credit -= interval;
             platform::signal_thread(thread.os_tid, thread.cookie());
         }
-        return;
+        return true;
     }
     if (++thread.quiet_ticks >= std::max<std::int64_t>(kQuietTicks, kQuietTime / interval)) {
         thread.idle = true;
         thread.next_look = now + std::max(interval, kIdleLook);
         thread.awake.store(false, std::memory_order_relaxed);
-        if (timers_allowed && (watched || thread.timer.create(thread.os_tid, thread.cookie()))) {
+        if (timers_allowed && (watched || thread.timer.create(platform::TimerClock::thread_cpu,
+                                                              thread.os_tid, thread.cookie()))) {
             thread.timer.arm(interval, 0);
+            return false;
         }
     }
+    return true;
 }
 
 // Wall mode: a thread that runs is sampled; one that stands still is captured once where it
 // waits, and then left alone until its CPU clock moves.
 void tick_wall(ThreadRecord& thread, std::int64_t now, std::int64_t interval) noexcept {
+    if (thread.local_timer.running()) {
+        thread.idle = false;
+        return;
+    }
     if (thread.idle && now < thread.next_look) {
         return;
     }
@@ -175,28 +192,44 @@ void Ticker::run() noexcept {
             }
         }
         platform::sleep_until(deadline);
-        tick(platform::monotonic_ns());
+        if (!tick(platform::monotonic_ns())) {
+            park();
+            slot = platform::monotonic_ns();
+        }
         cpu_ns_.store(platform::current_thread_cpu_ns(), std::memory_order_relaxed);
     }
 }
 
-void Ticker::tick(std::int64_t now) noexcept {
+void Ticker::park() noexcept {
+    // Announce, then look again: whoever needs the ticker from now on calls it.
+    std::atomic<bool>& parked = handler_control().ticker_parked;
+    parked.store(true, std::memory_order_seq_cst);
+    if (!tick(platform::monotonic_ns())) {
+        woken_.wait_until(platform::monotonic_ns() + kPausedSleep);
+    }
+    parked.store(false, std::memory_order_seq_cst);
+}
+
+bool Ticker::tick(std::int64_t now) noexcept {
     ThreadRegistry& registry = ThreadRegistry::instance();
     const std::lock_guard<std::mutex> lock(registry.mutex());
     // Under the lock: whoever turned sampling off may rely on it that no signal is sent any more.
     if (!handler_control().sampling.load(std::memory_order_acquire)) {
-        return;
+        return true;
     }
+    bool needed = false;
     for (ThreadRecord* thread : registry.live()) {
         if (!thread->by_ticker || thread->muted || thread->dormant) {
             continue;
         }
         if (mode_ == Mode::wall) {
             tick_wall(*thread, now, interval_);
+            needed = true;
         } else {
-            tick_cpu(*thread, now, interval_, timers_allowed_);
+            needed |= tick_cpu(*thread, now, interval_, timers_allowed_);
         }
     }
+    return needed;
 }
 
 }  // namespace spprof::sampling

@@ -1,5 +1,6 @@
 // The engine below the kernel's tick and in wall mode: one thread with absolute deadlines that
-// signals exactly the threads that have something new to show.
+// finds the threads that have something new to show. Those that run are then sampled by a timer of
+// their own (local_timer.h) for as long as they do; while all others sleep, so does the ticker.
 #pragma once
 
 #include <atomic>
@@ -23,13 +24,16 @@ public:
     // Between the two it sleeps: nobody pays for ticks that signal nobody.
     void pause() noexcept { paused_.store(true, std::memory_order_release); }
     void resume() noexcept;
+    platform::WakeUp& wake_up() noexcept { return woken_; }
     void abandon_after_fork();
     std::int32_t tid() const noexcept { return tid_.load(std::memory_order_acquire); }
     std::int64_t cpu_ns() const noexcept { return cpu_ns_.load(std::memory_order_relaxed); }
 
 private:
     void run() noexcept;
-    void tick(std::int64_t now) noexcept;
+    // Whether any thread needs another tick.
+    bool tick(std::int64_t now) noexcept;
+    void park() noexcept;
 
     const std::int64_t interval_;
     const Mode mode_;

@@ -51,7 +51,7 @@ struct PageBeforeNothing {
 
 std::atomic<int> samples{0};
 std::atomic<Cookie> last_cookie{0};
-void count_sample(Cookie cookie, void*) noexcept {
+void count_sample(Cookie cookie, Sender, void*) noexcept {
     samples.fetch_add(1);
     last_cookie = cookie;
 }
@@ -191,8 +191,8 @@ TEST_CASE("timers signal their thread with their cookie, foreign signals go to t
         struct sigaction theirs = handler(count_foreign);
         sigaction(SIGPROF, &theirs, nullptr);
         SamplingSignal::install(count_sample);
-        CpuTimer timer;
-        if (!timer.create(current_tid(), 0x123456789ABC)) return 1;
+        ThreadTimer timer;
+        if (!timer.create(TimerClock::thread_cpu, current_tid(), 0x123456789ABC)) return 1;
         timer.arm(1'000'000, 10'000'000);
         errno = 77;
         burn(200'000'000);
@@ -226,8 +226,8 @@ TEST_CASE("what is pending when we leave is gone, not deadly") {
         sigaddset(&profiling, SIGPROF);
         pthread_sigmask(SIG_BLOCK, &profiling, nullptr);
         signal_thread(current_tid(), 1);
-        CpuTimer timer;
-        timer.create(current_tid(), 2);
+        ThreadTimer timer;
+        timer.create(TimerClock::thread_cpu, current_tid(), 2);
         timer.arm(1'000'000, 4'000'000);
         burn(30'000'000);
         timer.destroy();
@@ -240,7 +240,7 @@ TEST_CASE("what is pending when we leave is gone, not deadly") {
 
 TEST_CASE("errno is what it was") {
     CHECK(passed(status_of_child([] {
-        SamplingSignal::install([](Cookie, void*) noexcept { errno = 5; });
+        SamplingSignal::install([](Cookie, Sender, void*) noexcept { errno = 5; });
         errno = 77;
         signal_thread(current_tid(), 1);
         return errno == 77 ? 0 : 1;
@@ -249,8 +249,8 @@ TEST_CASE("errno is what it was") {
 
 TEST_CASE("a forked child is not signalled by its parent's timer") {
     SamplingSignal::install(count_sample);
-    CpuTimer timer;
-    REQUIRE(timer.create(current_tid(), 1));
+    ThreadTimer timer;
+    REQUIRE(timer.create(TimerClock::thread_cpu, current_tid(), 1));
     REQUIRE(timer.arm(1'000'000, 4'000'000));
     const int status = status_of_child([] {
         samples = 0;

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import math
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -98,10 +99,83 @@ def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, le
 def test_samples_are_spread_evenly_over_cpu_time() -> None:
     profile = profile_of(lambda: burn(1), 1)
     weights = sorted(s.weight_ns or 0 for s in profile.samples)
-    # Ticks come at random moments of their slots: two follow each other within two slots.
+    # Two signals follow each other within two intervals.
     assert weights[len(weights) // 2] == pytest.approx(1e6, rel=0.25)
     late = [w for w in weights if w > 2.5e6]
     assert sum(late) < 0.25 * sum(weights)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs one CPU for two")
+def test_the_rate_holds_for_a_thread_that_shares_its_processor() -> None:
+    """Its timer runs on while it waits for the processor; its samples go by its CPU time."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        used = 0.0
+
+        def work() -> None:
+            nonlocal used
+            used = burn(1)
+
+        profile = profile_of(work)
+    finally:
+        rival.kill()
+        rival.wait()
+        os.sched_setaffinity(0, allowed)
+    assert profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.01)
+    assert profile.sample_count <= 1.02 * used * 1000
+    assert profile.sample_count >= 0.5 * used * 1000
+
+
+@pytest.mark.skipif(KERNEL_TICK_MS <= 1, reason="timers of the kernel's tick do it here")
+def test_system_calls_do_not_draw_samples_of_the_code_before_them() -> None:
+    """A signal from another processor arrives late, at the next entry of the kernel."""
+
+    def compute() -> int:
+        total = 0
+        for i in range(60):
+            total += i * i
+        return total
+
+    def ask_kernel() -> float:
+        return time.process_time()
+
+    def work() -> None:
+        end = time.process_time() + 2
+        while ask_kernel() < end:
+            compute()
+
+    def share_of_kernel(interval: float) -> tuple[float, int]:
+        profile = profile_of(work, interval)
+        weights = Counter[str]()
+        for sample in profile.samples:
+            weights[names(sample.frames)[-1]] += sample.weight_ns or 0
+        return weights["ask_kernel"] / sum(weights.values()), profile.sample_count
+
+    # Timers on the kernel's tick interrupt the processor that runs the thread.
+    true_share, of = share_of_kernel(2 * KERNEL_TICK_MS)
+    share, samples = share_of_kernel(1)
+    error = math.sqrt(true_share * (1 - true_share) * (1 / of + 1 / samples))
+    assert 0.05 < true_share < 0.6
+    assert abs(share - true_share) < 4 * error + 0.02
+
+
+@pytest.mark.skipif(KERNEL_TICK_MS <= 1, reason="no ticker at 1 ms here")
+def test_the_ticker_sleeps_while_threads_keep_their_own_time() -> None:
+    def switches_of_ticker() -> int:
+        for task in Path("/proc/self/task").iterdir():
+            if (task / "comm").read_text().strip() == "spprof-ticker":
+                status = (task / "status").read_text()
+                return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M)[0])
+        raise AssertionError("no ticker")
+
+    with spprof.Profiler(1):
+        burn(0.1)
+        before = switches_of_ticker()
+        used = burn(0.5)
+        switches = switches_of_ticker() - before
+    assert switches < 0.2 * used * 1000
 
 
 def test_a_program_in_step_with_the_ticks_is_not_fooled() -> None:
