@@ -72,28 +72,19 @@ def test_at_10_ms_a_burn_of_two_seconds_gives_200_samples() -> None:
     assert profile.dropped_count == 0
 
 
-# A thread that shares the processor is not running at every tick: measured by its CPU time it gets
-# its samples all the same, but the ticker itself must be let run in time. Where others keep the
-# machine busy, the best of a few runs shows what the engine does.
 @pytest.mark.parametrize(("interval", "least"), [(1, 990), (0.2, 4500)])
 def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, least: int) -> None:
-    rates = []
-    for _ in range(6):
-        used = 0.0
+    used = 0.0
 
-        def work() -> None:
-            nonlocal used
-            used = burn(1)
+    def work() -> None:
+        nonlocal used
+        used = burn(1)
 
-        profile = profile_of(work, interval)
-        assert profile.engine == ("ticker" if interval < KERNEL_TICK_MS else "timer")
-        assert profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.01)
-        rates.append(profile.sample_count / used)
-        # Never more than asked for, but for the rounding of the first and last interval.
-        assert rates[-1] <= 1.01 * 1000 / interval
-        if rates[-1] >= least:
-            break
-    assert max(rates) >= least
+    profile = profile_of(work, interval)
+    assert profile.engine == ("ticker" if interval < KERNEL_TICK_MS else "timer")
+    assert profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.01)
+    # Never more than asked for, but for the variations of its pace.
+    assert least <= profile.sample_count / used <= 1.01 * 1000 / interval
 
 
 def test_samples_are_spread_evenly_over_cpu_time() -> None:
@@ -125,7 +116,7 @@ def test_the_rate_holds_for_a_thread_that_shares_its_processor() -> None:
         os.sched_setaffinity(0, allowed)
     assert profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.01)
     assert profile.sample_count <= 1.02 * used * 1000
-    assert profile.sample_count >= 0.5 * used * 1000
+    assert profile.sample_count >= 0.9 * used * 1000
 
 
 @pytest.mark.skipif(KERNEL_TICK_MS <= 1, reason="timers of the kernel's tick do it here")

@@ -102,10 +102,9 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
     for name, cpu in used.items():
         thread = by_name[name]
         assert thread.weight_ns / 1e9 == pytest.approx(cpu, abs=0.03 + 0.01 * cpu)
-        # On a busy machine ticks come late and are merged, however full the rate; their time is
-        # never lost. The rate itself is tested where the machine is quiet, in test_engine.py.
-        assert thread.samples >= 0.3 * cpu * 1000 / interval_ms - 3
-        assert thread.samples <= 1.1 * cpu * 1000 / interval_ms + 3
+        # A thread that gets no processor for a while misses the signals of that time.
+        assert thread.samples >= 0.9 * cpu * 1000 / interval_ms - 3
+        assert thread.samples <= 1.02 * cpu * 1000 / interval_ms + 5
     # Nobody's frames are on somebody else's stack.
     allowed = {b.__name__ for b in BODIES}
     for stack in profile.aggregate().stacks:
