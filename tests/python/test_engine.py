@@ -549,15 +549,17 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
     tids = [thread.native_id for thread in threads]
     assert None not in tids
     before = {tid: switches(tid) for tid in tids if tid is not None}
-    begin = time.monotonic_ns()
+    before_start = time.monotonic_ns()
     spprof.start(interval, mode="wall")
+    begin = time.monotonic_ns()
     time.sleep(0.3)
     settled = {tid: switches(tid) for tid in tids if tid is not None}
     time.sleep(0.7)
     woken = {tid: switches(tid) - count for tid, count in settled.items()}
     interrupts = _native.stats()["handler_calls"]
+    end = time.monotonic_ns()
     profile = spprof.stop()
-    elapsed = time.monotonic_ns() - begin
+    after_stop = time.monotonic_ns()
     wake.set()
     for thread in threads:
         thread.join()
@@ -569,9 +571,10 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
     assert max(settled[tid] - before[tid] for tid in settled) <= 3
     summaries = {t.thread_id: t for t in profile.threads}
     for tid in before:
-        assert summaries[tid].weight_ns == pytest.approx(elapsed, rel=0.06)
+        assert end - begin <= summaries[tid].weight_ns * 1.01
+        assert summaries[tid].weight_ns <= 1.01 * (after_stop - before_start)
     waiting = [s for s in profile.filter(thread=tids[0]).samples if s.state == "waiting"]
-    assert len(waiting) == pytest.approx(1000 / interval, rel=0.1)
+    assert len(waiting) == pytest.approx((end - begin) / 1e6 / interval, rel=0.1)
     assert names(waiting[0].frames)[-3:-1] == ["sleeper", "Event.wait"]
 
 
@@ -669,8 +672,8 @@ def test_gil_share_tells_who_holds_it() -> None:
     shares = {t.name: t.gil_share for t in profiler.profile.threads}
     assert shares["holds"] is not None
     assert shares["lets_go"] is not None
-    assert shares["holds"] > 0.7
-    assert shares["lets_go"] < 0.3
+    assert shares["holds"] > 0.9
+    assert shares["lets_go"] < 0.2
     for sample in profiler.profile.samples:
         assert sample.holds_gil in (True, False)
 

@@ -104,7 +104,7 @@ def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours(
     assert 3 <= during <= 50
     assert 18 <= after <= 50
     assert none == 0
-    assert samples > 100
+    assert samples > 400
 
 
 @pytest.mark.parametrize("interval", [10, 1])
@@ -172,7 +172,7 @@ def test_a_handler_installed_by_c_code_in_mid_session() -> None:
         print(profile.sample_count - at, profile.total_weight_ns)
         """
     )
-    assert int(out[0]) > 20
+    assert int(out[0]) > 150
     assert int(out[1]) == pytest.approx(0.5e9, rel=0.02)
 
 
@@ -257,7 +257,7 @@ def test_samples_are_good_while_faulthandler_comes_and_goes() -> None:
     failed, samples, weight = map(int, out)
     # A sample that finds SIGSEGV taken is given up and has it taken back.
     assert failed <= 40
-    assert samples > 100
+    assert samples > 400
     assert weight == pytest.approx(0.6e9, rel=0.03)
 
 
@@ -270,7 +270,7 @@ def test_a_crash_of_ours_to_be_is_a_lost_sample() -> None:
         spprof.start(1)
         print(*[_native.can_read(address) for address in (0, 8, 1 << 62, id(burn))])
         burn(0.05)
-        print(spprof.stop().sample_count > 5)
+        print(spprof.stop().sample_count > 25)
         """
     )
     assert out == ["False", "False", "False", "True", "True"]

@@ -91,7 +91,7 @@ def test_a_second_start_is_refused_and_leaves_the_first_alone(tmp_path: Path) ->
     burn(0.05)
     profile = spprof.stop()
     assert profile.interval_ms == 1
-    assert profile.sample_count > 5
+    assert profile.sample_count > 20
     assert not list(tmp_path.iterdir())
 
 
@@ -142,7 +142,7 @@ def test_a_profile_that_cannot_be_saved_is_not_lost(tmp_path: Path) -> None:
     folder.rmdir()
     with pytest.raises(OSError, match="cannot write") as caught:
         spprof.stop()
-    assert caught.value.profile.sample_count > 5  # type: ignore[attr-defined]
+    assert caught.value.profile.sample_count > 20  # type: ignore[attr-defined]
     assert not spprof.is_active()
 
 
@@ -156,7 +156,7 @@ def test_the_context_manager_keeps_the_profile_when_saving_fails(tmp_path: Path)
     with pytest.raises(OSError, match="cannot write"):
         profiler.__exit__(None, None, None)
     assert profiler.profile is not None
-    assert profiler.profile.sample_count > 5
+    assert profiler.profile.sample_count > 20
 
 
 def test_the_end_of_the_interpreter_saves(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_context_manager_has_its_profile_even_when_the_block_raised() -> Non
     with pytest.raises(KeyError):
         fails()
     assert profiler.profile is not None
-    assert profiler.profile.sample_count > 5
+    assert profiler.profile.sample_count > 20
     assert profiler.profile.top(1)[0].function_name == "burn"
 
 
@@ -348,7 +348,7 @@ def test_counts_only_needs_memory_for_stacks_only() -> None:
         used += time.thread_time() - begin
         memory.append(spprof.stats().memory_bytes)  # type: ignore[union-attr]
     profile = spprof.stop()
-    assert profile.sample_count > 300
+    assert profile.sample_count > 600
     assert profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.02)
     assert {s.timestamp_ns for s in profile.samples} == {None}
     # One row a distinct stack, however long it ran.
@@ -400,7 +400,7 @@ def test_figures_of_a_running_session() -> None:
     assert earliest is not None
     assert stats is not None
     assert earliest.collected_samples < 20
-    assert 0.6 * used < stats.collected_samples / 1000 < 1.1 * used
+    assert 0.9 * used < stats.collected_samples / 1000 < 1.1 * used
     assert stats.collected_samples <= profile.sample_count <= stats.collected_samples + 20
     assert stats.dropped_samples == profile.dropped_count == 0
     assert stats.failed_samples == 0
