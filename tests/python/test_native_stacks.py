@@ -423,7 +423,7 @@ def test_blas_and_its_threads() -> None:
 
 
 ASSEMBLY = """
-import re, sys, time
+import os, sys, time
 import numpy as np
 import spprof
 
@@ -433,6 +433,9 @@ def caller():
     a @ a
 
 caller()
+if "alone" in sys.argv:
+    sys.exit()
+kernel = "dgemm_kernel_" + os.environ["OPENBLAS_CORETYPE"].upper()
 spprof.start(interval_ms=1, native=True)
 deadline = time.process_time() + 1.5
 while time.process_time() < deadline:
@@ -442,9 +445,9 @@ profile = spprof.stop()
 kernels = 0
 for sample in profile.samples:
     names = [frame.function_name for frame in reversed(sample.frames)]
-    if "dgemm_kernel_HASWELL" in names and "caller" in names:
+    if kernel in names and "caller" in names:
         kernels += 1
-        between = names[names.index("caller") : names.index("dgemm_kernel_HASWELL")]
+        between = names[names.index("caller") : names.index(kernel)]
         assert any("matmul" in name.lower() for name in between), names
         assert any("dgemm" in name for name in between), names
 print(kernels, figures.mismatched_samples)
@@ -456,14 +459,17 @@ def test_a_blas_kernel_in_assembly_without_unwind_information() -> None:
     features = Path("/proc/cpuinfo").read_text()
     if "avx2" not in features or "openblas" not in str(np.show_config(mode="dicts")).lower():
         pytest.skip("needs OpenBLAS on a processor with AVX2")
-    environment = {**os.environ, "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", ASSEMBLY],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run(core: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OPENBLAS_CORETYPE": core, "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", ASSEMBLY, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    # OpenBLAS crashes in kernels for a processor that this one is not; which, depends on the build.
+    able = [core for core in ("Haswell", "Sandybridge") if run(core, "alone").returncode == 0]
+    if not able:
+        pytest.skip("no kernel in assembly runs here, with or without a profiler")
+    result = run(able[0])
     assert result.returncode == 0, result.stderr
     kernels, mismatched = map(int, result.stdout.split())
     assert kernels > 100
