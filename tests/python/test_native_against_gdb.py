@@ -15,10 +15,11 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-STOPS = 200
+STOPS = int(os.environ.get("SPPROF_GDB_STOPS", "200"))
 COMPLETE = 0  # spprof::native::End
 
 pytestmark = [
+    pytest.mark.timeout(300 + STOPS),
     pytest.mark.skipif(sys.platform != "linux", reason="gdb and the probe are for Linux"),
     pytest.mark.skipif(
         platform.machine() not in ("x86_64", "aarch64"), reason="no tables for this machine"
@@ -66,7 +67,7 @@ def stops(probe: Path) -> list[dict[str, Any]]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=100 + STOPS,
         check=False,
     )
     if "ptrace: Operation not permitted" in result.stdout + result.stderr:
