@@ -228,7 +228,9 @@ def test_hooks_are_undone() -> None:
             _thread.start_new_thread,
             getattr(threading, "_start_new_thread", None),  # not from 3.13 on
             getattr(threading, "_start_joinable_thread", None),
-            vars(threading.Thread).get("_delete"),
+            threading.Thread._delete  # type: ignore[attr-defined]
+            if sys.version_info >= (3, 11)
+            else threading._active_limbo_lock,  # type: ignore[attr-defined]
             _signal.signal,
         ]
 
