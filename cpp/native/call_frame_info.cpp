@@ -809,6 +809,20 @@ ModuleTable compile_frame_info(const FrameInfoSource& source, uint64_t base,
     return builder.finish();
 }
 
+// What holds at the first instruction of whatever is called. A common entry cannot tell: assemblers
+// make one of its own for parts that begin with a frame already made.
+template <class Architecture>
+Rule rule_at_entry() {
+    Rule rule;
+    rule.cfa = Cfa::register_offset;
+    rule.cfa_register = Architecture::kStackPointer;
+    if (Architecture::kCallPushes) {
+        rule.cfa_offset = 8;
+        rule.saved[0] = -1;
+    }
+    return rule;
+}
+
 template <class Architecture>
 std::vector<CodeRange> code_ranges(const FrameInfoSource& source) {
     Reader<Architecture> reader(source);
@@ -827,8 +841,7 @@ std::vector<CodeRange> code_ranges(const FrameInfoSource& source) {
         if (!have_first) {
             first = machine.rule();
         }
-        ranges.push_back({entry.start, entry.end,
-                          first == Machine<Architecture>(*entry.common, 0, reader.base()).rule()});
+        ranges.push_back({entry.start, entry.end, first == rule_at_entry<Architecture>()});
     }
     return ranges;
 }

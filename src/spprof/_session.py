@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _signal
 import _thread
-import asyncio
 import atexit
 import functools
 import inspect
@@ -427,7 +426,7 @@ def profile(
                     wrapper.last_profile = profiler.profile
 
         wrapper: Any
-        if asyncio.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def profiled_coroutine(*args: Any, **kwargs: Any) -> Any:
@@ -501,8 +500,8 @@ def _replace(module: Any, name: str, ours: Any) -> None:
 def _install_hooks() -> None:
     """Have the interpreter start its threads through us, so that they are followed from birth."""
     _replace(_signal, "signal", _signal_setter(_signal.signal))
-    if hasattr(threading.Thread, "_delete"):
-        _replace(threading.Thread, "_delete", _thread_deleter(threading.Thread._delete))
+    at_end, stand_in = _AT_THE_END_OF_A_THREAD
+    _replace(*at_end, stand_in(getattr(*at_end)))
     for module in (os, sys.modules[os.name]):
         for name in ("execv", "execve"):
             if hasattr(module, name):
@@ -540,23 +539,58 @@ def _thread_names() -> list[tuple[int, str]]:
     ]
 
 
+def _born_before() -> dict[int, threading.Thread]:
+    """Threads born before the session: nobody tells what they used since their last sample."""
+    return {
+        thread.ident: thread
+        for thread in threading.enumerate()
+        if thread.ident is not None and thread is not threading.main_thread()
+    }
+
+
 def _thread_deleter(
     original: Callable[[threading.Thread], None],
 ) -> Callable[[threading.Thread], None]:
-    """Stand in for the last thing that a thread of `threading` does.
-
-    Threads born before the session have nobody else to tell what they used since their last sample.
-    """
-    born_before = {
-        id(thread) for thread in threading.enumerate() if thread is not threading.main_thread()
-    }
+    """Stand in for the last thing that a thread of `threading` does, from 3.11 on."""
+    born_before = _born_before()
 
     def delete(thread: threading.Thread) -> None:
         original(thread)
-        if id(thread) in born_before:
+        if thread.ident is not None and born_before.get(thread.ident) is thread:
+            del born_before[thread.ident]
             _native.settle_thread(thread.name)
 
     return delete
+
+
+class _WatchedLock:
+    """Stand in for the lock that a thread of `threading` takes as its last thing, until 3.10."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self.acquire, self.release = lock.acquire, lock.release
+        self._born_before = _born_before()
+
+    def __enter__(self) -> bool:
+        return bool(self._lock.__enter__())
+
+    def __exit__(self, *error: Any) -> None:
+        self._lock.__exit__(*error)
+        thread = self._born_before.get(threading.get_ident())
+        if thread is not None and thread.ident not in threading._active:  # type: ignore[attr-defined]
+            del self._born_before[threading.get_ident()]
+            _native.settle_thread(thread.name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+
+# What of `threading` a thread uses last: until 3.10 nothing but a lock.
+_AT_THE_END_OF_A_THREAD: tuple[tuple[Any, str], Callable[[Any], Any]] = (
+    ((threading.Thread, "_delete"), _thread_deleter)
+    if sys.version_info >= (3, 11)
+    else ((threading, "_active_limbo_lock"), _WatchedLock)
+)
 
 
 def _signal_setter(original: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:

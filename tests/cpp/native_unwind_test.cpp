@@ -174,6 +174,7 @@ TEST_CASE("code ranges tell functions from parts") {
     CHECK(range_of("pushes").entry);
     CHECK(range_of("pushes").end == object.address.at("realigned"));
     CHECK_FALSE(range_of("stub").entry);
+    CHECK_FALSE(range_of("split_off").entry);
     CHECK(range_of("bare").start == 0);
 }
 

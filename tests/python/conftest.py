@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Callable
 
@@ -93,3 +95,13 @@ def as_in_the_foreground() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def whether_there_is_a_gil(
+    record_testsuite_property: Callable[[str, object], None],
+) -> Iterator[None]:
+    """Whoever reads the report can tell what ran without it: any import may turn it on."""
+    yield
+    enabled = getattr(sys, "_is_gil_enabled", lambda: True)()
+    record_testsuite_property("gil", "on" if enabled else "off")

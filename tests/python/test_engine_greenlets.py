@@ -66,8 +66,9 @@ def test_the_running_greenlet_is_seen_with_its_own_stack() -> None:
     total = sum(counts.values())
     assert total > 0.8 * profile.sample_count
     assert counts["left"] == pytest.approx(total / 2, rel=0.1)
-    # Between two stacks nothing can be read; such samples are given up.
-    assert stats.failed_samples <= 0.001 * profile.sample_count
+    # Between two stacks nothing can be read, and such samples are given up: that is for less than a
+    # microsecond of each 200.
+    assert stats.failed_samples <= 0.005 * profile.sample_count
 
 
 def test_greenlets_that_come_and_go() -> None:

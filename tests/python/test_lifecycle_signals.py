@@ -146,13 +146,17 @@ def test_setting_the_handler_while_paused_does_not_resume() -> None:
         burn(0.1)
         paused = spprof.stats().collected_samples
         spprof.resume()
-        burn(0.1)
-        print(paused, spprof.stop().sample_count)
+        burn(0.4)
+        profile = spprof.stop()
+        print(paused, profile.sample_count, profile.total_weight_ns)
         assert signal.getsignal(signal.SIGPROF) == signal.SIG_IGN
         """
     )
-    assert int(out[0]) <= 1
-    assert int(out[1]) > 80
+    paused, samples, weight = map(int, out)
+    assert paused <= 1
+    # Late ticks merge; what they stand for is kept.
+    assert samples > 0.7 * 400
+    assert weight == pytest.approx(0.4e9, rel=0.02)
 
 
 def test_a_handler_installed_by_c_code_in_mid_session() -> None:

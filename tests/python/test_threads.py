@@ -226,9 +226,11 @@ def test_hooks_are_undone() -> None:
     def hooked() -> list[object]:
         return [
             _thread.start_new_thread,
-            threading._start_new_thread,  # type: ignore[attr-defined]
+            getattr(threading, "_start_new_thread", None),  # not from 3.13 on
             getattr(threading, "_start_joinable_thread", None),
-            vars(threading.Thread).get("_delete"),
+            threading.Thread._delete  # type: ignore[attr-defined]
+            if sys.version_info >= (3, 11)
+            else threading._active_limbo_lock,  # type: ignore[attr-defined]
             _signal.signal,
         ]
 
@@ -439,7 +441,8 @@ def test_10_000_short_threads_leak_nothing(interval: float) -> None:
     assert stats.threads <= 3
     assert after["descriptors"] <= before["descriptors"]
     assert after["timers"] <= before["timers"] + 2
-    assert after["maps"] <= before["maps"] + 20
+    # One for each would be 9,000; the C library makes heaps and stacks as threads happen to meet.
+    assert after["maps"] <= before["maps"] + 100
     # A ring left behind by each would be gigabytes of address space and 40 MB touched.
     assert after["resident KiB"] <= before["resident KiB"] + 6000
 
