@@ -722,6 +722,21 @@ def _at_exit() -> None:
             stop()
         except OSError as error:
             print(f"spprof: the profile was not saved: {error}", file=sys.stderr)
+        _leave_interrupted()
+
+
+def _leave_interrupted() -> None:
+    """Have a program that KeyboardInterrupt ended die of SIGINT, as it would without us.
+
+    The interpreter remembers that until a string is executed again, which importing what saves the
+    profile may do; so it is reminded.
+    """
+    interactive = hasattr(sys, "ps1")
+    if not interactive and getattr(sys, "last_type", None) is KeyboardInterrupt:
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            return
 
 
 atexit.register(_at_exit)

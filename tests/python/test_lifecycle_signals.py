@@ -310,16 +310,21 @@ def test_exit_while_a_session_runs_is_quiet_in_every_way() -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_keyboard_interrupt_ends_the_program_as_ever() -> None:
+@pytest.mark.parametrize("saved_as", [None, "profile.json", "profile.html", "profile.spprof"])
+def test_a_keyboard_interrupt_ends_the_program_as_ever(
+    saved_as: str | None, tmp_path: Path
+) -> None:
+    path = None if saved_as is None else str(tmp_path / saved_as)
     done = run(
-        """
-        spprof.start(1)
-        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+        f"""
+        spprof.start(1, {path!r})
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
         time.sleep(5)
         """
     )
     assert "KeyboardInterrupt" in done.stderr
     assert done.returncode in (-signal.SIGINT, 130)
+    assert path is None or Path(path).stat().st_size > 500
 
 
 def test_importing_starts_nothing() -> None:
