@@ -517,29 +517,40 @@ void FaultGuard::restore() noexcept {
     bus_signal.restore();
 }
 
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::uint16_t kSystemCall = 0x050F;  // syscall
+std::int64_t result_register(const ucontext_t* context) noexcept {
+    return context->uc_mcontext.gregs[REG_RAX];
+}
+#else
+constexpr std::uint32_t kSystemCall = 0xD4000001;  // svc #0
+std::int64_t result_register(const ucontext_t* context) noexcept {
+    return static_cast<std::int64_t>(context->uc_mcontext.regs[0]);
+}
+#endif
+
+bool is_system_call(std::uintptr_t address) noexcept {
+    std::uintptr_t word;
+    return SafeMemory().load(address, word) &&
+           static_cast<decltype(kSystemCall)>(word) == kSystemCall;
+}
+
+}  // namespace
+
 bool interrupted_in_syscall(const void* raw_context) noexcept {
     const auto* context = static_cast<const ucontext_t*>(raw_context);
     const std::uintptr_t pc = program_counter(context);
     // Two outcomes for a blocked call: it returns EINTR (pc is behind the instruction), or the
     // kernel will restart it (pc is on the instruction again).
-    const SafeMemory memory;
-#if defined(__x86_64__)
-    constexpr std::uint16_t kSyscall = 0x050F;
-    const auto opcode_at = [&](std::uintptr_t address) {
-        std::uintptr_t word;
-        return memory.load(address, word) && static_cast<std::uint16_t>(word) == kSyscall;
-    };
-    return (context->uc_mcontext.gregs[REG_RAX] == -EINTR && opcode_at(pc - 2)) || opcode_at(pc);
-#else
-    constexpr std::uint32_t kSvc = 0xD4000001;
-    const auto opcode_at = [&](std::uintptr_t address) {
-        std::uintptr_t word;
-        return memory.load(address, word) && static_cast<std::uint32_t>(word) == kSvc;
-    };
-    return (static_cast<std::int64_t>(context->uc_mcontext.regs[0]) == -EINTR &&
-            opcode_at(pc - 4)) ||
-           opcode_at(pc);
-#endif
+    return (result_register(context) == -EINTR && is_system_call(pc - sizeof kSystemCall)) ||
+           is_system_call(pc);
+}
+
+bool just_left_syscall(const void* raw_context) noexcept {
+    return is_system_call(program_counter(static_cast<const ucontext_t*>(raw_context)) -
+                          sizeof kSystemCall);
 }
 
 // --- memory and waking --------------------------------------------------------------------------

@@ -134,6 +134,8 @@ public:
 
 // True when the interrupted thread was blocked in a system call. Handler-safe.
 bool interrupted_in_syscall(const void* context) noexcept;
+// True when it had just come back from one, blocked or not. Handler-safe.
+bool just_left_syscall(const void* context) noexcept;
 
 // --- memory and waking --------------------------------------------------------------------------
 

@@ -62,18 +62,31 @@ bool LocalTimer::take_due(std::int64_t cpu_ns, std::int64_t interval_ns) noexcep
     return true;
 }
 
-void LocalTimer::start(std::int64_t cpu_ns, std::int64_t first_ns,
+bool LocalTimer::arm(std::int64_t now_ns, std::int64_t first_ns, std::int64_t period_ns) noexcept {
+    period_ = period_ns;
+    next_ = now_ns + first_ns;
+    return timer_.arm(first_ns, period_ns);
+}
+
+void LocalTimer::start(std::int64_t now_ns, std::int64_t due_cpu_ns, std::int64_t first_ns,
                        std::int64_t interval_ns) noexcept {
-    due_cpu_ = cpu_ns;
+    due_cpu_ = due_cpu_ns;
     phase_ = random_below(interval_ns);
     turned_ = true;
     signals_at_this_pace_ = kSignalsAtOnePace - 1;  // the next signal sets the pace
-    if (timer_.arm(1 + random_below(first_ns), interval_ns)) {
+    if (arm(now_ns, 1 + random_below(first_ns), interval_ns)) {
         running_.store(true, std::memory_order_seq_cst);
     }
 }
 
-void LocalTimer::vary_pace(std::int64_t interval_ns) noexcept {
+std::int64_t LocalTimer::take_expiry(std::int64_t now_ns) noexcept {
+    const std::int64_t late = std::max<std::int64_t>(0, now_ns - next_);
+    // Signals of the same timer that are not taken in time become one.
+    next_ += (1 + late / period_) * period_;
+    return late;
+}
+
+void LocalTimer::vary_pace(std::int64_t now_ns, std::int64_t interval_ns) noexcept {
     if (++signals_at_this_pace_ < kSignalsAtOnePace) {
         return;
     }
@@ -89,7 +102,7 @@ void LocalTimer::vary_pace(std::int64_t interval_ns) noexcept {
         phase_ = phase;
     }
     const std::int64_t period = interval_ns + pace_ * interval_ns / kSignalsAtOnePace;
-    timer_.arm(std::max(interval_ns / 16, period + shift), period);
+    arm(now_ns, std::max(interval_ns / 16, period + shift), period);
 }
 
 void LocalTimer::end() noexcept {

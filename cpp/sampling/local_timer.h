@@ -3,7 +3,7 @@
 // A signal that another thread sends takes microseconds to arrive and is met at the next system
 // call, which then looks busier than it is. An interrupt of the processor the thread runs on comes
 // exactly where the thread is, so the ticker only starts this timer; it ends when it finds its
-// thread asleep.
+// thread asleep for good.
 #pragma once
 
 #include <atomic>
@@ -37,14 +37,18 @@ public:
     bool allowed() const noexcept { return allowed_.load(std::memory_order_seq_cst); }
     // The thread may have had less CPU time than time passed: is its next sample due?
     bool take_due(std::int64_t cpu_ns, std::int64_t interval_ns) noexcept;
-    // Starts it; the first signal comes within `first_ns`.
-    void start(std::int64_t cpu_ns, std::int64_t first_ns, std::int64_t interval_ns) noexcept;
+    // Starts it; the first signal comes within `first_ns`, the first sample is due at `due_cpu_ns`.
+    void start(std::int64_t now_ns, std::int64_t due_cpu_ns, std::int64_t first_ns,
+               std::int64_t interval_ns) noexcept;
+    // How long ago the signal that came now was sent.
+    std::int64_t take_expiry(std::int64_t now_ns) noexcept;
     // After each signal: a program that works in step with the interval must not always be met at
     // the same place.
-    void vary_pace(std::int64_t interval_ns) noexcept;
+    void vary_pace(std::int64_t now_ns, std::int64_t interval_ns) noexcept;
     void end() noexcept;
 
 private:
+    bool arm(std::int64_t now_ns, std::int64_t first_ns, std::int64_t period_ns) noexcept;
     std::int64_t random_below(std::int64_t limit) noexcept;
 
     platform::ThreadTimer timer_;
@@ -54,9 +58,11 @@ private:
     // The handler's.
     std::uint32_t random_ = 1;
     int signals_at_this_pace_ = 0;
-    int pace_ = 0;              // by how many fractions of an interval the period differs from it
-    bool turned_ = true;        // the pace makes up for the one before
-    std::int64_t phase_ = 0;    // of the signals, within a grid of intervals
+    int pace_ = 0;            // by how many fractions of an interval the period differs from it
+    bool turned_ = true;      // the pace makes up for the one before
+    std::int64_t phase_ = 0;  // of the signals, within a grid of intervals
+    std::int64_t period_ = 1;
+    std::int64_t next_ = 0;     // when it fires, on the monotonic clock
     std::int64_t due_cpu_ = 0;  // the thread's CPU clock at its next sample
 };
 

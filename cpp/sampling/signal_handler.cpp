@@ -28,6 +28,9 @@ void increase(std::atomic<T>& counter, T by = 1) noexcept {
 // moment has nothing to do with where the ticker's signal was taken.
 constexpr std::int64_t kSoon = 100'000;
 
+// Interrupts of the processor a thread runs on take less.
+constexpr std::int64_t kLate = 50'000;
+
 void call_collector() noexcept {
     if (!control.collector_called.exchange(true, std::memory_order_relaxed)) {
         if (platform::WakeUp* collector = control.collector.load(std::memory_order_acquire)) {
@@ -54,8 +57,56 @@ std::int64_t time_since(std::int64_t begin, std::int64_t cpu_at_begin) noexcept 
     return elapsed < kUnlikelyLong ? elapsed : platform::current_thread_cpu_ns() - cpu_at_begin;
 }
 
-void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bool waiting,
-             const void* context) noexcept {
+// What is known of a signal before anything is captured.
+struct Signal {
+    std::int64_t time_ns, cpu_ns;  // now, on the two clocks
+    std::int64_t interval_ns;
+    bool by_timer;
+    bool waiting;       // it interrupted a system call
+    bool running_only;  // where threads wait is not of interest
+    const void* context;
+};
+
+// Keeps the local timer of a thread going. Whether the thread is to be captured now.
+bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
+    LocalTimer& timer = thread.local_timer;
+    if (!timer.running()) {
+        if (signal.waiting) {
+            return !signal.running_only;
+        }
+        if (signal.by_timer) {  // its CPU timer: it was idle until now
+            timer.start(signal.time_ns, signal.cpu_ns + signal.interval_ns, signal.interval_ns,
+                        signal.interval_ns);
+            return true;
+        }
+        // The ticker found it running: it is met where the signal happens to arrive, and will be
+        // sampled where its own timer does.
+        timer.start(signal.time_ns, signal.cpu_ns, std::min(signal.interval_ns, kSoon),
+                    signal.interval_ns);
+        return false;
+    }
+    if (!signal.by_timer) {
+        return false;
+    }
+    const bool late = timer.take_expiry(signal.time_ns) > kLate;
+    if (signal.waiting) {
+        // Short naps are slept through; in wall time each is of interest by itself.
+        const bool moved =
+            signal.cpu_ns - thread.sampled_cpu.load(std::memory_order_relaxed) >= kStandingStill;
+        if (moved && signal.running_only) {
+            timer.vary_pace(signal.time_ns, signal.interval_ns);
+        } else {
+            timer.end();
+        }
+        return !signal.running_only;
+    }
+    timer.vary_pace(signal.time_ns, signal.interval_ns);
+    // It slept when the timer fired, and has been waiting for a processor since.
+    const bool slept = late && platform::just_left_syscall(signal.context);
+    return !signal.running_only || (!slept && timer.take_due(signal.cpu_ns, signal.interval_ns));
+}
+
+void capture(ThreadRecord& thread, const Signal& signal) noexcept {
     const platform::SafeMemory memory;
     native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
     PyThreadState* state = interpreter::current_thread_state();
@@ -82,15 +133,16 @@ void capture(ThreadRecord& thread, std::int64_t time_ns, std::int64_t cpu_ns, bo
         const native::UnwindTables::Use use(*tables);
         native::End end = native::End::complete;
         record->native_count = static_cast<std::uint16_t>(
-            native::unwind(use.set(), native::registers_from_ucontext(context), memory,
+            native::unwind(use.set(), native::registers_from_ucontext(signal.context), memory,
                            record->native(), SampleRecord::kMaxNativeFrames, &end));
         record->native_end = static_cast<std::uint8_t>(end);
     }
     // A record without frames tells that the time until now was not spent in Python.
-    record->time_ns = time_ns;
-    record->cpu_ns = cpu_ns;
-    record->state = static_cast<std::uint8_t>((state == nullptr ? 0 : gil_state(state)) |
-                                              (waiting ? profile::SampleState::kWaiting : 0));
+    record->time_ns = signal.time_ns;
+    record->cpu_ns = signal.cpu_ns;
+    record->state =
+        static_cast<std::uint8_t>((state == nullptr ? 0 : gil_state(state)) |
+                                  (signal.waiting ? profile::SampleState::kWaiting : 0));
     record->truncated = walked.end == interpreter::WalkEnd::truncated;
     record->bytes = static_cast<std::uint32_t>(record->size());
     thread.ring.commit(record->bytes);
@@ -132,45 +184,33 @@ void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* 
         const std::int64_t cpu = platform::current_thread_cpu_ns();
         // Without the guard even a look at the interrupted instruction may fault.
         const bool guarded = platform::FaultGuard::armed();
-        const bool running_only = control.running_only.load(std::memory_order_relaxed);
-        const std::int64_t interval = control.interval_ns.load(std::memory_order_relaxed);
+        Signal signal;
+        signal.time_ns = begin;
+        signal.cpu_ns = cpu;
+        signal.interval_ns = control.interval_ns.load(std::memory_order_relaxed);
+        signal.by_timer = by_timer;
+        signal.running_only = control.running_only.load(std::memory_order_relaxed);
+        signal.context = context;
         const bool by_ticker = thread->by_ticker.load(std::memory_order_relaxed);
-        LocalTimer& local_timer = thread->local_timer;
-        const bool has_local_timer = by_ticker && local_timer.allowed();
+        const bool has_local_timer = by_ticker && thread->local_timer.allowed();
         // A CPU timer fires on a thread that runs.
-        const bool waiting =
-            guarded && (by_ticker || !running_only) && platform::interrupted_in_syscall(context);
+        signal.waiting = guarded && (by_ticker || !signal.running_only) &&
+                         platform::interrupted_in_syscall(context);
         if (!guarded) {
             // Somebody took SIGSEGV over ours: nothing is read until the collector has put it
             // right.
             increase(thread->torn);
             call_collector();
-        } else if (waiting && running_only) {
+        } else if (has_local_timer ? keep_time(*thread, signal)
+                                   : !(signal.waiting && signal.running_only)) {
+            capture(*thread, signal);
+        } else if (signal.waiting) {
             // It ran since the last tick and sleeps now: its time goes to where it runs next.
             thread->skipped.store(true, std::memory_order_relaxed);
-        } else if (waiting || !has_local_timer) {
-            capture(*thread, begin, cpu, waiting, context);
-        } else if (!by_timer) {
-            // The ticker found it running: it is met where the signal happens to arrive, and will
-            // be sampled where its own timer does.
-            if (!local_timer.running()) {
-                local_timer.start(cpu, std::min(interval, kSoon), interval);
-            }
-        } else if (!local_timer.running()) {
-            capture(*thread, begin, cpu, waiting, context);  // it was idle until now
-            local_timer.start(cpu + interval, interval, interval);
-        } else {
-            if (!running_only || local_timer.take_due(cpu, interval)) {
-                capture(*thread, begin, cpu, waiting, context);
-            }
-            local_timer.vary_pace(interval);
         }
-        if (waiting && local_timer.running()) {
-            local_timer.end();
-        }
-        thread->sampled_waiting.store(waiting, std::memory_order_relaxed);
+        thread->sampled_waiting.store(signal.waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);
-        if (by_ticker && !local_timer.running()) {
+        if (by_ticker && !thread->local_timer.running()) {
             call_ticker();
         }
         const auto spent = static_cast<std::uint64_t>(time_since(begin, cpu));

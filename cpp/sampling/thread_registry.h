@@ -17,6 +17,10 @@
 
 namespace spprof::sampling {
 
+// What the handler itself and the way back into an interrupted system call may cost: CPU time that
+// is no sign that the thread went on.
+constexpr std::int64_t kStandingStill = 15'000;
+
 struct ThreadRecord {
     // --- identity; changes only while no handler can run for this record
     // --------------------------

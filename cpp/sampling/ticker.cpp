@@ -17,10 +17,6 @@ namespace {
 constexpr std::int64_t kQuietTime = 100'000'000;
 constexpr int kQuietTicks = 8;
 
-// What the handler itself and the way back into an interrupted system call may cost: CPU time that
-// is no sign that the thread went on.
-constexpr std::int64_t kStandingStill = 15'000;
-
 // Ticks come at random moments of their slots, or late: what they owe a thread is kept this long.
 constexpr std::int64_t kMostCredit = 3;
 
