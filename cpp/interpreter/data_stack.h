@@ -2,17 +2,29 @@
 // that lie end to end in the thread's data stack, with generators' frames in the heap. `Version`
 // says what differs:
 //     kAttempts, first(memory, thread, attempt, frame)   where the innermost frame is found
+//     kFirstIsCertain        that is a frame, if perhaps one that is just being popped
 //     code(frame)            address of what the frame executes
+//     bytecode(memory, frame, code, start)   where its instructions begin
 //     next(frame)            address of the instruction that stands for where the frame is
 //     kFreshOffset           offset of a frame that was made but has not run
+//     words(memory, code, words)   length of a frame in machine words
 //     shim(frame)            the frame only marks a call of the eval loop from C
+//     bottom(thread, frame)  a shim that no C call stands for
 //     entry(frame)           the mark is on the frame itself
-//     kFirstIsCertain        what first() finds is a frame, if perhaps one that is just being
-//     popped bytecode(memory, frame, start) words(memory, code, words)   length of a frame in
-//     machine words bottom(thread, frame)  a shim that no C call stands for
+//     may_be_outermost(memory, thread)   a generator's frame may have nothing around it
 #pragma once
 
 namespace spprof::interpreter {
+
+// Where instructions begin unless a version says otherwise.
+struct OneBytecode {
+    template <class Memory>
+    static bool bytecode(const Memory&, const _PyInterpreterFrame&, std::uintptr_t code,
+                         std::uintptr_t& start) noexcept {
+        start = code + offsetof(PyCodeObject, co_code_adaptive);
+        return true;
+    }
+};
 
 template <class Version>
 struct DataStackLayout {
@@ -58,7 +70,7 @@ struct DataStackLayout {
         view.entry = Version::entry(frame);
         std::uintptr_t start = 0;
         std::uintptr_t word = 0;
-        if (!Version::bytecode(memory, frame, start) ||
+        if (!Version::bytecode(memory, frame, view.code, start) ||
             !memory.load(view.code + offsetof(PyCodeObject, _co_firsttraceable), word)) {
             return false;
         }
