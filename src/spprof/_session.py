@@ -659,6 +659,13 @@ def _time(realtime_ns: int) -> str:
     return datetime.fromtimestamp(realtime_ns / 1e9, timezone.utc).astimezone().isoformat()
 
 
+def _platform_name() -> str:
+    """As `platform.platform`, which starts another program to ask for the processor's name."""
+    own = platform.uname()
+    libc = "".join(platform.libc_ver())
+    return "-".join((own.system, own.release, own.machine, *(["with", libc] if libc else [])))
+
+
 def _finished(raw: dict[str, Any]) -> dict[str, Any]:
     """Turn what the native session returns into tables as docs/ARCHITECTURE.md has them."""
     native = raw["meta"]
@@ -694,7 +701,7 @@ def _finished(raw: dict[str, Any]) -> dict[str, Any]:
         "weights": "measured",
         "dropped_count": native["dropped_count"],
         "python_version": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": _platform_name(),
         "notes": notes,
         "modules": native["modules"],
         "timestamps_until_ns": until if until >= 0 else None,

@@ -563,8 +563,9 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
         thread.join()
 
     assert max(woken.values()) == 0
-    # The others are of this thread, which reads files and sleeps in turns.
-    assert interrupts <= 60 + 20
+    # The others are of this thread, which reads files, for as long as that takes, and sleeps.
+    awake_ms = (end - begin) / 1e6 - 1000
+    assert interrupts <= 60 + 6 + awake_ms / interval
     # Going back to sleep may take a turn at the GIL.
     assert max(settled[tid] - before[tid] for tid in settled) <= 3
     summaries = {t.thread_id: t for t in profile.threads}
