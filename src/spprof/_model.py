@@ -363,11 +363,132 @@ class SampleSequence(Sequence[Sample]):
         return f"<{len(self)} samples>"
 
 
-class _Outputs:
-    """The outputs that Profile and AggregatedProfile share."""
+class _Described:
+    """What Profile and AggregatedProfile share: circumstances, sums, outputs; all over columns."""
+
+    _tables: Tables
 
     def _for_output(self) -> Profile:
         raise NotImplementedError
+
+    @property
+    def start_time(self) -> datetime:
+        """When the profile began."""
+        return parse_time(self._tables.meta["start_time"])
+
+    @property
+    def end_time(self) -> datetime:
+        """When the profile ended."""
+        return parse_time(self._tables.meta["end_time"])
+
+    @property
+    def interval_ms(self) -> float:
+        """The sampling interval asked for, in milliseconds; 0 where it is unknown."""
+        return float(self._tables.meta["interval_ns"] / 1e6)
+
+    @property
+    def mode(self) -> str:
+        """``"cpu"`` or ``"wall"``: what weights measure; "" where it is unknown."""
+        return str(self._tables.meta.get("mode", ""))
+
+    @property
+    def engine(self) -> str:
+        """``"timer"`` or ``"ticker"``: how samples were taken; "" when not by spprof."""
+        return str(self._tables.meta.get("engine", ""))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: fallbacks taken, limits reached."""
+        return tuple(self._tables.meta.get("notes", ()))
+
+    @property
+    def dropped_count(self) -> int:
+        """Samples lost because a ring was full."""
+        return int(self._tables.meta.get("dropped_count", 0))
+
+    @property
+    def python_version(self) -> str:
+        """Version of the interpreter that was profiled."""
+        return str(self._tables.meta.get("python_version", ""))
+
+    @property
+    def platform(self) -> str:
+        """Operating system and machine that was profiled."""
+        return str(self._tables.meta.get("platform", ""))
+
+    @property
+    def total_duration_ms(self) -> float:
+        """Time from start to end in milliseconds, pauses not counted."""
+        return float(self._tables.meta["duration_ns"] / 1e6)
+
+    @property
+    def total_weight_ns(self) -> int:
+        """Time that all samples together stand for, in nanoseconds, summed over threads."""
+        return sum(self._tables.sample_weight)
+
+    @property
+    def threads(self) -> tuple[ThreadSummary, ...]:
+        """One summary a thread, in the order in which threads were first sampled."""
+        t = self._tables
+        n = len(t.threads)
+        samples, weights = [0] * n, [0] * n
+        by_gil = [[0] * (columns.GIL_MASK + 1) for _ in range(n)]
+        rows = zip(t.sample_thread, t.sample_count, t.sample_weight, t.sample_state)
+        for thread, count, weight, state in rows:
+            samples[thread] += count
+            weights[thread] += weight
+            by_gil[thread][state & columns.GIL_MASK] += weight
+        summaries = []
+        for index, entry in enumerate(t.threads):
+            held = by_gil[index][columns.GIL_HELD]
+            known = held + by_gil[index][columns.GIL_NOT_HELD]
+            summaries.append(
+                ThreadSummary(
+                    entry["tid"],
+                    entry["name"],
+                    samples[index],
+                    weights[index],
+                    held / known if known else None,
+                    entry["pid"],
+                    entry["host"],
+                )
+            )
+        return tuple(summaries)
+
+    def top(
+        self, n: int | None = 10, by: str = "self", *, lines: bool = False
+    ) -> list[FunctionStats]:
+        """Return the functions (or lines) in which most time was spent.
+
+        Parameters
+        ----------
+        n : int or None
+            At most so many; None for all.
+        by : {"self", "total"}
+            Time in the function itself, or with what it calls. A recursive function counts once.
+        lines : bool
+            One entry for each executed line instead of each function.
+
+        Raises
+        ------
+        ValueError
+            `by` is something else.
+        """
+        from . import _queries
+
+        return _queries.top(self._tables, n, by, lines=lines)
+
+    def tree(self, *, lines: bool = False) -> CallNode:
+        """Return the call tree of all threads; the root stands for the whole profile.
+
+        Parameters
+        ----------
+        lines : bool
+            One node for each executed line instead of each function.
+        """
+        from . import _queries
+
+        return _queries.tree(self._tables, lines=lines)
 
     def to_speedscope(self, name: str | None = None, *, lines: bool = False) -> dict[str, Any]:
         """Return the profile as a Speedscope document.
@@ -446,7 +567,7 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
 
 
-class Profile(_Outputs):
+class Profile(_Described):
     """Samples of all threads over a span of time.
 
     Parameters
@@ -562,58 +683,6 @@ class Profile(_Outputs):
     def _for_output(self) -> Profile:
         return self
 
-    # Circumstances
-
-    @property
-    def start_time(self) -> datetime:
-        """When the profile began."""
-        return parse_time(self._tables.meta["start_time"])
-
-    @property
-    def end_time(self) -> datetime:
-        """When the profile ended."""
-        return parse_time(self._tables.meta["end_time"])
-
-    @property
-    def interval_ms(self) -> float:
-        """The sampling interval asked for, in milliseconds; 0 where it is unknown."""
-        return float(self._tables.meta["interval_ns"] / 1e6)
-
-    @property
-    def mode(self) -> str:
-        """``"cpu"`` or ``"wall"``: what weights measure; "" where it is unknown."""
-        return str(self._tables.meta.get("mode", ""))
-
-    @property
-    def engine(self) -> str:
-        """``"timer"`` or ``"ticker"``: how samples were taken; "" when not by spprof."""
-        return str(self._tables.meta.get("engine", ""))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know: fallbacks taken, limits reached."""
-        return tuple(self._tables.meta.get("notes", ()))
-
-    @property
-    def dropped_count(self) -> int:
-        """Samples lost because a ring was full."""
-        return int(self._tables.meta.get("dropped_count", 0))
-
-    @property
-    def python_version(self) -> str:
-        """Version of the interpreter that was profiled."""
-        return str(self._tables.meta.get("python_version", ""))
-
-    @property
-    def platform(self) -> str:
-        """Operating system and machine that was profiled."""
-        return str(self._tables.meta.get("platform", ""))
-
-    @property
-    def total_duration_ms(self) -> float:
-        """Time from start to end in milliseconds, pauses not counted."""
-        return float(self._tables.meta["duration_ns"] / 1e6)
-
     # Content
 
     @property
@@ -625,11 +694,6 @@ class Profile(_Outputs):
     def sample_count(self) -> int:
         """Number of samples, those inside of runs included."""
         return self._sample_count
-
-    @property
-    def total_weight_ns(self) -> int:
-        """Time that all samples together stand for, in nanoseconds, summed over threads."""
-        return sum(self._tables.sample_weight)
 
     @property
     def effective_rate_hz(self) -> float:
@@ -645,75 +709,11 @@ class Profile(_Outputs):
             seconds = self.total_weight_ns / 1e9
         return self._sample_count / seconds if seconds > 0 else 0.0
 
-    @property
-    def threads(self) -> tuple[ThreadSummary, ...]:
-        """One summary a thread, in the order in which threads were first sampled."""
-        t = self._tables
-        n = len(t.threads)
-        samples, weights = [0] * n, [0] * n
-        by_gil = [[0] * (columns.GIL_MASK + 1) for _ in range(n)]
-        rows = zip(t.sample_thread, t.sample_count, t.sample_weight, t.sample_state)
-        for thread, count, weight, state in rows:
-            samples[thread] += count
-            weights[thread] += weight
-            by_gil[thread][state & columns.GIL_MASK] += weight
-        summaries = []
-        for index, entry in enumerate(t.threads):
-            held = by_gil[index][columns.GIL_HELD]
-            known = held + by_gil[index][columns.GIL_NOT_HELD]
-            summaries.append(
-                ThreadSummary(
-                    entry["tid"],
-                    entry["name"],
-                    samples[index],
-                    weights[index],
-                    held / known if known else None,
-                    entry["pid"],
-                    entry["host"],
-                )
-            )
-        return tuple(summaries)
-
     def aggregate(self) -> AggregatedProfile:
         """Return counts and weights per thread and distinct stack, without timestamps."""
         return AggregatedProfile._of_profile(self)
 
     # Questions
-
-    def top(
-        self, n: int | None = 10, by: str = "self", *, lines: bool = False
-    ) -> list[FunctionStats]:
-        """Return the functions (or lines) in which most time was spent.
-
-        Parameters
-        ----------
-        n : int or None
-            At most so many; None for all.
-        by : {"self", "total"}
-            Time in the function itself, or with what it calls. A recursive function counts once.
-        lines : bool
-            One entry for each executed line instead of each function.
-
-        Raises
-        ------
-        ValueError
-            `by` is something else.
-        """
-        from . import _queries
-
-        return _queries.top(self._tables, n, by, lines=lines)
-
-    def tree(self, *, lines: bool = False) -> CallNode:
-        """Return the call tree of all threads; the root stands for the whole profile.
-
-        Parameters
-        ----------
-        lines : bool
-            One node for each executed line instead of each function.
-        """
-        from . import _queries
-
-        return _queries.tree(self._tables, lines=lines)
 
     def filter(
         self,
@@ -852,7 +852,7 @@ def _unpickle(data: bytes) -> Profile:
     return container.decode(data)
 
 
-class AggregatedProfile(_Outputs):
+class AggregatedProfile(_Described):
     """Samples counted per thread and distinct stack.
 
     Parameters
@@ -906,7 +906,8 @@ class AggregatedProfile(_Outputs):
         self._adopt(Profile._of(builder.tables))
 
     def _adopt(self, profile: Profile) -> None:
-        self._profile = Profile._of(columns.aggregate(profile._tables))
+        self._tables = columns.aggregate(profile._tables)
+        self._profile = Profile._of(self._tables)
         self._stacks: tuple[AggregatedStack, ...] | None = None
 
     @classmethod
@@ -922,7 +923,7 @@ class AggregatedProfile(_Outputs):
     def stacks(self) -> tuple[AggregatedStack, ...]:
         """Every distinct stack of every thread, by thread."""
         if self._stacks is None:
-            t = self._profile._tables
+            t = self._tables
             keys = _frames_of_tables(t)
             ids = columns.canonical_stacks(t, keys)
             sums: dict[tuple[int, int], list[int]] = {}
@@ -946,11 +947,6 @@ class AggregatedProfile(_Outputs):
         return self._profile.sample_count
 
     @property
-    def total_weight_ns(self) -> int:
-        """Time that all samples together stand for, in nanoseconds."""
-        return self._profile.total_weight_ns
-
-    @property
     def unique_stack_count(self) -> int:
         """Number of distinct (thread, stack) pairs."""
         return len(self.stacks)
@@ -964,61 +960,6 @@ class AggregatedProfile(_Outputs):
     def memory_reduction_pct(self) -> float:
         """Share of sample records that aggregation saves, in percent."""
         return (1 - 1 / self.compression_ratio) * 100
-
-    @property
-    def start_time(self) -> datetime:
-        """When the profile began."""
-        return self._profile.start_time
-
-    @property
-    def end_time(self) -> datetime:
-        """When the profile ended."""
-        return self._profile.end_time
-
-    @property
-    def interval_ms(self) -> float:
-        """The sampling interval asked for, in milliseconds."""
-        return self._profile.interval_ms
-
-    @property
-    def total_duration_ms(self) -> float:
-        """Time from start to end in milliseconds."""
-        return self._profile.total_duration_ms
-
-    @property
-    def dropped_count(self) -> int:
-        """Samples lost because a ring was full."""
-        return self._profile.dropped_count
-
-    @property
-    def python_version(self) -> str:
-        """Version of the interpreter that was profiled."""
-        return self._profile.python_version
-
-    @property
-    def platform(self) -> str:
-        """Operating system and machine that was profiled."""
-        return self._profile.platform
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know: fallbacks taken, limits reached."""
-        return self._profile.notes
-
-    @property
-    def threads(self) -> tuple[ThreadSummary, ...]:
-        """One summary a thread."""
-        return self._profile.threads
-
-    def top(
-        self, n: int | None = 10, by: str = "self", *, lines: bool = False
-    ) -> list[FunctionStats]:
-        """Return the functions in which most time was spent; see `Profile.top`."""
-        return self._profile.top(n, by, lines=lines)
-
-    def tree(self, *, lines: bool = False) -> CallNode:
-        """Return the call tree; see `Profile.tree`."""
-        return self._profile.tree(lines=lines)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AggregatedProfile):
