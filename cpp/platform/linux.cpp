@@ -520,12 +520,14 @@ void FaultGuard::restore() noexcept {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::uint16_t kSystemCall = 0x050F;  // syscall
+using Instruction = std::uint16_t;
+constexpr Instruction kSystemCall = 0x050F;  // syscall
 std::int64_t result_register(const ucontext_t* context) noexcept {
     return context->uc_mcontext.gregs[REG_RAX];
 }
 #else
-constexpr std::uint32_t kSystemCall = 0xD4000001;  // svc #0
+using Instruction = std::uint32_t;
+constexpr Instruction kSystemCall = 0xD4000001;  // svc #0
 std::int64_t result_register(const ucontext_t* context) noexcept {
     return static_cast<std::int64_t>(context->uc_mcontext.regs[0]);
 }
@@ -533,8 +535,7 @@ std::int64_t result_register(const ucontext_t* context) noexcept {
 
 bool is_system_call(std::uintptr_t address) noexcept {
     std::uintptr_t word;
-    return SafeMemory().load(address, word) &&
-           static_cast<decltype(kSystemCall)>(word) == kSystemCall;
+    return SafeMemory().load(address, word) && static_cast<Instruction>(word) == kSystemCall;
 }
 
 }  // namespace

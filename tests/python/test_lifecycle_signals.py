@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import spprof
+
+STANDALONE = Path(spprof.__file__).parent / "static" / "standalone.js"
+
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGPROF"), reason="signals as POSIX systems have them"
 )
@@ -310,7 +314,18 @@ def test_exit_while_a_session_runs_is_quiet_in_every_way() -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("saved_as", [None, "profile.json", "profile.html", "profile.spprof"])
+@pytest.mark.parametrize(
+    "saved_as",
+    [
+        None,
+        "profile.json",
+        "profile.spprof",
+        pytest.param(
+            "profile.html",
+            marks=pytest.mark.skipif(not STANDALONE.exists(), reason="the front end is not built"),
+        ),
+    ],
+)
 def test_a_keyboard_interrupt_ends_the_program_as_ever(
     saved_as: str | None, tmp_path: Path
 ) -> None:
