@@ -270,13 +270,16 @@ class _Ending:
 def program_only(profile: Profile) -> Profile:
     """Return a profile without the frames that ran the program, and without what they did."""
     t = profile._tables
-    ours = [t.strings[file] == _execute.__code__.co_filename for file in t.func_file]
+    here = _execute.__code__.co_filename
+    start = os.path.dirname(here)
+    files = {here, os.path.join(start, "cli.py"), os.path.join(start, "__main__.py")}
+    ours = [t.strings[file] in files for file in t.func_file]
     calls_program = [
         own and t.strings[name] == _execute.__name__ for own, name in zip(ours, t.func_name)
     ]
     outside, entering, within = 0, 1, 2
     phases: list[int] = []  # of each stack: before _execute, right below it, in the program
-    runner: list[bool] = []  # of each stack: does it pass through this file
+    runner: list[bool] = []  # of each stack: does it pass through what starts programs
     for parent, frame in zip(t.stack_parent, t.stack_frame):
         func = t.frame_func[frame]
         phase = phases[parent] if parent >= 0 else outside
