@@ -103,10 +103,11 @@ def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours(
     )
     before, during, after, none, samples = map(int, out)
     # 25 each, and a few for the CPU time of our own threads; ours would have added 500. The kernel
-    # counts this timer's time in ticks, and misses some as soon as any second thread wakes often.
-    assert 18 <= before <= 50
+    # counts this timer's time in ticks, and misses some as soon as any second thread wakes often
+    # or other programs want the processor: that is so before there is a session.
+    assert 3 <= before <= 50
     assert 3 <= during <= 50
-    assert 18 <= after <= 50
+    assert 3 <= after <= 50
     assert none == 0
     assert samples > 400
 
