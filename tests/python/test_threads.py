@@ -455,6 +455,7 @@ def test_the_time_of_threads_too_short_to_sample_is_owned_up_to() -> None:
         nonlocal used
         used += burn(0.001)
 
+    begin = time.process_time()
     with spprof.Profiler(1000) as profiler:
         for _ in range(300):
             thread = threading.Thread(target=short)
@@ -464,7 +465,8 @@ def test_the_time_of_threads_too_short_to_sample_is_owned_up_to() -> None:
     assert profile is not None
     if used - sum(t.weight_ns for t in profile.threads) / 1e9 > 0.9 * used:
         (note,) = [note for note in profile.notes if "too short to be sampled" in note]
-        assert float(note.split()[0]) == pytest.approx(used, rel=0.3)
+        # Starting and ending a thread counts, too.
+        assert 0.9 * used < float(note.split()[0]) < time.process_time() - begin
 
 
 def test_threads_with_blocked_signals_do_no_harm() -> None:
