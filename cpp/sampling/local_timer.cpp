@@ -24,6 +24,7 @@ void LocalTimer::allow(platform::Tid tid, platform::Cookie cookie) noexcept {
         if (!timer_.create(platform::TimerClock::monotonic, tid, cookie)) {
             return;
         }
+        due_cpu_ = 0;
         random_ = static_cast<std::uint32_t>(tid * 2654435761u ^ platform::monotonic_ns()) | 1;
     }
     allowed_.store(true, std::memory_order_seq_cst);
@@ -70,7 +71,8 @@ bool LocalTimer::arm(std::int64_t now_ns, std::int64_t first_ns, std::int64_t pe
 
 void LocalTimer::start(std::int64_t now_ns, std::int64_t due_cpu_ns, std::int64_t first_ns,
                        std::int64_t interval_ns) noexcept {
-    due_cpu_ = due_cpu_ns;
+    // What it was ahead when it ended last, it still is.
+    due_cpu_ = std::max(due_cpu_, due_cpu_ns);
     phase_ = random_below(interval_ns);
     turned_ = true;
     signals_at_this_pace_ = kSignalsAtOnePace - 1;  // the next signal sets the pace

@@ -32,7 +32,7 @@ def burn() -> None:
     a, b = 1, 2
     end = time.thread_time() + 1
     while time.thread_time() < end:
-        # Seldom, as a clock that is read attracts the signals that are on their way.
+        # Seldom: reading the clock has native frames of its own.
         for _ in itertools.repeat(None, 10_000):
             a, b = b, a
             a, b = b, a

@@ -103,7 +103,7 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
         thread = by_name[name]
         assert thread.weight_ns / 1e9 == pytest.approx(cpu, abs=0.03 + 0.01 * cpu)
         # A thread that gets no processor for a while misses the signals of that time.
-        assert thread.samples >= 0.9 * cpu * 1000 / interval_ms - 3
+        assert thread.samples >= 0.8 * cpu * 1000 / interval_ms - 3
         assert thread.samples <= 1.02 * cpu * 1000 / interval_ms + 5
     # Nobody's frames are on somebody else's stack.
     allowed = {b.__name__ for b in BODIES}
