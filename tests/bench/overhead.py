@@ -28,6 +28,7 @@ from spprof import _native
 
 SIGNALS_A_BLOCK = 5  # at least: a median would not see what is rare
 SESSION_SECONDS = 3
+UNTIL_SLEEPERS_ARE_KNOWN = 0.5  # and more: the ticker watches a thread for 100 ms before it sleeps
 
 
 class Options(argparse.Namespace):
@@ -89,6 +90,8 @@ def measure(
     interval_ms: float, depth: int, threads: int, mode: str, native: bool, options: Options
 ) -> list[str]:
     length = max(options.block_seconds, SIGNALS_A_BLOCK * interval_ms / 1000)
+    if threads > 1 and interval_ms * 1e6 < _native.kernel_tick_ns():
+        length = max(length, UNTIL_SLEEPERS_ARE_KNOWN)
     block = calibrated(length)
     session = Session(interval_ms, mode, native)
     rounds: list[dict[str, Run]] = []
