@@ -4,9 +4,13 @@
 // may still mention it, and in 3.11 the dying frame is even sampled once more after it let go of
 // its code. A parked object is alive and out of use, so at a later moment with the lock held nobody
 // can record it again: drain, name, free is then safe by construction.
+//
+// Until 3.11 code of other interpreters comes here, too. What it holds is tracked by its own
+// interpreter's garbage collector, whose lists end with it: it is freed there or never.
 #include "interpreter/code_lifetime.h"
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 #include <vector>
 
@@ -16,10 +20,20 @@ namespace {
 
 constexpr std::size_t kBatch = 256;
 
+struct Parked {
+    PyCodeObject* code;
+    std::int64_t interpreter;
+};
+
+std::int64_t current_interpreter() noexcept {
+    return PyInterpreterState_GetID(PyThreadState_Get()->interp);
+}
+
 struct Parking {
     // Against other threads on free-threaded builds; uncontended otherwise.
     std::mutex mutex;
-    std::vector<PyCodeObject*> objects;
+    std::vector<Parked> objects;
+    std::vector<Parked> of_others;  // named already
     CodeLifetime::Farewell farewell = nullptr;
     bool active = false;
     bool hooked = false;
@@ -36,6 +50,24 @@ thread_local PyCodeObject* leaving_now = nullptr;
 
 void release(const std::vector<PyCodeObject*>& objects);
 
+// Moves what may be freed here out of the parking lot.
+std::vector<PyCodeObject*> take_own(Parking& lot) {
+    const std::int64_t here = current_interpreter();
+    std::vector<Parked> all;
+    all.swap(lot.objects);
+    all.insert(all.end(), lot.of_others.begin(), lot.of_others.end());
+    lot.of_others.clear();
+    std::vector<PyCodeObject*> own;
+    for (const Parked& parked : all) {
+        if (parked.interpreter == here) {
+            own.push_back(parked.code);
+        } else {
+            lot.of_others.push_back(parked);
+        }
+    }
+    return own;
+}
+
 // Takes over the object's life while a session runs; true when it is parked. Freeing a batch frees
 // nested code objects, which come here in turn and are parked for the next one.
 bool park(PyCodeObject* code) {
@@ -44,23 +76,29 @@ bool park(PyCodeObject* code) {
         return false;
     }
     std::vector<PyCodeObject*> leaving;
+    bool named = false;
     {
         const std::lock_guard<std::mutex> lock(lot.mutex);
         if (!lot.active) {
             return false;
         }
         if (lot.objects.size() >= kBatch && !lot.freeing.exchange(true)) {
-            leaving.swap(lot.objects);
+            std::vector<PyCodeObject*> dying;
+            for (const Parked& parked : lot.objects) {
+                dying.push_back(parked.code);
+            }
             // Code may die while an exception is on its way.
             PyObject *type, *value, *traceback;
             PyErr_Fetch(&type, &value, &traceback);
-            lot.farewell(leaving.data(), leaving.size());
+            lot.farewell(dying.data(), dying.size());
             PyErr_Restore(type, value, traceback);
+            leaving = take_own(lot);
+            named = true;
         }
         // The newest stays for the next batch: its own thread may still show it in a dying frame.
-        lot.objects.push_back(code);
+        lot.objects.push_back({code, current_interpreter()});
     }
-    if (!leaving.empty()) {
+    if (named) {
         release(leaving);
         lot.freeing = false;
     }
@@ -167,7 +205,7 @@ void CodeLifetime::free_parked() {
         if (lot.active) {
             return;  // somebody started the next session already: it will free them
         }
-        leaving.swap(lot.objects);
+        leaving = take_own(lot);
     }
     release(leaving);
 }

@@ -102,8 +102,10 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
     for name, cpu in used.items():
         thread = by_name[name]
         assert thread.weight_ns / 1e9 == pytest.approx(cpu, abs=0.03 + 0.01 * cpu)
-        # A thread that gets no processor for a while misses the signals of that time.
-        assert thread.samples >= 0.8 * cpu * 1000 / interval_ms - 3
+        # A thread that gets no processor for a while misses the signals of that time; so does one
+        # that waits for the GIL, and is found again a little later.
+        least = 0.9 if not getattr(sys, "_is_gil_enabled", lambda: True)() else 0.6
+        assert thread.samples >= least * cpu * 1000 / interval_ms - 3
         assert thread.samples <= 1.02 * cpu * 1000 / interval_ms + 5
     # Nobody's frames are on somebody else's stack.
     allowed = {b.__name__ for b in BODIES}
