@@ -51,6 +51,9 @@ private:
 
 std::string thread_os_name(Tid tid);
 
+// Whether the thread runs or waits for a processor only. A read of /proc; true when unknown.
+bool is_runnable(Tid tid) noexcept;
+
 // Threads created while this is alive take no signals: they are left to the program's own threads.
 class SignalFreeZone {
 public:
@@ -68,6 +71,11 @@ private:
 void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)());
 
 void name_current_thread(const char* name) noexcept;
+
+// For a thread that sleeps most of the time: when it wakes up it need not wait until the thread
+// that runs there goes to sleep, which would keep it from ever seeing one run. As far as the system
+// grants that without privileges.
+void wake_current_thread_promptly() noexcept;
 
 // --- sampling signals ---------------------------------------------------------------------------
 

@@ -11,7 +11,10 @@ namespace {
 
 // A full ring calls earlier; this bounds how late a new C++ thread or a stolen handler is noticed.
 constexpr std::int64_t kPeriod = 50'000'000;
-constexpr std::int64_t kFullScan = 1'000'000'000;
+// The list of threads is read anew when their number changed; and now and then, because one may
+// have ended when another was born: of few threads at each period, of many at most once a second.
+constexpr std::int64_t kScanOfOneThread = 2'000'000;
+constexpr std::int64_t kRarestScan = 1'000'000'000;
 
 // A thread without Python is asked again now and then: it may call into Python later.
 constexpr std::int64_t kFirstProbe = 200'000'000;
@@ -281,9 +284,10 @@ void Collector::scan_threads() {
             return;
         }
     }
-    next_full_scan_ = now + kFullScan;
     std::vector<platform::Tid> tids = thread_list_.tids();
     known_threads_ = tids.size();
+    next_full_scan_ =
+        now + std::min(kRarestScan, kScanOfOneThread * static_cast<std::int64_t>(tids.size()));
     std::sort(tids.begin(), tids.end());
     const std::lock_guard<std::mutex> lock(registry.mutex());
     // Gone without telling: threads that C++ made.
@@ -297,8 +301,10 @@ void Collector::scan_threads() {
     for (ThreadRecord* thread : gone) {
         registry.retire(thread);
     }
+    registry.forget_farewells_but_of(tids);
     for (const platform::Tid tid : tids) {
-        if (engine_.is_own_thread(tid) || registry.find(tid) != nullptr) {
+        if (engine_.is_own_thread(tid) || registry.find(tid) != nullptr ||
+            registry.said_farewell(tid)) {
             continue;
         }
         // The list may be older than the end of the thread.
@@ -312,6 +318,13 @@ void Collector::scan_threads() {
     }
 }
 
+void Collector::awaken(ThreadRecord& thread, std::int64_t now_ns) {
+    thread.dormant = false;
+    rebase(thread, now_ns);
+    thread.not_python.store(false, std::memory_order_relaxed);
+    engine_.watch(thread);
+}
+
 void Collector::probe_dormant(std::int64_t now_ns) {
     for (ThreadRecord* thread : ThreadRegistry::instance().live()) {
         if (thread->muted) {
@@ -319,10 +332,7 @@ void Collector::probe_dormant(std::int64_t now_ns) {
         }
         if (thread->dormant) {
             if (now_ns >= thread->probe_at) {
-                thread->dormant = false;
-                rebase(*thread, now_ns);
-                thread->not_python.store(false, std::memory_order_relaxed);
-                engine_.watch(*thread);
+                awaken(*thread, now_ns);
             }
         } else if (thread->not_python.load(std::memory_order_relaxed) &&
                    thread->thread_row == profile::kNone) {

@@ -64,6 +64,8 @@ public:
     // Nothing up to now counts: measuring starts here (after a pause).
     void rebase(std::int64_t now_ns);
     void rebase(ThreadRecord& thread, std::int64_t now_ns);  // the registry's mutex is held, too
+    // It was dormant: there may be Python now. The registry's mutex is held, too.
+    void awaken(ThreadRecord& thread, std::int64_t now_ns);
     // After code addresses changed their meaning.
     void forget_seen_frames() noexcept { ++epoch_; }
     // Starts watching the threads of the process that are not watched yet.

@@ -14,8 +14,9 @@ namespace {
 constexpr int kSignalsAtOnePace = 16;
 constexpr int kPaces[] = {1, 3, -1, -3};
 
-// How far the signals may be ahead of their rate: by what a pace gains, and a phase.
-constexpr std::int64_t kMostAhead = 4;
+// How many samples may be ahead of their rate or make up for it. Whether a signal meets a thread
+// that runs now and then is chance.
+constexpr std::int64_t kMostAhead = 16;
 
 }  // namespace
 
@@ -69,16 +70,18 @@ bool LocalTimer::arm(std::int64_t now_ns, std::int64_t first_ns, std::int64_t pe
     return timer_.arm(first_ns, period_ns);
 }
 
-void LocalTimer::start(std::int64_t now_ns, std::int64_t due_cpu_ns, std::int64_t first_ns,
+void LocalTimer::start(std::int64_t now_ns, std::int64_t first_ns,
                        std::int64_t interval_ns) noexcept {
-    // What it was ahead when it ended last, it still is.
-    due_cpu_ = std::max(due_cpu_, due_cpu_ns);
     phase_ = random_below(interval_ns);
     turned_ = true;
     signals_at_this_pace_ = kSignalsAtOnePace - 1;  // the next signal sets the pace
     if (arm(now_ns, 1 + random_below(first_ns), interval_ns)) {
         running_.store(true, std::memory_order_seq_cst);
     }
+}
+
+void LocalTimer::repeat(std::int64_t now_ns, std::int64_t first_ns) noexcept {
+    arm(now_ns, 1 + random_below(first_ns), period_);
 }
 
 std::int64_t LocalTimer::take_expiry(std::int64_t now_ns) noexcept {

@@ -35,11 +35,13 @@ public:
     // --------------------------------------------------------------------
 
     bool allowed() const noexcept { return allowed_.load(std::memory_order_seq_cst); }
-    // The thread may have had less CPU time than time passed: is its next sample due?
+    // Whether a sample of a thread whose CPU clock says so is due: it may have had less CPU time
+    // than time passed.
     bool take_due(std::int64_t cpu_ns, std::int64_t interval_ns) noexcept;
-    // Starts it; the first signal comes within `first_ns`, the first sample is due at `due_cpu_ns`.
-    void start(std::int64_t now_ns, std::int64_t due_cpu_ns, std::int64_t first_ns,
-               std::int64_t interval_ns) noexcept;
+    // Starts it; the first signal comes within `first_ns`.
+    void start(std::int64_t now_ns, std::int64_t first_ns, std::int64_t interval_ns) noexcept;
+    // The signal that came now comes once more, within `first_ns`.
+    void repeat(std::int64_t now_ns, std::int64_t first_ns) noexcept;
     // How long ago the signal that came now was sent.
     std::int64_t take_expiry(std::int64_t now_ns) noexcept;
     // After each signal: a program that works in step with the interval must not always be met at

@@ -408,7 +408,10 @@ bool Session::current_thread_begins() {
     const std::lock_guard<std::mutex> lock(registry.mutex());
     ThreadRecord* thread = registry.find(platform::current_tid());
     if (thread != nullptr) {
-        // The collector may have found it a moment earlier.
+        // The collector found it earlier, perhaps even before it had a thread state.
+        if (thread->dormant) {
+            run_->collector.awaken(*thread, platform::monotonic_ns());
+        }
         return !std::exchange(thread->has_begun, true);
     }
     thread = registry.add(platform::current_tid());
@@ -484,7 +487,7 @@ void Session::current_thread_ends(const std::string& name) {
         if (!thread->muted && run_->paused_since < 0) {
             thread->final_cpu = platform::current_thread_cpu_ns();
         }
-        registry.retire(thread);
+        registry.say_farewell(thread);
     }
 }
 

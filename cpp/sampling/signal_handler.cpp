@@ -24,12 +24,19 @@ void increase(std::atomic<T>& counter, T by = 1) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
-// Within this time a thread is sampled after the ticker found it running: long enough that the
-// moment has nothing to do with where the ticker's signal was taken.
-constexpr std::int64_t kSoon = 100'000;
+// Within this time a thread is sampled after a signal that may be met at a system call only: long
+// enough that the moment has nothing to do with it.
+constexpr std::int64_t kSoon = 50'000;
 
-// Interrupts of the processor a thread runs on take less.
-constexpr std::int64_t kLate = 50'000;
+// Interrupts of the processor a thread runs on take less; on virtual machines usually a good part
+// of it...
+constexpr std::int64_t kMaybeLate = 50'000;
+// ...and hardly ever as much as this.
+constexpr std::int64_t kLate = 200'000;
+
+// A thread that ran for a part of the interval is expected to run again before the next is over.
+// What the timer's signals cost a thread that sleeps is less.
+constexpr std::int64_t kShortNap = 4;
 
 void call_collector() noexcept {
     if (!control.collector_called.exchange(true, std::memory_order_relaxed)) {
@@ -75,35 +82,43 @@ bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
             return !signal.running_only;
         }
         if (signal.by_timer) {  // its CPU timer: it was idle until now
-            timer.start(signal.time_ns, signal.cpu_ns + signal.interval_ns, signal.interval_ns,
-                        signal.interval_ns);
+            timer.start(signal.time_ns, signal.interval_ns, signal.interval_ns);
             return true;
         }
         // The ticker found it running: it is met where the signal happens to arrive, and will be
         // sampled where its own timer does.
-        timer.start(signal.time_ns, signal.cpu_ns, std::min(signal.interval_ns, kSoon),
-                    signal.interval_ns);
+        timer.start(signal.time_ns, std::min(signal.interval_ns, kSoon), signal.interval_ns);
         return false;
     }
     if (!signal.by_timer) {
         return false;
     }
-    const bool late = timer.take_expiry(signal.time_ns) > kLate;
+    const std::int64_t late = timer.take_expiry(signal.time_ns);
+    const std::int64_t used = signal.cpu_ns - thread.sampled_cpu.load(std::memory_order_relaxed);
     if (signal.waiting) {
         // Short naps are slept through; in wall time each is of interest by itself.
-        const bool moved =
-            signal.cpu_ns - thread.sampled_cpu.load(std::memory_order_relaxed) >= kStandingStill;
-        if (moved && signal.running_only) {
+        if (used >= signal.interval_ns / kShortNap && signal.running_only) {
             timer.vary_pace(signal.time_ns, signal.interval_ns);
         } else {
             timer.end();
         }
         return !signal.running_only;
     }
+    // It may have been off the processor from the moment the timer fired until now.
+    const std::int64_t passed =
+        signal.time_ns - thread.sampled_time.load(std::memory_order_relaxed);
+    if (signal.running_only && late > kMaybeLate && passed - used >= late) {
+        if (late > kLate) {
+            timer.vary_pace(signal.time_ns, signal.interval_ns);
+            return false;
+        }
+        if (platform::just_left_syscall(signal.context)) {
+            timer.repeat(signal.time_ns, std::min(signal.interval_ns, kSoon));
+            return false;
+        }
+    }
     timer.vary_pace(signal.time_ns, signal.interval_ns);
-    // It slept when the timer fired, and has been waiting for a processor since.
-    const bool slept = late && platform::just_left_syscall(signal.context);
-    return !signal.running_only || (!slept && timer.take_due(signal.cpu_ns, signal.interval_ns));
+    return !signal.running_only || timer.take_due(signal.cpu_ns, signal.interval_ns);
 }
 
 void capture(ThreadRecord& thread, const Signal& signal) noexcept {
@@ -204,9 +219,6 @@ void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* 
         } else if (has_local_timer ? keep_time(*thread, signal)
                                    : !(signal.waiting && signal.running_only)) {
             capture(*thread, signal);
-        } else if (signal.waiting) {
-            // It ran since the last tick and sleeps now: its time goes to where it runs next.
-            thread->skipped.store(true, std::memory_order_relaxed);
         }
         thread->sampled_waiting.store(signal.waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);
@@ -216,6 +228,8 @@ void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* 
         const auto spent = static_cast<std::uint64_t>(time_since(begin, cpu));
         thread->sampled_cpu.store(cpu + static_cast<std::int64_t>(spent),
                                   std::memory_order_relaxed);
+        thread->sampled_time.store(begin + static_cast<std::int64_t>(spent),
+                                   std::memory_order_relaxed);
         increase(thread->handler_calls);
         increase(thread->handler_ns, spent);
         if (spent > thread->handler_worst_ns.load(std::memory_order_relaxed)) {

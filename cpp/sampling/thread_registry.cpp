@@ -56,6 +56,8 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     } else if ((pages = platform::map_pages(Ring::kBytes)) == nullptr) {
         return nullptr;
     }
+    // A new thread may have the number of one that is gone.
+    farewells_.erase(std::remove(farewells_.begin(), farewells_.end(), tid), farewells_.end());
     ThreadRecord* record = free_.back();
     free_.pop_back();
     live_.push_back(record);
@@ -63,8 +65,8 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
     record->ring.attach(pages);
     record->not_python = false;
     record->awake = false;
-    record->skipped = false;
     record->sampled_cpu = -1;
+    record->sampled_time = 0;
     record->sampled_waiting = false;
     record->captured = 0;
     record->dropped = 0;
@@ -121,6 +123,23 @@ void ThreadRegistry::retire(ThreadRecord* record) {
     retired_.push_back(record);
 }
 
+void ThreadRegistry::say_farewell(ThreadRecord* record) {
+    farewells_.push_back(record->os_tid);
+    retire(record);
+}
+
+bool ThreadRegistry::said_farewell(platform::Tid tid) const noexcept {
+    return std::find(farewells_.begin(), farewells_.end(), tid) != farewells_.end();
+}
+
+void ThreadRegistry::forget_farewells_but_of(const std::vector<platform::Tid>& tids) {
+    farewells_.erase(std::remove_if(farewells_.begin(), farewells_.end(),
+                                    [&](platform::Tid tid) {
+                                        return !std::binary_search(tids.begin(), tids.end(), tid);
+                                    }),
+                     farewells_.end());
+}
+
 void ThreadRegistry::recycle(ThreadRecord* record) {
     gone_.add(*record);
     ++record->generation;
@@ -138,6 +157,7 @@ void ThreadRegistry::clear() {
         record->seen_stacks = {};
     }
     retired_.clear();
+    farewells_.clear();
     for (void* pages : spare_rings_) {
         platform::unmap_pages(pages, Ring::kBytes);
     }

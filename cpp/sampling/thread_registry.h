@@ -35,8 +35,8 @@ struct ThreadRecord {
     std::atomic<bool> in_handler{false};
     std::atomic<bool> not_python{false};        // the last signal found no thread state
     std::atomic<bool> awake{false};             // it took a signal: its idle timer may have fired
-    std::atomic<bool> skipped{false};           // not captured, because it was not running
-    std::atomic<std::int64_t> sampled_cpu{-1};  // CPU clock at the end of the last capture
+    std::atomic<std::int64_t> sampled_cpu{-1};  // CPU clock at the end of the last signal...
+    std::atomic<std::int64_t> sampled_time{0};  // ...and the monotonic clock
     std::atomic<bool> sampled_waiting{false};   // it interrupted a system call
     std::atomic<std::uint64_t> captured{0};     // samples written to the ring
     std::atomic<std::uint64_t> dropped{0};      // ring full
@@ -113,6 +113,11 @@ public:
     const std::vector<ThreadRecord*>& live() const noexcept { return live_; }
     // The thread is gone or left: its record waits until the collector has drained it.
     void retire(ThreadRecord* record);
+    // As retire(), by the thread itself: the system goes on listing it for a moment.
+    void say_farewell(ThreadRecord* record);
+    bool said_farewell(platform::Tid tid) const noexcept;
+    // `tids`: those that the system still lists, sorted.
+    void forget_farewells_but_of(const std::vector<platform::Tid>& tids);
     std::vector<ThreadRecord*>& retired() noexcept { return retired_; }
     // Drained: the record may be used for another thread.
     void recycle(ThreadRecord* record);
@@ -135,6 +140,7 @@ private:
     std::atomic<ThreadRecord*> blocks_[kBlocks] = {};
     std::size_t block_count_ = 0;
     std::vector<ThreadRecord*> free_, live_, retired_;
+    std::vector<platform::Tid> farewells_;
     std::vector<void*> spare_rings_;
     HandlerTotals gone_;
 };

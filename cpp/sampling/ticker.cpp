@@ -17,8 +17,9 @@ namespace {
 constexpr std::int64_t kQuietTime = 100'000'000;
 constexpr int kQuietTicks = 8;
 
-// Ticks come at random moments of their slots, or late: what they owe a thread is kept this long.
-constexpr std::int64_t kMostCredit = 3;
+// Ticks come at random moments of their slots, or late, and find a thread that hardly runs rarely:
+// so many intervals of CPU time may be made up for.
+constexpr std::int64_t kMostCredit = 4;
 
 // How often a thread that sleeps is looked at where no timer watches it.
 constexpr std::int64_t kIdleLook = 10'000'000;
@@ -30,8 +31,16 @@ constexpr std::int64_t kPausedSleep = 1'000'000'000;
 // and no sign that the thread went on.
 constexpr std::int64_t kReturnCost = 200'000;
 
-// A thread gets as many signals as it used intervals of CPU time, one a tick at the most. Whether
-// the next tick must look at it, too.
+// A thread whose clock moved since the last look. Now the clock moves still, or the thread waits
+// for a processor, perhaps for the very one this runs on.
+bool wants_to_run(const ThreadRecord& thread, std::int64_t cpu_just_now) noexcept {
+    return platform::thread_cpu_ns(thread.os_tid) > cpu_just_now ||
+           platform::is_runnable(thread.os_tid);
+}
+
+// A thread gets a signal where a tick finds it running, so it gets them at the rate of its CPU time
+// however short its bursts are; no more than it used intervals of it. One that sleeps is not woken.
+// Whether the next tick must look at it, too.
 bool tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
               bool timers_allowed) noexcept {
     if (thread.local_timer.running()) {
@@ -53,7 +62,6 @@ bool tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
         if (watched) {
             thread.ticked_cpu = platform::thread_cpu_ns(thread.os_tid);
             thread.credit = 0;
-            thread.skipped.store(false, std::memory_order_relaxed);
             return true;  // its timer has just had it sampled
         }
     }
@@ -63,18 +71,13 @@ bool tick_cpu(ThreadRecord& thread, std::int64_t now, std::int64_t interval,
     }
     const std::int64_t used = thread.ticked_cpu < 0 ? 0 : cpu - thread.ticked_cpu;
     thread.ticked_cpu = cpu;
-    thread.credit += used;
-    if (thread.skipped.exchange(false, std::memory_order_relaxed)) {
-        thread.credit += interval;
+    thread.credit = std::min(thread.credit + used, kMostCredit * interval);
+    if (used > 0 && thread.credit >= 0 && wants_to_run(thread, cpu)) {
+        thread.credit -= interval;
+        platform::signal_thread(thread.os_tid, thread.cookie());
     }
-    thread.credit = std::min(thread.credit, kMostCredit * interval);
-    // Asleep since the last look: the signal would only wake it, and show where it does not run.
     if (used >= kStandingStill) {
         thread.quiet_ticks = 0;
-        if (thread.credit >= interval / 2) {
-            thread.credit -= interval;
-            platform::signal_thread(thread.os_tid, thread.cookie());
-        }
         return true;
     }
     if (++thread.quiet_ticks >= std::max<std::int64_t>(kQuietTicks, kQuietTime / interval)) {
@@ -162,6 +165,7 @@ void Ticker::abandon_after_fork() {
 void Ticker::run() noexcept {
     tid_.store(platform::current_tid(), std::memory_order_release);
     platform::name_current_thread("spprof-ticker");
+    platform::wake_current_thread_promptly();
     // A program whose period is a multiple of ours must not be sampled in lockstep: each tick comes
     // at a random moment of its own slot, so the rate is exact and the phase is not.
     std::minstd_rand random{std::random_device{}()};
@@ -190,7 +194,8 @@ void Ticker::run() noexcept {
         platform::sleep_until(deadline);
         if (!tick(platform::monotonic_ns())) {
             park();
-            slot = platform::monotonic_ns();
+            // The next tick comes after one interval, on average.
+            slot = platform::monotonic_ns() - interval_ / 2;
         }
         cpu_ns_.store(platform::current_thread_cpu_ns(), std::memory_order_relaxed);
     }

@@ -308,6 +308,32 @@ def test_threads_made_by_c_are_found(interval: float) -> None:
     assert weight > 0.7 * used * 1e9
 
 
+def test_a_thread_made_by_c_is_found_though_another_has_just_ended() -> None:
+    """Their number is the same as before."""
+    go = threading.Event()
+    old = threading.Thread(target=go.wait)
+    old.start()
+    task = Path(f"/proc/self/task/{old.native_id}")
+    used = 0.0
+
+    def native_body() -> None:
+        nonlocal used
+        used = burn(0.5)
+
+    with spprof.Profiler(1) as profiler:
+        go.set()
+        while task.exists():
+            time.sleep(0.0001)
+        NativeThread(native_body).join()
+    assert profiler.profile is not None
+    weight = sum(
+        s.weight_ns or 0
+        for s in profiler.profile.samples
+        if any(f.function_name.endswith("native_body") for f in s.frames)
+    )
+    assert weight > 0.7 * used * 1e9
+
+
 def test_registering_follows_a_c_thread_at_once() -> None:
     used = 0.0
 
