@@ -16,7 +16,7 @@ constexpr int kPaces[] = {1, 3, -1, -3};
 
 // How many samples may be ahead of their rate or make up for it. Whether a signal meets a thread
 // that runs now and then is chance.
-constexpr std::int64_t kMostAhead = 16;
+constexpr std::int64_t kMostAhead = 8;
 
 }  // namespace
 

@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -278,11 +280,49 @@ TEST_CASE("threads are counted, listed and timed") {
     CHECK(list.count() == before + 1);
     CHECK(thread_os_name(tid) == "spprof-test");
     CHECK(thread_cpu_ns(tid) >= 5'000'000);
+    CHECK(is_runnable(tid));
     stop = true;
     thread.join();
     CHECK(thread_cpu_ns(tid) == -1);
     CHECK(list.count() == before);
     CHECK(current_tid() == getpid());
+}
+
+TEST_CASE("a thread that sleeps is told from one that waits for a processor") {
+    std::atomic<Tid> tid{0};
+    WakeUp wake_up;
+    std::thread thread([&] {
+        name_current_thread("a) R (b");
+        tid = current_tid();
+        wake_up.wait_until(monotonic_ns() + 60'000'000'000);
+    });
+    while (tid == 0) std::this_thread::yield();
+    const std::int64_t until = monotonic_ns() + 20'000'000'000;
+    while (is_runnable(tid) && monotonic_ns() < until) std::this_thread::yield();
+    CHECK_FALSE(is_runnable(tid));
+    wake_up.post();
+    thread.join();
+    CHECK(is_runnable(tid));  // unknown
+}
+
+TEST_CASE("a thread that woke up late goes to another processor") {
+    cpu_set_t allowed;
+    REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    const bool can_move = CPU_COUNT(&allowed) > 1 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0;
+    std::thread([&] {
+        PromptWakeUp prompt;
+        for (int i = 0; i < 10; ++i) {
+            const int here = sched_getcpu();
+            prompt.leave_processor();
+            cpu_set_t now;
+            REQUIRE(sched_getaffinity(0, sizeof now, &now) == 0);
+            CHECK(CPU_COUNT(&now) == CPU_COUNT(&allowed) - (can_move ? 1 : 0));
+            CHECK((!can_move || sched_getcpu() != here));
+        }
+    }).join();
+    cpu_set_t ours;
+    REQUIRE(sched_getaffinity(0, sizeof ours, &ours) == 0);
+    CHECK(CPU_EQUAL(&ours, &allowed));
 }
 
 TEST_CASE("a wake-up is never lost, and waiting ends in time") {
