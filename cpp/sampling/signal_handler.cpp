@@ -121,7 +121,9 @@ bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
     return !signal.running_only || timer.take_due(signal.cpu_ns, signal.interval_ns);
 }
 
-void capture(ThreadRecord& thread, const Signal& signal) noexcept {
+// False where the interpreter was about to change its chain of frames, which cannot be trusted
+// then.
+bool capture(ThreadRecord& thread, const Signal& signal) noexcept {
     const platform::SafeMemory memory;
     native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
     PyThreadState* state = interpreter::current_thread_state();
@@ -130,15 +132,14 @@ void capture(ThreadRecord& thread, const Signal& signal) noexcept {
     if (room == nullptr) {
         increase(thread.dropped);
         call_collector();
-        return;
+        return true;
     }
     auto* record = reinterpret_cast<SampleRecord*>(room);
     interpreter::WalkResult walked;
     if (state != nullptr) {
         walked = interpreter::walk(memory, state, record->python(), SampleRecord::kMaxPythonFrames);
         if (walked.end == interpreter::WalkEnd::torn) {
-            increase(thread.torn);
-            return;
+            return false;
         }
     }
     record->python_count = static_cast<std::uint16_t>(walked.count);
@@ -165,6 +166,18 @@ void capture(ThreadRecord& thread, const Signal& signal) noexcept {
     if (thread.ring.backlog() > Ring::kFarBehind) {
         call_collector();
     }
+    return true;
+}
+
+// A chain of frames is in order again a few instructions later.
+bool try_again(ThreadRecord& thread, const Signal& signal) noexcept {
+    if (!signal.by_timer || !thread.local_timer.running() || thread.tried_again) {
+        thread.tried_again = false;
+        return false;
+    }
+    thread.tried_again = true;
+    thread.local_timer.repeat(signal.time_ns, std::min(signal.interval_ns, kSoon));
+    return true;
 }
 
 }  // namespace
@@ -218,7 +231,11 @@ void on_sampling_signal(platform::Cookie cookie, platform::Sender sender, void* 
             call_collector();
         } else if (has_local_timer ? keep_time(*thread, signal)
                                    : !(signal.waiting && signal.running_only)) {
-            capture(*thread, signal);
+            if (capture(*thread, signal)) {
+                thread->tried_again = false;
+            } else if (!try_again(*thread, signal)) {
+                increase(thread->torn);
+            }
         }
         thread->sampled_waiting.store(signal.waiting, std::memory_order_relaxed);
         thread->awake.store(true, std::memory_order_relaxed);

@@ -64,6 +64,7 @@ ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
 
     record->ring.attach(pages);
     record->not_python = false;
+    record->tried_again = false;
     record->awake = false;
     record->sampled_cpu = -1;
     record->sampled_time = 0;

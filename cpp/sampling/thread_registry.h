@@ -34,6 +34,7 @@ struct ThreadRecord {
     // --------------------------------------------------------------------
     std::atomic<bool> in_handler{false};
     std::atomic<bool> not_python{false};        // the last signal found no thread state
+    bool tried_again = false;                   // the last signal found a chain it could not trust
     std::atomic<bool> awake{false};             // it took a signal: its idle timer may have fired
     std::atomic<std::int64_t> sampled_cpu{-1};  // CPU clock at the end of the last signal...
     std::atomic<std::int64_t> sampled_time{0};  // ...and the monotonic clock
