@@ -70,8 +70,12 @@ bool LocalTimer::arm(std::int64_t now_ns, std::int64_t first_ns, std::int64_t pe
     return timer_.arm(first_ns, period_ns);
 }
 
-void LocalTimer::start(std::int64_t now_ns, std::int64_t first_ns,
+void LocalTimer::start(std::int64_t now_ns, std::int64_t cpu_ns, std::int64_t first_ns,
                        std::int64_t interval_ns) noexcept {
+    // What it was ahead or behind when it ended last, it still is.
+    if (due_cpu_ == 0) {
+        due_cpu_ = cpu_ns;
+    }
     phase_ = random_below(interval_ns);
     turned_ = true;
     signals_at_this_pace_ = kSignalsAtOnePace - 1;  // the next signal sets the pace

@@ -38,8 +38,9 @@ public:
     // Whether a sample of a thread whose CPU clock says so is due: it may have had less CPU time
     // than time passed.
     bool take_due(std::int64_t cpu_ns, std::int64_t interval_ns) noexcept;
-    // Starts it; the first signal comes within `first_ns`.
-    void start(std::int64_t now_ns, std::int64_t first_ns, std::int64_t interval_ns) noexcept;
+    // Starts it at these times of the two clocks; the first signal comes within `first_ns`.
+    void start(std::int64_t now_ns, std::int64_t cpu_ns, std::int64_t first_ns,
+               std::int64_t interval_ns) noexcept;
     // The signal that came now comes once more, within `first_ns`.
     void repeat(std::int64_t now_ns, std::int64_t first_ns) noexcept;
     // How long ago the signal that came now was sent.
@@ -65,7 +66,7 @@ private:
     std::int64_t phase_ = 0;  // of the signals, within a grid of intervals
     std::int64_t period_ = 1;
     std::int64_t next_ = 0;     // when it fires, on the monotonic clock
-    std::int64_t due_cpu_ = 0;  // the thread's CPU clock at its next sample
+    std::int64_t due_cpu_ = 0;  // the thread's CPU clock at its next sample; 0: not started yet
 };
 
 }  // namespace spprof::sampling

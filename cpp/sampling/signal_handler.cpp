@@ -82,12 +82,13 @@ bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
             return !signal.running_only;
         }
         if (signal.by_timer) {  // its CPU timer: it was idle until now
-            timer.start(signal.time_ns, signal.interval_ns, signal.interval_ns);
+            timer.start(signal.time_ns, signal.cpu_ns, signal.interval_ns, signal.interval_ns);
             return true;
         }
         // The ticker found it running: it is met where the signal happens to arrive, and will be
         // sampled where its own timer does.
-        timer.start(signal.time_ns, std::min(signal.interval_ns, kSoon), signal.interval_ns);
+        timer.start(signal.time_ns, signal.cpu_ns, std::min(signal.interval_ns, kSoon),
+                    signal.interval_ns);
         return false;
     }
     if (!signal.by_timer) {
