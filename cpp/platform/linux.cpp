@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -267,11 +266,10 @@ bool is_runnable(Tid tid) noexcept {
     return end_of_name == nullptr || end_of_name + 2 >= text + length || end_of_name[2] == 'R';
 }
 
-// A seccomp filter may end the process for asking the scheduler.
-PromptWakeUp::PromptWakeUp() noexcept : may_ask_(prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0) {
+void wake_current_thread_promptly() noexcept {
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    if (!may_ask_) {
-        return;
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0) {
+        return;  // a filter may end the process for the next call
     }
     // Linux 6.12 lets threads that ask for short slices preempt others; before, it has no effect.
     constexpr std::uint64_t kKeepPolicy = 0x08;
@@ -287,21 +285,6 @@ PromptWakeUp::PromptWakeUp() noexcept : may_ask_(prctl(PR_GET_SECCOMP, 0, 0, 0, 
     attributes.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(current_tid()));
     attributes.runtime_ns = 100'000;
     syscall(SYS_sched_setattr, 0, &attributes, 0);
-    static_assert(sizeof allowed_ >= sizeof(cpu_set_t), "room for the processors");
-    may_ask_ = sched_getaffinity(0, sizeof(cpu_set_t), reinterpret_cast<cpu_set_t*>(allowed_)) == 0;
-}
-
-void PromptWakeUp::leave_processor() noexcept {
-    cpu_set_t others;
-    std::memcpy(&others, allowed_, sizeof others);
-    const int here = sched_getcpu();
-    if (!may_ask_ || here < 0 || here >= CPU_SETSIZE) {
-        return;
-    }
-    CPU_CLR(here, &others);
-    if (CPU_COUNT(&others) > 0) {
-        sched_setaffinity(0, sizeof others, &others);
-    }
 }
 
 SignalFreeZone::SignalFreeZone() noexcept {

@@ -75,16 +75,7 @@ void name_current_thread(const char* name) noexcept;
 // Has the calling thread run as soon as it wakes up, and not only when the thread that runs there
 // goes to sleep, which would keep it from ever seeing one run. As far as the system grants that
 // without privileges.
-class PromptWakeUp {
-public:
-    PromptWakeUp() noexcept;
-    // It woke up late: from now on on another processor.
-    void leave_processor() noexcept;
-
-private:
-    bool may_ask_;
-    std::uint64_t allowed_[16] = {};  // the processors it may use
-};
+void wake_current_thread_promptly() noexcept;
 
 // --- sampling signals ---------------------------------------------------------------------------
 

@@ -27,12 +27,6 @@ constexpr std::int64_t kIdleLook = 10'000'000;
 // Whoever needs the ticker wakes it: this bounds nothing but its sleep.
 constexpr std::int64_t kPausedSleep = 1'000'000'000;
 
-// A tick that comes so late had to wait until a thread went to sleep, and does not see it run. It
-// is better off where no thread is, or one that does not sleep. To move costs some ten
-// microseconds.
-constexpr std::int64_t kLate = 150'000;
-constexpr std::int64_t kLeastStay = 5'000'000;
-
 // What the way back into an interrupted system call may cost: CPU time that is the capture's own
 // and no sign that the thread went on.
 constexpr std::int64_t kReturnCost = 200'000;
@@ -171,8 +165,7 @@ void Ticker::abandon_after_fork() {
 void Ticker::run() noexcept {
     tid_.store(platform::current_tid(), std::memory_order_release);
     platform::name_current_thread("spprof-ticker");
-    platform::PromptWakeUp prompt;
-    std::int64_t stay_until = 0;
+    platform::wake_current_thread_promptly();
     // A program whose period is a multiple of ours must not be sampled in lockstep: each tick comes
     // at a random moment of its own slot, so the rate is exact and the phase is not.
     std::minstd_rand random{std::random_device{}()};
@@ -199,12 +192,7 @@ void Ticker::run() noexcept {
             }
         }
         platform::sleep_until(deadline);
-        const std::int64_t woken = platform::monotonic_ns();
-        if (woken - deadline > kLate && woken >= stay_until) {
-            prompt.leave_processor();
-            stay_until = woken + kLeastStay;
-        }
-        if (!tick(woken)) {
+        if (!tick(platform::monotonic_ns())) {
             park();
             // The next tick comes after one interval, on average.
             slot = platform::monotonic_ns() - interval_ / 2;

@@ -4,10 +4,8 @@
 #include <doctest/doctest.h>
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,26 +301,6 @@ TEST_CASE("a thread that sleeps is told from one that waits for a processor") {
     wake_up.post();
     thread.join();
     CHECK(is_runnable(tid));  // unknown
-}
-
-TEST_CASE("a thread that woke up late goes to another processor") {
-    cpu_set_t allowed;
-    REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
-    const bool can_move = CPU_COUNT(&allowed) > 1 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0;
-    std::thread([&] {
-        PromptWakeUp prompt;
-        for (int i = 0; i < 10; ++i) {
-            const int here = sched_getcpu();
-            prompt.leave_processor();
-            cpu_set_t now;
-            REQUIRE(sched_getaffinity(0, sizeof now, &now) == 0);
-            CHECK(CPU_COUNT(&now) == CPU_COUNT(&allowed) - (can_move ? 1 : 0));
-            CHECK((!can_move || sched_getcpu() != here));
-        }
-    }).join();
-    cpu_set_t ours;
-    REQUIRE(sched_getaffinity(0, sizeof ours, &ours) == 0);
-    CHECK(CPU_EQUAL(&ours, &allowed));
 }
 
 TEST_CASE("a wake-up is never lost, and waiting ends in time") {
