@@ -280,16 +280,20 @@ void Collector::scan_threads() {
     {
         const std::lock_guard<std::mutex> lock(registry.mutex());
         probe_dormant(now);
-        if (count >= 0 && static_cast<std::size_t>(count) == known_threads_ &&
+        if (count >= 0 && static_cast<std::size_t>(count) == known_threads_.size() &&
             now < next_full_scan_) {
             return;
         }
     }
     std::vector<platform::Tid> tids = thread_list_.tids();
-    known_threads_ = tids.size();
-    next_full_scan_ = now + std::clamp(kScanOfOneThread * static_cast<std::int64_t>(tids.size()),
-                                       kSoonestScan, kRarestScan);
     std::sort(tids.begin(), tids.end());
+    // One that is in a list may be about to end while the next is born: twice the same tells more.
+    next_full_scan_ =
+        tids != known_threads_
+            ? now
+            : now + std::clamp(kScanOfOneThread * static_cast<std::int64_t>(tids.size()),
+                               kSoonestScan, kRarestScan);
+    known_threads_ = tids;
     const std::lock_guard<std::mutex> lock(registry.mutex());
     // Gone without telling: threads that C++ made.
     std::vector<ThreadRecord*> gone;

@@ -98,7 +98,7 @@ private:
     platform::WakeUp wake_up_;
     std::uint64_t epoch_ = 0;
     std::int64_t unsampled_ns_ = 0;
-    std::size_t known_threads_ = 0;
+    std::vector<platform::Tid> known_threads_;  // in order
     std::int64_t next_full_scan_ = 0;
     std::atomic<bool> stop_{false};
     std::atomic<platform::Tid> tid_{0};

@@ -116,9 +116,9 @@ void tick_wall(ThreadRecord& thread, std::int64_t now, std::int64_t interval) no
         thread.settling = thread.sampled_waiting.load(std::memory_order_relaxed);
     }
     if (thread.settling) {
-        // The way back to sleep may take a while (the GIL): until the clock stands still, what it
+        // The way back to sleep may take a while (the GIL, a processor): until it sleeps, what it
         // used is the capture's own cost.
-        thread.settling = cpu != thread.settled_cpu;
+        thread.settling = cpu != thread.settled_cpu || platform::is_runnable(thread.os_tid);
         if (cpu - thread.sampled_cpu.load(std::memory_order_relaxed) < kReturnCost) {
             thread.settled_cpu = cpu;
         }

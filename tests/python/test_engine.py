@@ -585,7 +585,7 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
         ready.wait()
         wake.wait()
 
-    threads = [threading.Thread(target=sleeper) for _ in range(60)]
+    threads = [threading.Thread(target=sleeper, daemon=True) for _ in range(60)]
     for thread in threads:
         thread.start()
     ready.wait()
@@ -609,9 +609,10 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
         thread.join()
 
     assert max(woken.values()) == 0
-    # The others are of this thread, which reads files, for as long as that takes, and sleeps.
+    # The others are of this thread, which sleeps, and reads files: as long as that takes, each tick
+    # may meet a system call and look again a moment later.
     awake_ms = (end - begin) / 1e6 - 1000
-    assert interrupts <= 60 + 6 + awake_ms / interval
+    assert interrupts <= 60 + 6 + 2 * awake_ms / interval
     # Going back to sleep may take a turn at the GIL.
     assert max(settled[tid] - before[tid] for tid in settled) <= 3
     summaries = {t.thread_id: t for t in profile.threads}
@@ -626,14 +627,16 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
 
 def test_sleepers_are_left_alone_in_cpu_time() -> None:
     wake = threading.Event()
-    thread = threading.Thread(target=wake.wait)
+    thread = threading.Thread(target=wake.wait, daemon=True)
     thread.start()
     time.sleep(0.1)
     assert thread.native_id is not None
     before = switches(thread.native_id)
     for interval in (10, 1):
         with spprof.Profiler(interval) as profiler:
-            burn(0.3)
+            # Not burn(): of a busy machine the kernel's tick may never meet what reads a CPU clock
+            # all the time.
+            sum(range(10_000_000))
         assert profiler.profile is not None
         assert [t.name for t in profiler.profile.threads] == ["MainThread"]
     assert switches(thread.native_id) == before
