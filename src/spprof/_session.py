@@ -224,7 +224,8 @@ def register_thread() -> bool:
     """Follow the calling thread from now on, at once.
 
     Python's threads are followed by themselves; this is for threads that C or C++ code made, which
-    are otherwise noticed within 50 ms, and for threads that called `unregister_thread`.
+    are otherwise noticed within 50 ms (where another thread ended just then 200, among hundreds of
+    threads up to a second), and for threads that called `unregister_thread`.
 
     Returns
     -------

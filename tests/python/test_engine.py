@@ -266,7 +266,7 @@ def test_a_thread_that_runs_in_short_bursts_is_sampled_at_the_rate_of_its_cpu_ti
     assert profiler.profile is not None
     samples = {t.name: t.samples for t in profiler.profile.threads}["bursts"]
     # A ticker that waits for them to end meets a tenth of them.
-    assert 0.35 < samples / (used * 1000) < 1.3
+    assert 0.5 < samples / (used * 1000) < 1.3
 
 
 # --- whose time -----------------------------------------------------------------------------------
@@ -595,6 +595,7 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
     before = {tid: switches(tid) for tid in tids if tid is not None}
     before_start = time.monotonic_ns()
     spprof.start(interval, mode="wall")
+    spprof.unregister_thread()
     begin = time.monotonic_ns()
     time.sleep(0.3)
     settled = {tid: switches(tid) for tid in tids if tid is not None}
@@ -609,10 +610,8 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
         thread.join()
 
     assert max(woken.values()) == 0
-    # The others are of this thread, which sleeps, and reads files: as long as that takes, each tick
-    # may meet a system call and look again a moment later.
-    awake_ms = (end - begin) / 1e6 - 1000
-    assert interrupts <= 60 + 6 + 2 * awake_ms / interval
+    # The others are of this thread, before it is left out.
+    assert interrupts <= 60 + 6
     # Going back to sleep may take a turn at the GIL.
     assert max(settled[tid] - before[tid] for tid in settled) <= 3
     summaries = {t.thread_id: t for t in profile.threads}

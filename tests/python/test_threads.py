@@ -318,7 +318,7 @@ def test_a_thread_made_by_c_is_found_though_another_has_just_ended() -> None:
 
     def native_body() -> None:
         nonlocal used
-        used = burn(1)
+        used = burn(0.5)
 
     with spprof.Profiler(1) as profiler:
         go.set()
