@@ -1,33 +1,43 @@
 // Learns of every code object before it is freed, and keeps it readable until its samples have been
 // named. Knows how CPython tells (code watcher from 3.12, the type's dealloc slot before); knows
-// nothing of samples: whoever installs it says what to do.
+// nothing of samples: whoever installs it says what to do. Code objects are addresses here, without
+// Python.h.
 #pragma once
 
-#include "interpreter/python_internals.h"
+#include <cstddef>
+#include <cstdint>
 
 namespace spprof::interpreter {
 
 class CodeLifetime {
 public:
-    // Called with the interpreter's lock (or, on free-threaded builds, with an internal one) and
-    // before any of these objects is freed: drain and name what was sampled of them. The
-    // objects are alive. Must not run Python code.
-    using Farewell = void (*)(PyCodeObject* const* dying, std::size_t count) noexcept;
+    // Called on an attached thread, with an internal lock held that only uninstall() waits for, and
+    // before any of these code objects is freed: drain and name what was sampled of them. They are
+    // alive. Whatever it waits for, it waits for detached (attached_lock.h), and it neither runs
+    // Python code nor touches the exception that may be on its way.
+    using Farewell = void (*)(const std::uintptr_t* dying, std::size_t count) noexcept;
 
     // From now on code objects that lose their last reference are parked, and freed in batches
-    // after the farewell. Raises RuntimeError (returns false with the exception set).
+    // after the farewell. False where the interpreter cannot tell (all its code watchers are
+    // taken). One caller at a time, attached; so is uninstall().
     static bool install(Farewell farewell);
 
-    // No farewell is called any more when this returns, and the interpreter is as it was.
+    // No farewell is called any more when this returns, and the interpreter is as it was; but for
+    // free-threaded builds, where a watcher that is taken back while another thread's code object
+    // dies would be called through a null pointer: there it stays until the process ends, and does
+    // nothing.
     static void uninstall();
 
     // Frees what was still parked at uninstall(): everything sampled must have been named. May run
     // Python code (weak reference callbacks), so no lock may be held.
     static void free_parked();
 
-    // Held across fork(), so that the child does not inherit a lock that nobody will release.
+    // Around fork(), so that the child does not inherit a lock that nobody will release. The lock
+    // is never held where a thread detaches, so that it is to be had even while the world is
+    // stopped.
     static void lock_for_fork();
     static void unlock_after_fork();
+    static void unlock_after_fork_in_child();  // whoever was naming or freeing is not there
 };
 
 }  // namespace spprof::interpreter

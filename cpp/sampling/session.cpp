@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
 #include "interpreter/code_names.h"
 #include "platform/platform.h"
@@ -139,7 +140,6 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
             "CPU timers are refused here (seccomp?): the ticker thread samples instead");
     }
     if (!interpreter::CodeLifetime::install(farewell)) {
-        PyErr_Clear();
         run_.reset();
         throw std::runtime_error(
             "spprof cannot learn of dying code objects: all code watchers of this interpreter "
@@ -507,7 +507,7 @@ void Session::name_threads(const ThreadNames& names) {
 // The code object is alive: it has a reference, or it is parked.
 void Session::name_code(profile::Recording& recording, std::uint32_t row) {
     profile::Recording::Code& code = recording.codes()[row];
-    auto* object = reinterpret_cast<PyCodeObject*>(code.address);
+    const auto object = static_cast<std::uintptr_t>(code.address);
     const interpreter::CodeDescription description = interpreter::describe(object);
     code.name = {recording.strings().intern(description.name),
                  recording.strings().intern(description.file), description.first_line};
@@ -516,17 +516,17 @@ void Session::name_code(profile::Recording& recording, std::uint32_t row) {
     });
 }
 
-void Session::farewell(PyCodeObject* const* dying, std::size_t count) noexcept {
+void Session::farewell(const std::uintptr_t* dying, std::size_t count) noexcept {
     Session& session = instance();
     if (!session.run_) {
         return;
     }
     Collector& collector = session.run_->collector;
-    const std::lock_guard<std::mutex> lock(collector.mutex());
+    const interpreter::AttachedLock lock(collector.mutex());
     collector.drain();
     bool sampled = false;
     for (std::size_t i = 0; i < count; ++i) {
-        const auto address = reinterpret_cast<std::uint64_t>(dying[i]);
+        const std::uint64_t address = dying[i];
         const std::uint32_t row = collector.recording().find_code(address);
         if (row != profile::kNone) {
             session.name_code(collector.recording(), row);
@@ -612,6 +612,7 @@ void Session::before_fork() {
 
 void Session::after_fork_in_parent() {
     unwind_tables().after_fork_in_parent();
+    interpreter::CodeLifetime::unlock_after_fork();
     release_locks_after_fork();
 }
 
@@ -621,7 +622,6 @@ void Session::release_locks_after_fork() {
     if (session.run_) {
         session.run_->collector.mutex().unlock();
     }
-    interpreter::CodeLifetime::unlock_after_fork();
     session.mutex_.unlock();
 }
 
@@ -629,6 +629,7 @@ void Session::after_fork_in_child_unlocked() {
     Session& session = instance();
     platform::forget_cached_tid();
     unwind_tables().after_fork_in_child();
+    interpreter::CodeLifetime::unlock_after_fork_in_child();
     release_locks_after_fork();
     if (!session.run_) {
         return;

@@ -90,7 +90,7 @@ private:
                                                 NativeStacks* native);
     void name_code(profile::Recording& recording, std::uint32_t code);
 
-    static void farewell(PyCodeObject* const* dying, std::size_t count) noexcept;
+    static void farewell(const std::uintptr_t* dying, std::size_t count) noexcept;
     static void before_fork();
     static void after_fork_in_parent();
     static void after_fork_in_child_unlocked();

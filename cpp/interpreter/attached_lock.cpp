@@ -1,0 +1,50 @@
+// See attached_lock.h.
+#include "interpreter/attached_lock.h"
+
+#include "interpreter/python_internals.h"
+#include "platform/safe_memory.h"
+
+namespace spprof::interpreter {
+
+namespace {
+
+// The calling thread's attached thread state; nullptr where it is not attached.
+PyThreadState* attached_thread_state() noexcept {
+    PyThreadState* current = unchecked_thread_state();
+#if PY_VERSION_HEX < 0x030C0000
+    // This is whoever holds the GIL. Mostly the thread's own state tells; in another interpreter
+    // than the one it was born in, that is another one. A state that is not ours may be freed while
+    // it is looked at.
+    PyThreadState* own = PyGILState_GetThisThreadState();
+    if (current == nullptr || own == nullptr || current == own) {
+        return current == own ? current : nullptr;
+    }
+    std::uintptr_t ident = 0;
+    const bool ours =
+        platform::SafeMemory{}.load(reinterpret_cast<std::uintptr_t>(&current->thread_id), ident) &&
+        static_cast<unsigned long>(ident) == PyThread_get_thread_ident();
+    return ours ? current : nullptr;
+#else
+    return current;
+#endif
+}
+
+}  // namespace
+
+void lock_detached(std::mutex& mutex) {
+    while (!mutex.try_lock()) {
+        PyThreadState* thread = attached_thread_state();
+        if (thread == nullptr) {
+            mutex.lock();
+            return;
+        }
+        PyEval_SaveThread();
+        // Waits until it is free, and leaves it to others: one of those who wait gets it, so that
+        // always somebody moves on.
+        mutex.lock();
+        mutex.unlock();
+        PyEval_RestoreThread(thread);
+    }
+}
+
+}  // namespace spprof::interpreter
