@@ -1,16 +1,27 @@
 // Owns the names of C functions as the interpreter's own tables tell them: builtins, methods and
-// slots of types. A stripped interpreter has no other names for them. Needs the interpreter's lock.
+// slots of types. A stripped interpreter has no other names for them. Without Python.h.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
+#include <vector>
 
 namespace spprof::interpreter {
 
-// Calls visit(address, name) for every builtin function and method that can be reached from the
-// loaded modules and the types: "sorted", "math.sqrt", "list.sort", "int.__add__". An address may
-// come more than once; the first name is the best one. Leaves no exception behind.
-void each_known_function(const std::function<void(std::uintptr_t, const std::string&)>& visit);
+struct KnownFunction {
+    std::uintptr_t address;
+    std::string name;
+};
+
+// Every builtin function and method that can be reached from the loaded modules and the types:
+// "sorted", "math.sqrt", "list.sort", "int.__add__". An address may come more than once; the first
+// name is the best one. Needs the interpreter's lock. Takes no lock of ours, and must be called
+// before any is taken: it allocates Python objects and gives references back, so finalizers and the
+// garbage collector may run in the middle of it, and whatever Python code they call. Leaves no
+// exception behind, and one that is on its way untouched.
+std::vector<KnownFunction> known_functions();
+
+// Some function of the interpreter's: whatever module it is in, the eval loop is in it, too.
+std::uintptr_t an_interpreter_function() noexcept;
 
 }  // namespace spprof::interpreter

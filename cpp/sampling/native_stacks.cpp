@@ -1,6 +1,8 @@
 // See native_stacks.h.
 #include "sampling/native_stacks.h"
 
+#include <utility>
+
 #include "interpreter/known_functions.h"
 #include "native/capture.h"
 
@@ -8,15 +10,11 @@ namespace spprof::sampling {
 
 namespace {
 
-std::uintptr_t an_interpreter_function() noexcept {
-    return reinterpret_cast<std::uintptr_t>(&PyEval_EvalCode);
-}
-
 void learn(native::Symbolizer& symbolizer) {
     std::vector<native::KnownFunction> functions;
-    interpreter::each_known_function([&](std::uintptr_t address, const std::string& name) {
-        functions.push_back({address, name});
-    });
+    for (interpreter::KnownFunction& known : interpreter::known_functions()) {
+        functions.push_back({known.address, std::move(known.name)});
+    }
     symbolizer.learn(functions);
 }
 
@@ -54,7 +52,8 @@ std::vector<NamedAddress> capture_native_stack() {
 
 NativeStacks::NativeStacks()
     : symbolizer_((unwind_tables().refresh(), unwind_tables())),
-      frames_((learn(symbolizer_), unwind_tables()), symbolizer_, an_interpreter_function()) {}
+      frames_((learn(symbolizer_), unwind_tables()), symbolizer_,
+              interpreter::an_interpreter_function()) {}
 
 bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     python_.clear();
