@@ -1,4 +1,4 @@
-// Reached from the signal handler. What CPython 3.11 and 3.12 have in common on top of
+// Reached from a visit of a thread. What CPython 3.11 and 3.12 have in common on top of
 // data_stack.h: the innermost frame is found through the thread's innermost C frame of the eval
 // loop.
 #pragma once
@@ -16,11 +16,17 @@ struct CFrames : OneBytecode {
     static constexpr std::int64_t kFreshOffset = -2;
 
     template <class Memory>
-    static bool first(const Memory& memory, PyThreadState* thread, int attempt,
+    static bool read_thread(const Memory& memory, std::uintptr_t thread,
+                            ThreadView& view) noexcept {
+        return memory.load(thread + offsetof(PyThreadState, cframe), view.innermost);
+    }
+
+    template <class Memory>
+    static bool first(const Memory& memory, const ThreadView& thread, int attempt,
                       std::uintptr_t& frame) noexcept {
-        auto cframe = reinterpret_cast<std::uintptr_t>(thread->cframe);
+        std::uintptr_t cframe = thread.innermost;
         for (; attempt > 0; --attempt) {
-            if (!memory.load(cframe + offsetof(_PyCFrame, previous), cframe)) {
+            if (cframe == 0 || !memory.load(cframe + offsetof(_PyCFrame, previous), cframe)) {
                 return false;
             }
         }

@@ -1,7 +1,8 @@
-// Reached from the signal handler. What CPython 3.11 and later have in common: interpreter frames
+// Reached from a visit of a thread. What CPython 3.11 and later have in common: interpreter frames
 // that lie end to end in the thread's data stack, with generators' frames in the heap. `Version`
 // says what differs:
-//     kAttempts, first(memory, thread, attempt, frame)   where the innermost frame is found
+//     read_thread(memory, thread, view)   the innermost frame, or what leads to it
+//     kAttempts, first(memory, view, attempt, frame)   where the innermost frame is found
 //     kFirstIsCertain        that is a frame, if perhaps one that is just being popped
 //     code(frame)            address of what the frame executes
 //     bytecode(memory, frame, code, start)   where its instructions begin
@@ -13,6 +14,8 @@
 //     entry(frame)           the mark is on the frame itself
 //     may_be_outermost(memory, thread)   a generator's frame may have nothing around it
 #pragma once
+
+#include "interpreter/frame_view.h"
 
 namespace spprof::interpreter {
 
@@ -47,13 +50,22 @@ struct DataStackLayout {
     };
 
     template <class Memory>
-    static bool first(const Memory& memory, PyThreadState* thread, int attempt,
+    static bool read_thread(const Memory& memory, std::uintptr_t thread,
+                            ThreadView& view) noexcept {
+        return Version::read_thread(memory, thread, view) &&
+               memory.load(thread + offsetof(PyThreadState, datastack_chunk), view.chunk_begin) &&
+               memory.load(thread + offsetof(PyThreadState, datastack_top), view.chunk_top) &&
+               memory.load(thread + offsetof(PyThreadState, datastack_limit), view.chunk_end);
+    }
+
+    template <class Memory>
+    static bool first(const Memory& memory, const ThreadView& thread, int attempt,
                       std::uintptr_t& frame) noexcept {
         return Version::first(memory, thread, attempt, frame);
     }
 
     template <class Memory>
-    static bool read(const Memory& memory, PyThreadState* thread, std::uintptr_t address,
+    static bool read(const Memory& memory, const ThreadView& thread, std::uintptr_t address,
                      FrameView& view) noexcept {
         Copy copy;
         if (!copy.take(memory, address)) {
@@ -69,12 +81,13 @@ struct DataStackLayout {
         view.code = Version::code(frame);
         view.entry = Version::entry(frame);
         std::uintptr_t start = 0;
-        std::uintptr_t word = 0;
+        int first_traceable = 0;
         if (!Version::bytecode(memory, frame, view.code, start) ||
-            !memory.load(view.code + offsetof(PyCodeObject, _co_firsttraceable), word)) {
+            !load_field(memory, view.code + offsetof(PyCodeObject, _co_firsttraceable),
+                        first_traceable)) {
             return false;
         }
-        const auto traceable = static_cast<std::int64_t>(static_cast<int>(word)) * kCodeUnit;
+        const auto traceable = first_traceable * kCodeUnit;
         const auto offset = static_cast<std::int64_t>(Version::next(frame) - start);
         if (offset > 0x7FFFFFFF || offset < -kCodeUnit) {
             return false;
@@ -93,8 +106,8 @@ struct DataStackLayout {
     //  - popped, but still the current one: it is left out, and its caller counts.
     //  - a generator that is being resumed or suspended has no caller for an instruction or two.
     template <class Memory>
-    static Link link(const Memory& memory, PyThreadState* thread, int attempt, std::uintptr_t frame,
-                     const FrameView& view) noexcept {
+    static Link link(const Memory& memory, const ThreadView& thread, int attempt,
+                     std::uintptr_t frame, const FrameView& view) noexcept {
         if (attempt > 0) {
             return entered_from(memory, thread, frame) ? Link::sound : Link::torn;
         }
@@ -105,12 +118,11 @@ struct DataStackLayout {
             return view.previous != 0 || Version::may_be_outermost(memory, thread) ? Link::sound
                                                                                    : Link::torn;
         }
-        const Chunk chunk(thread);
-        if (!chunk.holds(frame)) {
+        if (!in_chunk(thread, frame)) {
             return Link::sound;  // the newest chunk has nothing but a frame that is not linked yet
         }
-        const bool popped = frame + kSpecials > chunk.top;
-        if (popped && frame != chunk.top) {
+        const bool popped = frame + kSpecials > thread.chunk_top;
+        if (popped && frame != thread.chunk_top) {
             return Link::torn;
         }
         if (popped && Version::kFirstIsCertain) {
@@ -125,7 +137,7 @@ struct DataStackLayout {
             if (!copy.take(memory, caller)) {
                 return Link::torn;
             }
-            if (chunk.holds(caller)) {
+            if (in_chunk(thread, caller)) {
                 std::uintptr_t words = 0;
                 const bool adjacent = Version::words(memory, Version::code(copy.frame), words) &&
                                       caller + words * sizeof(PyObject*) == frame;
@@ -147,48 +159,38 @@ struct DataStackLayout {
 private:
     static constexpr int kLongestDetour = 64;
 
-    // The newest piece of the thread's data stack.
-    struct Chunk {
-        explicit Chunk(const PyThreadState* thread) noexcept
-            : begin(reinterpret_cast<std::uintptr_t>(thread->datastack_chunk)),
-              top(reinterpret_cast<std::uintptr_t>(thread->datastack_top)),
-              end(reinterpret_cast<std::uintptr_t>(thread->datastack_limit)) {}
-        bool holds(std::uintptr_t address) const noexcept {
-            return address >= begin && address < end;
-        }
-        std::uintptr_t begin, top, end;
-    };
+    static bool in_chunk(const ThreadView& thread, std::uintptr_t address) noexcept {
+        return address >= thread.chunk_begin && address < thread.chunk_end;
+    }
 
     // Was the eval loop just entered from `frame`, with the new frame pushed but not found yet?
     // Then the new one lies behind it, has not run, and nothing is behind that.
     template <class Memory>
-    static bool entered_from(const Memory& memory, PyThreadState* thread,
+    static bool entered_from(const Memory& memory, const ThreadView& thread,
                              std::uintptr_t frame) noexcept {
-        const Chunk chunk(thread);
         Copy copy;
         std::uintptr_t words = 0;
-        if (!chunk.holds(frame) || !copy.take(memory, frame) ||
+        if (!in_chunk(thread, frame) || !copy.take(memory, frame) ||
             copy.frame.owner == FRAME_OWNED_BY_GENERATOR ||
             !Version::words(memory, Version::code(copy.frame), words)) {
             return false;
         }
         const std::uintptr_t entered = frame + words * sizeof(PyObject*);
         FrameView view;
-        return entered + kSpecials <= chunk.top && read(memory, thread, entered, view) &&
+        return entered + kSpecials <= thread.chunk_top && read(memory, thread, entered, view) &&
                view.fresh && is_code(memory, view.code) &&
                Version::words(memory, view.code, words) &&
-               entered + words * sizeof(PyObject*) == chunk.top;
+               entered + words * sizeof(PyObject*) == thread.chunk_top;
     }
 };
 
-// `int` members are read as a word of which the lower half is theirs.
 template <class Memory>
 bool load_int(const Memory& memory, std::uintptr_t address, std::uintptr_t& value) noexcept {
-    std::uintptr_t word = 0;
-    if (!memory.load(address, word)) {
+    int field = 0;
+    if (!load_field(memory, address, field)) {
         return false;
     }
-    value = static_cast<std::uintptr_t>(static_cast<int>(word));
+    value = static_cast<std::uintptr_t>(field);
     return true;
 }
 

@@ -1,6 +1,8 @@
-// Reached from the signal handler. CPython 3.9 and 3.10: a chain of frame objects, one call of the
+// Reached from a visit of a thread. CPython 3.9 and 3.10: a chain of frame objects, one call of the
 // eval loop each.
 #pragma once
+
+#include "interpreter/frame_view.h"
 
 namespace spprof::interpreter {
 
@@ -8,13 +10,20 @@ struct Layout {
     static constexpr int kAttempts = 1;
 
     template <class Memory>
-    static bool first(const Memory&, PyThreadState* thread, int, std::uintptr_t& frame) noexcept {
-        frame = reinterpret_cast<std::uintptr_t>(thread->frame);
+    static bool read_thread(const Memory& memory, std::uintptr_t thread,
+                            ThreadView& view) noexcept {
+        return memory.load(thread + offsetof(PyThreadState, frame), view.innermost);
+    }
+
+    template <class Memory>
+    static bool first(const Memory&, const ThreadView& thread, int,
+                      std::uintptr_t& frame) noexcept {
+        frame = thread.innermost;
         return true;
     }
 
     template <class Memory>
-    static bool read(const Memory& memory, PyThreadState*, std::uintptr_t address,
+    static bool read(const Memory& memory, const ThreadView&, std::uintptr_t address,
                      FrameView& view) noexcept {
         std::uintptr_t lasti = 0, generator = 0;
         if (!memory.load(address + offsetof(PyFrameObject, f_back), view.previous) ||
@@ -36,7 +45,7 @@ struct Layout {
 
     // Calls lie between the stores that link a frame: the compiler cannot swap them.
     template <class Memory>
-    static Link link(const Memory&, PyThreadState*, int, std::uintptr_t,
+    static Link link(const Memory&, const ThreadView&, int, std::uintptr_t,
                      const FrameView&) noexcept {
         return Link::sound;
     }

@@ -1,4 +1,4 @@
-// Reached from the signal handler. CPython 3.11: `is_entry` marks the first frame of each call of
+// Reached from a visit of a thread. CPython 3.11: `is_entry` marks the first frame of each call of
 // the eval loop.
 #pragma once
 
@@ -8,12 +8,12 @@ namespace spprof::interpreter {
 
 struct Version311 : CFrames {
     static bool shim(const _PyInterpreterFrame&) noexcept { return false; }
-    static bool bottom(const PyThreadState*, std::uintptr_t) noexcept { return false; }
+    static bool bottom(const ThreadView&, std::uintptr_t) noexcept { return false; }
     static bool entry(const _PyInterpreterFrame& frame) noexcept { return frame.is_entry; }
 
     // A generator resumed by C code, with no Python around it.
     template <class Memory>
-    static bool may_be_outermost(const Memory& memory, PyThreadState* thread) noexcept {
+    static bool may_be_outermost(const Memory& memory, const ThreadView& thread) noexcept {
         std::uintptr_t outer = 1;
         return first(memory, thread, 1, outer) && outer == 0;
     }

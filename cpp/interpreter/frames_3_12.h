@@ -1,4 +1,4 @@
-// Reached from the signal handler. CPython 3.12: innermost frame as in 3.11, shims on the C stack.
+// Reached from a visit of a thread. CPython 3.12: innermost frame as in 3.11, shims on the C stack.
 #pragma once
 
 #include "interpreter/c_frames.h"

@@ -1,4 +1,4 @@
-// Reached from the signal handler. CPython 3.13, both builds: shims on the C stack.
+// Reached from a visit of a thread. CPython 3.13, both builds: shims on the C stack.
 #pragma once
 
 #include "interpreter/thread_frames.h"

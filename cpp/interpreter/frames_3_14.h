@@ -1,4 +1,4 @@
-// Reached from the signal handler. CPython 3.14 and 3.15, both builds: tagged references, shims
+// Reached from a visit of a thread. CPython 3.14 and 3.15, both builds: tagged references, shims
 // owned by the interpreter, and on free-threaded builds a copy of the bytecode for each thread.
 #pragma once
 
@@ -17,8 +17,14 @@ struct Version314 : ThreadFrames {
 
 #if PY_VERSION_HEX >= 0x030F0000
     // 3.15 ends every chain with a frame in the thread state that no C call stands for.
-    static bool bottom(const PyThreadState* thread, std::uintptr_t frame) noexcept {
-        return frame == reinterpret_cast<std::uintptr_t>(thread->base_frame);
+    template <class Memory>
+    static bool read_thread(const Memory& memory, std::uintptr_t thread,
+                            ThreadView& view) noexcept {
+        return ThreadFrames::read_thread(memory, thread, view) &&
+               memory.load(thread + offsetof(PyThreadState, base_frame), view.base_frame);
+    }
+    static bool bottom(const ThreadView& thread, std::uintptr_t frame) noexcept {
+        return frame == thread.base_frame;
     }
 #endif
 

@@ -1,5 +1,5 @@
-// Reached from the signal handler. Which interpreter is sampled frame by frame, and what stands for
-// the others. Knows nothing of frames.
+// Reached from a visit of a thread. Which interpreter is sampled frame by frame, and what stands
+// for the others. Knows nothing of frames.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct MainInterpreter {
     PyInterpreterState* state = nullptr;
     std::uintptr_t stand_in = 0;  // PyCodeObject*, named "[subinterpreter]"
 
-    bool must_not_show(PyThreadState* thread) const noexcept {
-        return !kWatchesAllCode && thread->interp != state;
+    bool must_not_show(std::uintptr_t interpreter) const noexcept {
+        return !kWatchesAllCode && interpreter != reinterpret_cast<std::uintptr_t>(state);
     }
 };
 

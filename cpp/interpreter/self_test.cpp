@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "interpreter/plain_memory.h"
+#include "interpreter/python_thread.h"
 #include "interpreter/walk.h"
 
 #if PY_VERSION_HEX >= 0x030E0000
@@ -30,17 +32,6 @@ constexpr const char* kOtherLayout =
 constexpr const char* kSubinterpreter =
     "spprof cannot be imported in a subinterpreter: import and start it in the main interpreter, "
     "whose profile counts what runs here under [subinterpreter]";
-
-// At import nothing is torn and no guard is installed: plain loads.
-struct PlainMemory {
-    bool load(std::uintptr_t address, std::uintptr_t& value) const noexcept {
-        return copy(address, &value, sizeof value);
-    }
-    bool copy(std::uintptr_t address, void* target, std::size_t bytes) const noexcept {
-        std::memcpy(target, reinterpret_cast<const void*>(address), bytes);
-        return true;
-    }
-};
 
 bool same_version() {
 #if PY_VERSION_HEX >= 0x030B0000
@@ -81,13 +72,18 @@ bool same_offsets() {
 
 // Walks the calling thread's own stack, and compares it with what the public API says.
 bool same_stack() {
-    const PlainMemory memory;
-    PyThreadState* thread = current_thread_state();
-    if (thread == nullptr || thread != PyThreadState_Get()) {
+    PyThreadState* thread = PyThreadState_Get();
+    if (reinterpret_cast<PyThreadState*>(thread_state_here()) != thread) {
         return false;
     }
+    // At import nothing is torn and no guard is installed: plain loads.
+    const PlainMemory memory;
+    ThreadView view;
     std::vector<PyFrameRecord> frames(4096);
-    const WalkResult walked = walk(memory, thread, frames.data(), frames.size());
+    if (!read_thread(memory, reinterpret_cast<std::uintptr_t>(thread), view)) {
+        return false;
+    }
+    const WalkResult walked = walk(memory, view, frames.data(), frames.size());
     if (walked.end == WalkEnd::torn) {
         return false;
     }

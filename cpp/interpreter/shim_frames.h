@@ -1,4 +1,4 @@
-// Reached from the signal handler. What CPython 3.12 and later have in common on top of
+// Reached from a visit of a thread. What CPython 3.12 and later have in common on top of
 // data_stack.h: each call of the eval loop puts a shim frame around what it runs.
 #pragma once
 
@@ -8,10 +8,10 @@ namespace spprof::interpreter {
 
 struct ShimFrames {
     static bool entry(const _PyInterpreterFrame&) noexcept { return false; }
-    static bool bottom(const PyThreadState*, std::uintptr_t) noexcept { return false; }
+    static bool bottom(const ThreadView&, std::uintptr_t) noexcept { return false; }
 
     template <class Memory>
-    static bool may_be_outermost(const Memory&, PyThreadState*) noexcept {
+    static bool may_be_outermost(const Memory&, const ThreadView&) noexcept {
         return false;
     }
 

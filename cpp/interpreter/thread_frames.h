@@ -1,4 +1,4 @@
-// Reached from the signal handler. What CPython 3.13 and later have in common, both builds: the
+// Reached from a visit of a thread. What CPython 3.13 and later have in common, both builds: the
 // thread state has the innermost frame itself, and instr_ptr is the instruction being executed.
 #pragma once
 
@@ -12,8 +12,15 @@ struct ThreadFrames : ShimFrames, OneBytecode {
     static constexpr std::int64_t kFreshOffset = 0;
 
     template <class Memory>
-    static bool first(const Memory&, PyThreadState* thread, int, std::uintptr_t& frame) noexcept {
-        frame = reinterpret_cast<std::uintptr_t>(thread->current_frame);
+    static bool read_thread(const Memory& memory, std::uintptr_t thread,
+                            ThreadView& view) noexcept {
+        return memory.load(thread + offsetof(PyThreadState, current_frame), view.innermost);
+    }
+
+    template <class Memory>
+    static bool first(const Memory&, const ThreadView& thread, int,
+                      std::uintptr_t& frame) noexcept {
+        frame = thread.innermost;
         return true;
     }
 

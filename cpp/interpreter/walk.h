@@ -1,79 +1,24 @@
-// Reached from the signal handler. Walks the Python frames of the calling thread, innermost first.
-// Knows CPython's frame chain through the one layout header that fits the interpreter it is built
-// for; knows neither signals nor the OS: memory is read through the `Memory` it is given.
+// Reached from a visit of a thread. Walks the Python frames of a thread that stands still,
+// innermost first. Knows CPython's frame chain through the one layout header that fits the
+// interpreter it is built for; knows neither signals nor the OS, nor who stands still for whom:
+// memory is read through the `Memory` it is given (frame_view.h).
 //
 // A layout header (frames_3_XX.h) defines `struct Layout` with
+//     read_thread(memory, address, view)      what it needs of a thread state
 //     kAttempts                        ways to find the innermost frame
 //     first(memory, thread, attempt, frame)   the innermost frame; a further attempt is made where
 //                                             the stack that the first one led to was torn
 //     read(memory, thread, frame, view)       one frame and its `previous`
 //     link(memory, thread, attempt, frame, view)   may the innermost frame's link be trusted?
-// The first two are false where memory could not be read or makes no sense.
+// The first three calls are false where memory could not be read or makes no sense.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "interpreter/frame_view.h"
 #include "interpreter/main_interpreter.h"
 #include "interpreter/python_internals.h"
-
-namespace spprof::interpreter {
-
-// What the handler records of one Python frame.
-struct PyFrameRecord {
-    std::uintptr_t code;   // PyCodeObject*, an opaque key to everybody else; 0: a hidden frame
-    std::uint32_t offset;  // bytes from the start of the bytecode; kNotStarted before the first
-    std::uint32_t flags;
-
-    // A new C call of the eval loop begins with this frame: the next one out was on the C stack.
-    static constexpr std::uint32_t kEntry = 1;
-    static constexpr std::uint32_t kNotStarted = 0xFFFFFFFFu;
-};
-
-enum class WalkEnd : std::uint8_t {
-    complete,
-    truncated,  // more frames than there was room for, or than the interpreter knows of
-    torn,       // the chain could not be trusted: drop the sample
-};
-
-struct WalkResult {
-    std::size_t count = 0;
-    WalkEnd end = WalkEnd::complete;
-};
-
-enum class FrameRole : std::uint8_t {
-    python,      // a frame of Python code
-    incomplete,  // Python code that has not begun to run
-    shim,        // marks where the eval loop was called from C
-};
-
-struct FrameView {
-    std::uintptr_t code = 0;
-    std::uintptr_t previous = 0;
-    std::uint32_t offset = 0;
-    FrameRole role = FrameRole::python;
-    bool entry = false;
-    bool fresh = false;  // linked in, but not known to have run an instruction
-    bool generator = false;
-    bool cut = false;  // the interpreter itself does not know the caller at the moment
-};
-
-// What is to be made of the innermost frame.
-enum class Link : std::uint8_t {
-    sound,
-    dying,  // it was left already: its caller is the innermost one
-    torn,
-};
-
-template <class Memory>
-bool is_code(const Memory& memory, std::uintptr_t address) noexcept {
-    std::uintptr_t type = 0;
-    return address != 0 && (address & (sizeof(void*) - 1)) == 0 &&
-           memory.load(address + offsetof(PyObject, ob_type), type) &&
-           type == reinterpret_cast<std::uintptr_t>(&PyCode_Type);
-}
-
-}  // namespace spprof::interpreter
 
 #if PY_VERSION_HEX >= 0x03100000 || PY_VERSION_HEX < 0x03090000
 #error "spprof: no frame layout for this version of CPython (see cpp/interpreter/walk.h)"
@@ -91,52 +36,70 @@ bool is_code(const Memory& memory, std::uintptr_t address) noexcept {
 
 namespace spprof::interpreter {
 
-// The thread state of the calling thread: the one that is running, or, while the thread has let go
-// of the interpreter, the one it will come back with. nullptr: not a Python thread. Only makes the
-// calls that faulthandler makes in a signal handler, too.
-inline PyThreadState* current_thread_state() noexcept {
-    // First, and alone where it says no: the other call may touch thread-local storage that a
-    // thread without Python has never had allocated.
-    PyThreadState* own = PyGILState_GetThisThreadState();
-#if PY_VERSION_HEX >= 0x030C0000
-    // Perhaps in another interpreter than the one that the thread was born in. Before 3.12 this is
-    // whoever holds the GIL: there, the call into the other interpreter is what is seen.
-    if (own != nullptr) {
-        if (PyThreadState* attached = unchecked_thread_state()) {
-            return attached;
-        }
-    }
-#endif
-    return own;
+// A record stands for at most this many frames of a chain that is in order: itself, a shim, and one
+// or two that have not begun to run (a finalizer may be called while a frame is being set up).
+constexpr std::size_t kFramesPerRecord = 4;
+
+// So a walk ends: after that many steps the chain leads in circles, or nowhere.
+constexpr std::size_t most_steps(std::size_t room) noexcept {
+    return (room + 16) * kFramesPerRecord;
 }
 
 namespace detail {
 
+// Finds out that a chain of addresses comes back to where it was, with one comparison a step: the
+// mark is set anew after 1, 2, 4, 8... steps (Brent's way), and a circle meets it.
+class CircleWatch {
+public:
+    bool closes(std::uintptr_t address) noexcept {
+        if (address == mark_) {
+            return true;
+        }
+        if (--until_next_ == 0) {
+            mark_ = address;
+            stretch_ *= 2;
+            until_next_ = stretch_;
+        }
+        return false;
+    }
+
+private:
+    std::uintptr_t mark_ = 0;  // no frame is there
+    std::size_t stretch_ = 1;
+    std::size_t until_next_ = 1;
+};
+
 template <class Memory>
-WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, PyFrameRecord* out,
-                     std::size_t room) noexcept {
+WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt,
+                     PyFrameRecord* out, std::size_t room) noexcept {
     WalkResult result;
-    std::uintptr_t frame = 0;
-    if (!Layout::first(memory, thread, attempt, frame)) {
+    const auto torn = [&result]() noexcept {
         result.end = WalkEnd::torn;
         return result;
+    };
+    std::uintptr_t frame = 0;
+    if (!Layout::first(memory, thread, attempt, frame)) {
+        return torn();
     }
     std::uintptr_t last_code = 0;
     bool innermost = true;
     bool visible = false;
+    std::size_t steps_left = most_steps(room);
+    CircleWatch circle;
     FrameView view;
     while (frame != 0) {
+        if (steps_left-- == 0 || circle.closes(frame)) {
+            return torn();
+        }
         view = {};
         if (!Layout::read(memory, thread, frame, view)) {
-            result.end = WalkEnd::torn;
-            return result;
+            return torn();
         }
         if (innermost) {
             innermost = false;
             const Link link = Layout::link(memory, thread, attempt, frame, view);
             if (link == Link::torn) {
-                result.end = WalkEnd::torn;
-                return result;
+                return torn();
             }
             if (link == Link::dying) {
                 // Its code may be gone by now.
@@ -146,8 +109,7 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
         }
         if (view.role != FrameRole::shim && view.code != last_code) {
             if (!is_code(memory, view.code)) {
-                result.end = WalkEnd::torn;
-                return result;
+                return torn();
             }
             last_code = view.code;
         }
@@ -177,18 +139,25 @@ WalkResult walk_once(const Memory& memory, PyThreadState* thread, int attempt, P
     } else if (!innermost && (!visible || (!view.entry && view.role != FrameRole::shim))) {
         // C code called the eval loop at the bottom of every stack, and for a function. No frame at
         // all is another matter: the thread is not in Python.
-        result.end = WalkEnd::torn;
+        return torn();
     }
     return result;
 }
 
 }  // namespace detail
 
+// The fields of the thread state at `address`. False where it cannot be read.
 template <class Memory>
-WalkResult walk(const Memory& memory, PyThreadState* thread, PyFrameRecord* out,
+bool read_thread(const Memory& memory, std::uintptr_t address, ThreadView& view) noexcept {
+    return memory.load(address + offsetof(PyThreadState, interp), view.interpreter) &&
+           Layout::read_thread(memory, address, view);
+}
+
+template <class Memory>
+WalkResult walk(const Memory& memory, const ThreadView& thread, PyFrameRecord* out,
                 std::size_t room) noexcept {
     WalkResult result;
-    if (main_interpreter.must_not_show(thread)) {
+    if (main_interpreter.must_not_show(thread.interpreter)) {
         out[0] = {main_interpreter.stand_in, PyFrameRecord::kNotStarted, PyFrameRecord::kEntry};
         result.count = 1;
         return result;

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "interpreter/walk.h"
+#include "interpreter/frame_record.h"
 
 namespace spprof::sampling {
 

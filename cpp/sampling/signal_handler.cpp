@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "interpreter/walk.h"
+#include "interpreter/python_thread.h"
 #include "native/unwind.h"
 #include "native/unwind_tables.h"
 #include "platform/safe_memory.h"
@@ -46,13 +46,16 @@ void call_collector() noexcept {
     }
 }
 
-std::uint8_t gil_state([[maybe_unused]] PyThreadState* thread) noexcept {
-#ifdef Py_GIL_DISABLED
+std::uint8_t gil_state(interpreter::ThreadState* thread) noexcept {
+    switch (interpreter::gil_here(thread)) {
+        case interpreter::GilHolding::held:
+            return profile::SampleState::kGilHeld;
+        case interpreter::GilHolding::not_held:
+            return profile::SampleState::kGilNotHeld;
+        case interpreter::GilHolding::unknown:
+            break;
+    }
     return 0;
-#else
-    return interpreter::unchecked_thread_state() == thread ? profile::SampleState::kGilHeld
-                                                           : profile::SampleState::kGilNotHeld;
-#endif
 }
 
 // What the handler has cost so far. The CPU clock costs as much as all the rest (a system call that
@@ -127,7 +130,7 @@ bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
 bool capture(ThreadRecord& thread, const Signal& signal) noexcept {
     const platform::SafeMemory memory;
     native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
-    PyThreadState* state = interpreter::current_thread_state();
+    interpreter::ThreadState* state = interpreter::thread_state_here();
     thread.not_python.store(state == nullptr && tables == nullptr, std::memory_order_relaxed);
     std::uint8_t* room = thread.ring.begin(kMaxRecordBytes);
     if (room == nullptr) {
@@ -138,7 +141,7 @@ bool capture(ThreadRecord& thread, const Signal& signal) noexcept {
     auto* record = reinterpret_cast<SampleRecord*>(room);
     interpreter::WalkResult walked;
     if (state != nullptr) {
-        walked = interpreter::walk(memory, state, record->python(), SampleRecord::kMaxPythonFrames);
+        walked = interpreter::walk_here(state, record->python(), SampleRecord::kMaxPythonFrames);
         if (walked.end == interpreter::WalkEnd::torn) {
             return false;
         }
