@@ -1,8 +1,8 @@
 // The Python module spprof._native, and the only file that knows nanobind. What the functions mean
 // is documented in docs/ARCHITECTURE.md; the public API is the Python package.
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
@@ -12,15 +12,34 @@
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
 #include "native/demangle.h"
-#include "platform/platform.h"
+#include "platform/clocks.h"
+#include "platform/observer.h"
 #include "platform/safe_memory.h"
+#include "platform/threads.h"
+#include "sampling/native_stacks.h"
 #include "sampling/session.h"
-#include "sampling/signal_handler.h"
 
 namespace nb = nanobind;
 using spprof::sampling::Session;
 
 namespace {
+
+// The session of this process. Never destroyed: hooks may call late.
+Session& session() {
+    static auto* const instance = new Session;
+    return *instance;
+}
+
+// (thread id of the system, name, Python's identifier)
+using ThreadNames = std::vector<std::tuple<spprof::platform::Tid, std::string, std::uintptr_t>>;
+
+std::vector<spprof::sampling::ThreadName> to_names(const ThreadNames& names) {
+    std::vector<spprof::sampling::ThreadName> result;
+    for (const auto& [tid, name, ident] : names) {
+        result.push_back({tid, name, ident});
+    }
+    return result;
+}
 
 template <class T>
 nb::bytes to_bytes(const spprof::profile::Column<T>& column) {
@@ -65,6 +84,8 @@ nb::dict to_dict(const spprof::sampling::Figures& figures) {
     result["handler_calls"] = figures.handler_calls;
     result["handler_ns"] = figures.handler_ns;
     result["handler_worst_ns"] = figures.handler_worst_ns;
+    result["calls_continued"] = figures.calls_continued;
+    result["calls_cut_short"] = figures.calls_cut_short;
     result["duration_ns"] = figures.duration_ns;
     result["process_cpu_ns"] = figures.process_cpu_ns;
     result["background_cpu_ns"] = figures.background_cpu_ns;
@@ -75,18 +96,18 @@ nb::dict to_dict(const spprof::sampling::Figures& figures) {
 }
 
 std::string start(std::int64_t interval_ns, const std::string& mode, std::size_t memory_limit_bytes,
-                  bool native, bool aggregate, const Session::ThreadNames& names) {
+                  bool native, bool aggregate, const ThreadNames& names) {
     spprof::sampling::Settings settings;
     settings.interval_ns = interval_ns;
     settings.mode = mode == "wall" ? spprof::sampling::Mode::wall : spprof::sampling::Mode::cpu;
     settings.memory_limit_bytes = memory_limit_bytes;
     settings.native = native;
     settings.aggregate = aggregate;
-    return Session::instance().start(settings, names);
+    return session().start(settings, to_names(names));
 }
 
-nb::dict stop(const Session::ThreadNames& names) {
-    spprof::sampling::Outcome outcome = Session::instance().stop(names);
+nb::dict stop(const ThreadNames& names) {
+    spprof::sampling::Outcome outcome = session().stop(to_names(names));
     spprof::profile::Tables& tables = outcome.tables;
     nb::dict columns;
     columns["func.name"] = to_bytes(tables.func_name);
@@ -136,6 +157,11 @@ nb::dict stop(const Session::ThreadNames& names) {
     meta["dropped_count"] = outcome.figures.dropped;
     meta["timestamps_until_ns"] = outcome.timestamps_until_ns;
     meta["unsampled_ns"] = outcome.unsampled_ns;
+    nb::list out_of_reach;
+    for (const auto& [thread, cpu_ns] : outcome.out_of_reach) {
+        out_of_reach.append(nb::make_tuple(thread, cpu_ns));
+    }
+    meta["out_of_reach"] = out_of_reach;
     meta["stacks_were_cut"] = outcome.stacks_were_cut;
     meta["notes"] = to_list(outcome.notes);
     meta["modules"] = modules;
@@ -152,10 +178,8 @@ nb::dict stop(const Session::ThreadNames& names) {
 // _thread.start_new_thread.
 nb::object thread_starter(nb::object original) {
     constexpr spprof::interpreter::ThreadEvents events = {
-        []() noexcept { return Session::instance().current_thread_begins(); },
-        [](const char* name) noexcept {
-            Session::instance().current_thread_ends(name == nullptr ? "" : name);
-        },
+        []() noexcept { return session().registry().current_thread_begins(); },
+        [](const char* name) noexcept { session().registry().current_thread_ends(name); },
     };
     PyObject* starter = spprof::interpreter::reporting_thread_starter(original.ptr(), events);
     if (starter == nullptr) {
@@ -172,40 +196,42 @@ NB_MODULE(_native, module) {
     if (const char* problem = spprof::interpreter::self_test()) {
         throw nb::import_error(problem);
     }
-    Session::instance();
+    session();
 
     module.def("start", &start, nb::arg("interval_ns"), nb::arg("mode"),
                nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"),
-               nb::arg("names") = Session::ThreadNames{});
-    module.def("stop", &stop, nb::arg("names") = Session::ThreadNames{});
-    module.def("is_active", [] { return Session::instance().active(); });
-    module.def("stats", [] { return to_dict(Session::instance().figures()); });
-    module.def("notes", [] { return to_list(Session::instance().notes()); });
-    module.def("pause", [] { return Session::instance().pause(); });
-    module.def("resume", [] { Session::instance().resume(); });
-    module.def("give_signal_back", [] { Session::instance().give_signal_back(); });
-    module.def("take_signal_again", [] { Session::instance().take_signal_again(); });
+               nb::arg("names") = ThreadNames{});
+    module.def("stop", &stop, nb::arg("names") = ThreadNames{});
+    module.def("is_active", [] { return session().active(); });
+    module.def("stats", [] { return to_dict(session().figures()); });
+    module.def("notes", [] { return to_list(session().notes()); });
+    module.def("pause", [] { return session().pause(); });
+    module.def("resume", [] { session().resume(); });
+    module.def("give_signal_back", [] { session().give_signal_back(); });
+    module.def("take_signal_again", [] { session().take_signal_again(); });
     // For tests: what the handler's fault-tolerant loads make of an address.
     module.def("can_read", [](std::uintptr_t address) {
-        if (!spprof::platform::FaultGuard::armed()) {
+        if (!session().active()) {
             throw std::runtime_error("Profiler not running");
         }
         std::uintptr_t word = 0;
         return spprof::platform::SafeMemory().load(address, word);
     });
-    module.def("set_handler_does_nothing", &spprof::sampling::set_handler_does_nothing);
+    module.def("set_handler_does_nothing", &spprof::platform::set_visits_do_nothing);
     module.def(
         "register_thread",
-        [](const std::string& name) { return Session::instance().register_current_thread(name); },
-        nb::arg("name") = "");
-    module.def("is_thread_registered",
-               [] { return Session::instance().current_thread_is_registered(); });
+        [](const std::string& name, std::uintptr_t ident) {
+            return session().register_current_thread(name, ident);
+        },
+        nb::arg("name") = "", nb::arg("ident") = 0);
+    module.def("is_thread_registered", [] { return session().current_thread_is_registered(); });
     module.def(
-        "settle_thread",
-        [](const std::string& name) { Session::instance().settle_current_thread(name); },
+        "settle_thread", [](const std::string& name) { session().settle_current_thread(name); },
         nb::arg("name"));
-    module.def("unregister_thread", [] { return Session::instance().unregister_current_thread(); });
-    module.def("after_fork_in_child", [] { Session::instance().after_fork_in_child(); });
+    module.def("unregister_thread", [] { return session().unregister_current_thread(); });
+    module.def("end_threads", [] { session().end_threads(); });
+    module.def("begin_threads", [] { session().begin_threads(); });
+    module.def("after_fork_in_child", [] { session().after_fork_in_child(); });
     module.def("native_unwinding_available", &spprof::sampling::native_unwinding_available);
     module.def("demangle", [](const std::string& name) { return spprof::native::demangle(name); });
     // (address, name, module, offset in the function, whether the name is known) of each frame

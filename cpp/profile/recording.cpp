@@ -123,7 +123,10 @@ std::uint32_t Recording::stack(std::uint32_t parent, std::uint32_t frame) {
 // --- samples ------------------------------------------------------------------------------------
 
 std::uint32_t Recording::add_thread(std::int64_t tid, std::string name) {
-    threads_.push_back({tid, std::move(name), kNone});
+    Thread row;
+    row.tid = tid;
+    row.name = std::move(name);
+    threads_.push_back(std::move(row));
     return static_cast<std::uint32_t>(threads_.size() - 1);
 }
 
@@ -134,7 +137,6 @@ void Recording::rename_thread(std::uint32_t thread, std::string name) {
 void Recording::append_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                            std::int64_t time_ns, std::int64_t last_ns, std::uint32_t count,
                            std::int64_t weight_ns) {
-    threads_[thread].last_row = static_cast<std::uint32_t>(samples_.thread.size());
     samples_.thread.push_back(thread);
     samples_.stack.push_back(stack);
     samples_.state.push_back(state);
@@ -142,6 +144,12 @@ void Recording::append_row(std::uint32_t thread, std::uint32_t stack, std::uint8
     samples_.last.push_back(last_ns);
     samples_.count.push_back(count);
     samples_.weight.push_back(weight_ns);
+    set_last_row(thread, static_cast<std::uint32_t>(samples_.thread.size() - 1));
+}
+
+void Recording::set_last_row(std::uint32_t thread, std::uint32_t row) noexcept {
+    threads_[thread].last_row = row;
+    threads_[thread].last_row_doing[samples_.state[row] & SampleState::kWaiting] = row;
 }
 
 // One row for each (thread, stack, state). Threads are bucketed with the state to make a key of
@@ -154,7 +162,7 @@ void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_
         append_row(thread, stack, state, -1, -1, count, weight_ns);
         counted_rows_.insert(key, threads_[thread].last_row);
     } else {
-        threads_[thread].last_row = row;
+        set_last_row(thread, row);
         samples_.count[row] += count;
         samples_.weight[row] += weight_ns;
     }
@@ -180,16 +188,16 @@ void Recording::add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8
     append_row(thread, stack, state, time_ns, time_ns, count, weight_ns);
 }
 
-bool Recording::extend_last(std::uint32_t thread, std::int64_t time_ns, std::uint32_t count,
-                            std::int64_t weight_ns) {
-    const std::uint32_t row = threads_[thread].last_row;
+bool Recording::extend(std::uint32_t thread, bool waiting, std::int64_t time_ns,
+                       std::uint32_t count, std::int64_t weight_ns) {
+    const std::uint32_t row = threads_[thread].last_row_doing[waiting ? 1 : 0];
     if (row == kNone) {
         return false;
     }
     sample_count_ += count;
     samples_.count[row] += count;
     samples_.weight[row] += weight_ns;
-    if (!counts_only_ && count > 0) {
+    if (!counts_only_ && count > 0 && row == threads_[thread].last_row) {
         samples_.last[row] = time_ns;
     }
     return true;
@@ -202,6 +210,8 @@ void Recording::give_up_timestamps(std::int64_t now_ns) {
     std::swap(timed, samples_);
     for (Thread& thread : threads_) {
         thread.last_row = kNone;
+        thread.last_row_doing[0] = kNone;
+        thread.last_row_doing[1] = kNone;
     }
     for (std::size_t row = 0; row < timed.thread.size(); ++row) {
         count_row(timed.thread[row], timed.stack[row], timed.state[row], timed.count[row],

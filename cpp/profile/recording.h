@@ -72,10 +72,10 @@ public:
     // be more than one: a thread that was seen waiting for so many ticks.
     void add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                     std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns);
-    // Adds time to the thread's last row: what passed since its last sample. `time_ns`: until when.
-    // False when the thread has no row yet.
-    bool extend_last(std::uint32_t thread, std::int64_t time_ns, std::uint32_t count,
-                     std::int64_t weight_ns);
+    // Adds time to the thread's last row in which it was waiting, or running: what passed since
+    // its last sample. `time_ns`: until when. False when the thread has no such row yet.
+    bool extend(std::uint32_t thread, bool waiting, std::int64_t time_ns, std::uint32_t count,
+                std::int64_t weight_ns);
 
     // --- code objects that are about to die
     // -------------------------------------------------------
@@ -114,6 +114,7 @@ public:
         std::int64_t tid = 0;
         std::string name;
         std::uint32_t last_row = kNone;
+        std::uint32_t last_row_doing[2] = {kNone, kNone};  // running, waiting
     };
 
     Strings& strings() noexcept { return strings_; }
@@ -155,6 +156,7 @@ private:
     void count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                    std::uint32_t count, std::int64_t weight_ns);
     std::uint32_t add_frame(FrameRow row);
+    void set_last_row(std::uint32_t thread, std::uint32_t row) noexcept;
 
     std::size_t memory_limit_;
     std::size_t outside_bytes_ = 0;

@@ -2,8 +2,10 @@
 #include "sampling/collector.h"
 
 #include <algorithm>
+#include <utility>
 
-#include "sampling/signal_handler.h"
+#include "platform/clocks.h"
+#include "sampling/capture.h"
 
 namespace spprof::sampling {
 
@@ -23,129 +25,133 @@ constexpr std::int64_t kLongestProbe = 2'000'000'000;
 
 }  // namespace
 
-Collector::Collector(const Settings& settings, Engine& engine, std::int64_t start_ns)
+Collector::Collector(const Settings& settings, ThreadRegistry& registry,
+                     platform::Observer& observer, std::unique_ptr<NativeStacks> native,
+                     std::int64_t start_ns)
     : settings_(settings),
-      engine_(engine),
+      registry_(registry),
+      observer_(observer),
       start_ns_(start_ns),
       recording_(settings.memory_limit_bytes, settings.aggregate),
-      native_(settings.native ? std::make_unique<NativeStacks>() : nullptr) {}
+      native_(std::move(native)) {}
 
-Collector::~Collector() { stop(); }
-
-void Collector::start() {
-    const platform::SignalFreeZone zone;
-    thread_ = std::thread([this] { run(); });
-    while (tid() == 0) {
-        std::this_thread::yield();
-    }
+bool Collector::begin_thread() noexcept {
+    stop_.store(false, std::memory_order_relaxed);
+    return thread_.start(
+        "spprof-collect", [](void* self) noexcept { static_cast<Collector*>(self)->run(); }, this);
 }
 
-void Collector::abandon_after_fork() {
-    // Never joined or destroyed: the thread it stands for does not exist here.
-    static_cast<void>(new std::thread(std::move(thread_)));
-}
-
-void Collector::stop() {
-    stop_.store(true, std::memory_order_release);
-    wake_up_.post();
-    if (thread_.joinable()) {
+void Collector::end_thread() noexcept {
+    if (thread_.running()) {
+        stop_.store(true, std::memory_order_release);
+        collector_wake_up().post();
         thread_.join();
+        ended_cpu_ns_ += thread_.cpu_ns();
     }
 }
 
 void Collector::run() noexcept {
-    tid_.store(platform::current_tid(), std::memory_order_release);
-    platform::name_current_thread("spprof-collect");
-    HandlerControl& control = handler_control();
     while (!stop_.load(std::memory_order_acquire)) {
-        wake_up_.wait_until(platform::monotonic_ns() + kPeriod);
-        control.collector_called.store(false, std::memory_order_relaxed);
+        collector_wake_up().wait_until(platform::monotonic_ns() + kPeriod);
+        collector_has_woken();
         const bool modules_changed = native_ != nullptr && native_->refresh_tables();
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (modules_changed) {
-                native_->modules_changed();
-            }
-            // While paused, the signals may be somebody else's.
-            if (control.sampling.load(std::memory_order_acquire)) {
-                platform::FaultGuard::reinstall_if_taken();
-                platform::SamplingSignal::reinstall_if_taken();
-            }
-            drain();
-            scan_threads();
+        observer_.keep();
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (modules_changed) {
+            native_->modules_changed();
         }
-        cpu_ns_.store(platform::current_thread_cpu_ns(), std::memory_order_relaxed);
+        drain();
+        scan_threads();
     }
 }
 
 // --- records to rows ----------------------------------------------------------------------------
 
 void Collector::drain() {
-    ThreadRegistry& registry = ThreadRegistry::instance();
-    const std::lock_guard<std::mutex> lock(registry.mutex());
-    const auto drain_one = [this](ThreadRecord* thread) {
-        thread->ring.drain([this, thread](const std::uint8_t* bytes) {
-            take(*thread, *reinterpret_cast<const SampleRecord*>(bytes));
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    const auto drain_one = [this](Subject& subject) {
+        subject.visits.ring.drain([&](const std::uint8_t* bytes) {
+            take(subject, *reinterpret_cast<const SampleRecord*>(bytes));
         });
     };
-    for (ThreadRecord* thread : registry.live()) {
-        drain_one(thread);
+    for (Subject* subject : registry_.live()) {
+        drain_one(*subject);
     }
-    for (ThreadRecord* thread : registry.retired()) {
-        drain_one(thread);
-        close(*thread);
-        registry.recycle(thread);
-    }
-    registry.retired().clear();
-    recording_.set_outside_bytes(registry.ring_bytes());
+    registry_.recycle_retired([&](Subject& subject) {
+        drain_one(subject);
+        close(subject);
+    });
+    recording_.set_outside_bytes(registry_.ring_bytes());
 }
 
-void Collector::take(ThreadRecord& thread, const SampleRecord& record) {
+void Collector::take(Subject& subject, const SampleRecord& record) {
+    Account& account = subject.account;
     bool mismatched = false;
-    const std::uint32_t stack = stack_of(thread, record, mismatched);
-    if (stack == profile::kNone) {
-        thread.last_time = record.time_ns;
-        thread.last_cpu = record.cpu_ns;
-        thread.last_outside = true;
+    const std::uint32_t stack = stack_of(account, record, mismatched);
+    const std::int64_t used = std::max<std::int64_t>(0, record.cpu_ns - account.cpu_ns);
+    const std::int64_t passed = std::max<std::int64_t>(0, record.time_ns - account.time_ns);
+    const std::int64_t before = account.time_ns;
+    const bool was_waiting = account.waiting;
+    const bool was_outside = account.outside;
+    account.time_ns = record.time_ns;
+    account.cpu_ns = record.cpu_ns;
+    account.waiting = (record.state & profile::SampleState::kWaiting) != 0;
+    account.outside = stack == profile::kNone;
+    if (account.outside) {
+        // The time until now was not spent in Python.
+        account.owed_running_ns = 0;
+        account.owed_waiting_ns = 0;
         return;
     }
-    if (thread.thread_row == profile::kNone) {
-        thread.thread_row = recording_.add_thread(thread.os_tid, thread.name);
+    if (account.row == profile::kNone) {
+        account.row = recording_.add_thread(subject.tid, subject.name);
     }
     const std::int64_t time = record.time_ns - start_ns_;
-    const std::int64_t used = std::max<std::int64_t>(0, record.cpu_ns - thread.last_cpu);
     std::uint8_t state = record.state;
     if (mismatched) {
         state |= profile::SampleState::kMismatched;
         ++mismatched_count_;
     }
-    std::int64_t weight = used;
     if (settings_.mode == Mode::cpu) {
-        state &= static_cast<std::uint8_t>(~profile::SampleState::kWaiting);
-    } else {
-        const std::int64_t passed = std::max<std::int64_t>(0, record.time_ns - thread.last_time);
-        // It may have waited outside of Python before it came here.
-        weight = thread.last_outside ? std::min(used, passed) : passed;
-        // While it stood still it was where it was last seen waiting; only what it ran since
-        // belongs to this stack.
-        if (thread.last_waiting && !thread.last_outside && passed > used) {
-            const std::int64_t waited = passed - used;
-            const auto ticks = static_cast<std::uint32_t>(waited / settings_.interval_ns);
-            if (recording_.extend_last(thread.thread_row, time - used, ticks, waited)) {
-                weight = used;
-            }
-        }
-        thread.last_waiting = (record.state & profile::SampleState::kWaiting) != 0;
+        recording_.add_sample(account.row, stack, state, time, 1, used);
+        return;
     }
-    thread.last_time = record.time_ns;
-    thread.last_cpu = record.cpu_ns;
-    thread.last_outside = false;
-    recording_.add_sample(thread.thread_row, stack, state, time, 1, weight);
+    // The clocks tell exactly how much of the time the thread ran. That time belongs to a stack
+    // that is met running, the rest to one that is met waiting.
+    const std::int64_t waited = was_outside ? 0 : std::max<std::int64_t>(0, passed - used);
+    account.owed_running_ns += used;
+    account.owed_waiting_ns += waited;
+    if (was_waiting && !was_outside) {
+        // It stood still where it was met, for as long as that is known.
+        const std::int64_t known = std::clamp<std::int64_t>(record.stood_still_until_ns - before, 0,
+                                                            account.owed_waiting_ns);
+        account.owed_waiting_ns -= known;
+        recording_.extend(account.row, true, before + known - start_ns_,
+                          count_waiting(account, known), known);
+    }
+    if (account.waiting) {
+        const std::int64_t weight = std::exchange(account.owed_waiting_ns, 0);
+        // A place where it was met is a sample at least; what that is too much is made up for.
+        const std::uint32_t whole = count_waiting(account, weight);
+        const std::uint32_t count = std::max<std::uint32_t>(1, whole);
+        account.uncounted_waiting_ns -= (count - whole) * settings_.interval_ns;
+        recording_.add_sample(account.row, stack, state, time, count, weight);
+    } else {
+        recording_.add_sample(account.row, stack, state, time, 1,
+                              std::exchange(account.owed_running_ns, 0));
+    }
+}
+
+std::uint32_t Collector::count_waiting(Account& account, std::int64_t waited_ns) {
+    account.uncounted_waiting_ns += waited_ns;
+    const std::int64_t count =
+        std::max<std::int64_t>(0, account.uncounted_waiting_ns / settings_.interval_ns);
+    account.uncounted_waiting_ns -= count * settings_.interval_ns;
+    return static_cast<std::uint32_t>(count);
 }
 
 // Successive stacks of a thread share most of their callers: only what changed is looked up.
-std::uint32_t Collector::stack_of(ThreadRecord& thread, const SampleRecord& record,
-                                  bool& mismatched) {
+std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, bool& mismatched) {
     frames_.clear();
     const auto add_python = [&](std::size_t i) {
         const interpreter::PyFrameRecord& frame = record.python()[i];
@@ -167,125 +173,122 @@ std::uint32_t Collector::stack_of(ThreadRecord& thread, const SampleRecord& reco
             add_python(i);
         }
     }
-    if (thread.seen_epoch != epoch_ || record.truncated) {
-        thread.seen.clear();
-        thread.seen_stacks.clear();
-        thread.seen_epoch = epoch_;
+    if (account.seen_epoch != epoch_ || record.truncated) {
+        account.seen.clear();
+        account.seen_stacks.clear();
+        account.seen_epoch = epoch_;
     }
     std::size_t shared = 0;
-    while (shared < thread.seen.size() && shared < frames_.size() &&
-           thread.seen[shared] == frames_[frames_.size() - 1 - shared]) {
+    while (shared < account.seen.size() && shared < frames_.size() &&
+           account.seen[shared] == frames_[frames_.size() - 1 - shared]) {
         ++shared;
     }
-    thread.seen.resize(shared);
-    thread.seen_stacks.resize(shared);
-    std::uint32_t parent = shared > 0 ? thread.seen_stacks.back() : profile::kNone;
+    account.seen.resize(shared);
+    account.seen_stacks.resize(shared);
+    std::uint32_t parent = shared > 0 ? account.seen_stacks.back() : profile::kNone;
     if (record.truncated) {
         parent =
             recording_.stack(parent, recording_.special_frame(profile::SpecialFrame::truncated));
     }
     for (std::size_t i = frames_.size() - shared; i-- > 0;) {
-        const ThreadRecord::SeenFrame& frame = frames_[i];
+        const Account::SeenFrame& frame = frames_[i];
         parent = recording_.stack(parent, frame.native
                                               ? recording_.native_frame(frame.value)
                                               : recording_.python_frame(frame.value, frame.offset));
-        thread.seen.push_back(frame);
-        thread.seen_stacks.push_back(parent);
+        account.seen.push_back(frame);
+        account.seen_stacks.push_back(parent);
     }
     if (record.truncated) {
-        thread.seen.clear();
-        thread.seen_stacks.clear();
+        account.seen.clear();
+        account.seen_stacks.clear();
     }
     return parent;
 }
 
-// --- what passed since the last sample
-// ------------------------------------------------------------
+// --- what passed since the last sample ----------------------------------------------------------
 
-void Collector::credit(ThreadRecord& thread, std::int64_t now_ns, std::int64_t cpu_ns) {
-    if (thread.muted || thread.last_outside) {
+void Collector::credit(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns) {
+    Account& account = subject.account;
+    if (subject.following == Following::muted || account.outside) {
         return;
     }
-    const std::int64_t used = std::max<std::int64_t>(0, cpu_ns - thread.last_cpu);
-    if (thread.thread_row == profile::kNone) {
-        unsampled_ns_ += used;
-    } else if (settings_.mode == Mode::cpu) {
-        recording_.extend_last(thread.thread_row, now_ns - start_ns_, 0, used);
-    } else {
-        const std::int64_t passed = std::max<std::int64_t>(0, now_ns - thread.last_time);
-        const auto ticks =
-            static_cast<std::uint32_t>(thread.last_waiting ? passed / settings_.interval_ns : 0);
-        recording_.extend_last(thread.thread_row, now_ns - start_ns_, ticks, passed);
+    const std::int64_t time = now_ns - start_ns_;
+    const std::int64_t used = std::max<std::int64_t>(0, cpu_ns - account.cpu_ns);
+    const std::int64_t running = used + std::exchange(account.owed_running_ns, 0);
+    if (account.row == profile::kNone || !recording_.extend(account.row, false, time, 0, running)) {
+        unsampled_ns_ += running;
+    }
+    if (settings_.mode == Mode::wall && account.row != profile::kNone) {
+        const std::int64_t passed = std::max<std::int64_t>(0, now_ns - account.time_ns);
+        const std::int64_t waited =
+            std::max<std::int64_t>(0, passed - used) + std::exchange(account.owed_waiting_ns, 0);
+        const std::uint32_t count = account.waiting ? count_waiting(account, waited) : 0;
+        // Where it was never met waiting, nobody gets it.
+        recording_.extend(account.row, true, time, count, waited);
     }
 }
 
 void Collector::settle(std::int64_t now_ns) {
-    ThreadRegistry& registry = ThreadRegistry::instance();
-    const std::lock_guard<std::mutex> lock(registry.mutex());
-    for (ThreadRecord* thread : registry.live()) {
-        settle(*thread, now_ns);
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    for (Subject* subject : registry_.live()) {
+        settle(*subject, now_ns);
     }
 }
 
-void Collector::settle(ThreadRecord& thread, std::int64_t now_ns) {
-    const std::int64_t cpu = platform::thread_cpu_ns(thread.os_tid);
-    credit(thread, now_ns, cpu < 0 ? thread.last_cpu : cpu);
-    thread.last_time = now_ns;
-    thread.last_cpu = std::max(thread.last_cpu, cpu);
+void Collector::settle(Subject& subject, std::int64_t now_ns) {
+    const std::int64_t cpu = platform::thread_cpu_ns(subject.tid);
+    credit(subject, now_ns, cpu < 0 ? subject.account.cpu_ns : cpu);
+    subject.account.time_ns = now_ns;
+    subject.account.cpu_ns = std::max(subject.account.cpu_ns, cpu);
 }
 
 void Collector::keep_names() {
-    ThreadRegistry& registry = ThreadRegistry::instance();
-    const std::lock_guard<std::mutex> lock(registry.mutex());
-    for (const ThreadRecord* thread : registry.live()) {
-        if (thread->thread_row != profile::kNone && !thread->name.empty()) {
-            recording_.rename_thread(thread->thread_row, thread->name);
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    for (const Subject* subject : registry_.live()) {
+        if (subject->account.row != profile::kNone && !subject->name.empty()) {
+            recording_.rename_thread(subject->account.row, subject->name);
+        }
+        const std::int64_t lost = registry_.figures(*subject).unreachable_ns;
+        if (lost > 0) {
+            out_of_reach_.push_back({subject->name, lost});
         }
     }
 }
 
 void Collector::rebase(std::int64_t now_ns) {
-    ThreadRegistry& registry = ThreadRegistry::instance();
-    const std::lock_guard<std::mutex> lock(registry.mutex());
-    for (ThreadRecord* thread : registry.live()) {
-        rebase(*thread, now_ns);
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    for (Subject* subject : registry_.live()) {
+        subject->account.rebase(now_ns, platform::thread_cpu_ns(subject->tid));
     }
 }
 
-void Collector::rebase(ThreadRecord& thread, std::int64_t now_ns) {
-    thread.last_time = now_ns;
-    thread.last_cpu = std::max(thread.last_cpu, platform::thread_cpu_ns(thread.os_tid));
-    // Where it waits may have changed meanwhile: look again.
-    thread.last_waiting = false;
-    thread.settled_cpu = -1;
-    thread.settling = false;
-    thread.idle = false;
-    thread.ticked_cpu = -1;
-}
-
-void Collector::close(ThreadRecord& thread) {
-    credit(thread, thread.final_time, thread.final_cpu < 0 ? thread.last_cpu : thread.final_cpu);
-    if (thread.thread_row != profile::kNone && !thread.name.empty()) {
-        recording_.rename_thread(thread.thread_row, thread.name);
+void Collector::close(Subject& subject) {
+    const Account& account = subject.account;
+    credit(subject, account.final_time_ns,
+           account.final_cpu_ns < 0 ? account.cpu_ns : account.final_cpu_ns);
+    if (account.row != profile::kNone && !subject.name.empty()) {
+        recording_.rename_thread(account.row, subject.name);
+    }
+    if (subject.figures.unreachable_ns > 0) {
+        out_of_reach_.push_back({subject.name, subject.figures.unreachable_ns});
     }
 }
 
-// --- threads that come and go
-// -----------------------------------------------------------------------
+// --- threads that come and go -------------------------------------------------------------------
 
 void Collector::scan_threads() {
-    ThreadRegistry& registry = ThreadRegistry::instance();
     const std::int64_t now = platform::monotonic_ns();
-    const int count = thread_list_.count();
+    const int count = platform::thread_count();
     {
-        const std::lock_guard<std::mutex> lock(registry.mutex());
+        const std::lock_guard<std::mutex> lock(registry_.mutex());
         probe_dormant(now);
+        find_thread_states();
         if (count >= 0 && static_cast<std::size_t>(count) == known_threads_.size() &&
             now < next_full_scan_) {
             return;
         }
     }
-    std::vector<platform::Tid> tids = thread_list_.tids();
+    std::vector<platform::Tid> tids = platform::list_threads();
     std::sort(tids.begin(), tids.end());
     // One that is in a list may be about to end while the next is born: twice the same tells more.
     next_full_scan_ =
@@ -294,58 +297,88 @@ void Collector::scan_threads() {
             : now + std::clamp(kScanOfOneThread * static_cast<std::int64_t>(tids.size()),
                                kSoonestScan, kRarestScan);
     known_threads_ = tids;
-    const std::lock_guard<std::mutex> lock(registry.mutex());
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
     // Gone without telling: threads that C++ made.
-    std::vector<ThreadRecord*> gone;
-    for (ThreadRecord* thread : registry.live()) {
-        if (!std::binary_search(tids.begin(), tids.end(), thread->os_tid) &&
-            platform::thread_cpu_ns(thread->os_tid) < 0) {
-            gone.push_back(thread);
+    std::vector<Subject*> gone;
+    for (Subject* subject : registry_.live()) {
+        if (!std::binary_search(tids.begin(), tids.end(), subject->tid) &&
+            platform::thread_cpu_ns(subject->tid) < 0) {
+            gone.push_back(subject);
         }
     }
-    for (ThreadRecord* thread : gone) {
-        registry.retire(thread);
+    for (Subject* subject : gone) {
+        registry_.retire(*subject);
     }
-    registry.forget_farewells_but_of(tids);
+    registry_.forget_ended_but(tids);
     for (const platform::Tid tid : tids) {
-        if (engine_.is_own_thread(tid) || registry.find(tid) != nullptr ||
-            registry.said_farewell(tid)) {
+        if (tid == this->tid() || observer_.owns(tid) || registry_.find(tid) != nullptr ||
+            registry_.has_ended(tid)) {
             continue;
         }
         // The list may be older than the end of the thread.
         if (platform::thread_cpu_ns(tid) < 0) {
             continue;
         }
-        if (ThreadRecord* thread = registry.add(tid)) {
-            thread->name = platform::thread_os_name(tid);
-            engine_.watch(*thread);
+        if (Subject* subject = registry_.add(tid)) {
+            subject->name = platform::thread_os_name(tid);
+            registry_.follow(*subject);
+        }
+    }
+    find_thread_states();
+}
+
+// Where threads that were never visited have their Python frames: what stands still is read from
+// outside.
+void Collector::find_thread_states() {
+    const auto is_missing = [](const Subject* subject) {
+        return subject->watch != nullptr && subject->visits.state.load() == nullptr;
+    };
+    if (settings_.mode != Mode::wall ||
+        std::none_of(registry_.live().begin(), registry_.live().end(), is_missing)) {
+        return;
+    }
+    constexpr std::size_t kMoreThanThreads = 64;
+    const std::size_t room = registry_.live().size() + kMoreThanThreads;
+    if (states_.size() < room) {
+        states_.resize(2 * room);
+    }
+    const std::size_t count = interpreter::list_thread_states(states_.data(), states_.size());
+    for (std::size_t i = count; i-- > 0;) {  // the oldest first: what a thread began with
+        const interpreter::ThreadStateEntry& entry = states_[i];
+        Subject* subject = entry.native_id != 0 ? registry_.find(entry.native_id)
+                                                : registry_.by_ident(entry.ident);
+        if (subject != nullptr && subject->visits.state.load() == nullptr) {
+            subject->visits.ident.store(entry.ident, std::memory_order_relaxed);
+            subject->visits.state.store(entry.state, std::memory_order_relaxed);
+            registry_.look_again(*subject);
         }
     }
 }
 
-void Collector::awaken(ThreadRecord& thread, std::int64_t now_ns) {
-    thread.dormant = false;
-    rebase(thread, now_ns);
-    thread.not_python.store(false, std::memory_order_relaxed);
-    engine_.watch(thread);
-}
-
 void Collector::probe_dormant(std::int64_t now_ns) {
-    for (ThreadRecord* thread : ThreadRegistry::instance().live()) {
-        if (thread->muted) {
-            continue;
-        }
-        if (thread->dormant) {
-            if (now_ns >= thread->probe_at) {
-                awaken(*thread, now_ns);
-            }
-        } else if (thread->not_python.load(std::memory_order_relaxed) &&
-                   thread->thread_row == profile::kNone) {
-            thread->dormant = true;
-            thread->probe_wait = std::min(
-                kLongestProbe, thread->probe_wait == 0 ? kFirstProbe : 2 * thread->probe_wait);
-            thread->probe_at = now_ns + thread->probe_wait;
-            engine_.mute(*thread);
+    for (Subject* subject : registry_.live()) {
+        switch (subject->following) {
+            case Following::muted:
+                break;
+            case Following::dormant:
+                if (now_ns >= subject->probe_at) {
+                    subject->account.rebase(now_ns, platform::thread_cpu_ns(subject->tid));
+                    subject->visits.not_python.store(false, std::memory_order_relaxed);
+                    registry_.follow(*subject);
+                }
+                break;
+            case Following::followed:
+                if (subject->watch == nullptr) {
+                    registry_.follow(*subject);  // there was nothing to follow it with
+                } else if (!subject->registered && subject->account.row == profile::kNone &&
+                           subject->visits.not_python.load(std::memory_order_relaxed)) {
+                    subject->probe_wait =
+                        std::min(kLongestProbe,
+                                 subject->probe_wait == 0 ? kFirstProbe : 2 * subject->probe_wait);
+                    subject->probe_at = now_ns + subject->probe_wait;
+                    registry_.mute(*subject, Following::dormant);
+                }
+                break;
         }
     }
 }

@@ -10,10 +10,10 @@ namespace spprof::sampling {
 
 namespace {
 
-void learn(native::Symbolizer& symbolizer) {
+void teach(native::Symbolizer& symbolizer, std::vector<interpreter::KnownFunction> known) {
     std::vector<native::KnownFunction> functions;
-    for (interpreter::KnownFunction& known : interpreter::known_functions()) {
-        functions.push_back({known.address, std::move(known.name)});
+    for (interpreter::KnownFunction& function : known) {
+        functions.push_back({function.address, std::move(function.name)});
     }
     symbolizer.learn(functions);
 }
@@ -41,7 +41,7 @@ native::UnwindTables& unwind_tables() {
 std::vector<NamedAddress> capture_native_stack() {
     const std::vector<std::uintptr_t> addresses = native::capture_here(unwind_tables());
     native::Symbolizer symbolizer(unwind_tables());
-    learn(symbolizer);
+    teach(symbolizer, interpreter::known_functions());
     std::vector<NamedAddress> result;
     for (const std::uintptr_t address : addresses) {
         // Every one of them is a return address.
@@ -52,7 +52,7 @@ std::vector<NamedAddress> capture_native_stack() {
 
 NativeStacks::NativeStacks()
     : symbolizer_((unwind_tables().refresh(), unwind_tables())),
-      frames_((learn(symbolizer_), unwind_tables()), symbolizer_,
+      frames_((teach(symbolizer_, interpreter::known_functions()), unwind_tables()), symbolizer_,
               interpreter::an_interpreter_function()) {}
 
 bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
@@ -80,7 +80,9 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     return fits;
 }
 
-void NativeStacks::learn_builtins() { learn(symbolizer_); }
+void NativeStacks::learn(std::vector<interpreter::KnownFunction> known) {
+    teach(symbolizer_, std::move(known));
+}
 
 native::Symbol NativeStacks::name(std::uint64_t key) {
     return symbolizer_.symbolize(native::Location::from_key(key));

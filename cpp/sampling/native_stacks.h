@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "interpreter/known_functions.h"
 #include "native/classify.h"
 #include "native/merge.h"
 #include "native/symbols.h"
@@ -51,7 +52,8 @@ public:
     // --- at the end, with the interpreter's lock
     // ----------------------------------------------------
 
-    void learn_builtins();
+    // Names of functions that have no symbols.
+    void learn(std::vector<interpreter::KnownFunction> known);
     native::Symbol name(std::uint64_t key);
     // Raw build id of the module at `path`; "" when it has none.
     std::string build_id(const std::string& path) const;

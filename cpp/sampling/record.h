@@ -13,11 +13,12 @@ struct SampleRecord {
     std::uint32_t bytes;  // of the whole record, a multiple of 8
     std::uint16_t python_count;
     std::uint16_t native_count;
-    std::int64_t time_ns;     // monotonic clock
-    std::int64_t cpu_ns;      // the thread's CPU clock
-    std::uint8_t state;       // profile::SampleState
-    bool truncated;           // more Python frames than kMaxPythonFrames
-    std::uint8_t native_end;  // native::End
+    std::int64_t time_ns;               // monotonic clock
+    std::int64_t cpu_ns;                // the thread's CPU clock
+    std::int64_t stood_still_until_ns;  // where it was met waiting before; 0: not known
+    std::uint8_t state;                 // profile::SampleState
+    bool truncated;                     // more Python frames than kMaxPythonFrames
+    std::uint8_t native_end;            // native::End
     std::uint8_t reserved[5];
 
     static constexpr std::size_t kMaxPythonFrames = 2048;

@@ -1,28 +1,33 @@
-// One profiling session of this process: start, stop, pause, threads, figures. All calls are made
-// by threads attached to the interpreter.
+// One profiling session of this process: start, stop, pause, threads, figures, fork. All calls are
+// made by threads attached to the interpreter, but for those around a fork.
+//
+// Locks are taken in this order: the session's, CodeLifetime's, the collector's, the registry's,
+// the observer's. Who waits for one of the first three is detached from the interpreter meanwhile
+// (AttachedLock); no Python code runs with any of them held.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "profile/tables.h"
 #include "sampling/collector.h"
+#include "sampling/settings.h"
+#include "sampling/thread_registry.h"
 
 namespace spprof::sampling {
 
 struct Figures {
     std::uint64_t samples = 0, dropped = 0, torn = 0, mismatched = 0;
     std::uint64_t handler_calls = 0, handler_ns = 0, handler_worst_ns = 0;
+    std::uint64_t calls_continued = 0, calls_cut_short = 0;
     std::int64_t duration_ns = 0;        // without pauses
     std::int64_t process_cpu_ns = 0;     // of the whole process since the start
     std::int64_t background_cpu_ns = 0;  // of our own threads
-    std::size_t threads = 0;             // watched now
+    std::size_t threads = 0;             // followed now
     std::size_t memory_bytes = 0;
     bool paused = false;
 };
@@ -33,76 +38,79 @@ struct Outcome {
     std::int64_t start_realtime_ns = 0, end_realtime_ns = 0;
     std::int64_t timestamps_until_ns = -1;
     std::int64_t unsampled_ns = 0;  // CPU time that no stack has: see Collector
+    std::vector<Collector::OutOfReach> out_of_reach;
     bool stacks_were_cut = false;
     std::string engine;
     std::vector<std::string> notes;
     Settings settings;
 };
 
-class Session final : public Collector::Engine {
+// A thread as Python knows it.
+struct ThreadName {
+    platform::Tid tid;
+    std::string name;
+    std::uintptr_t ident;
+};
+
+class Session {
 public:
-    static Session& instance();
+    // One at a time: signals, hooks and a fork have one process.
+    Session();
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
 
-    using ThreadNames = std::vector<std::pair<platform::Tid, std::string>>;
-
-    // The engine in use: "timer" or "ticker". Throws std::runtime_error when already running.
-    std::string start(const Settings& settings, const ThreadNames& names);
-    Outcome stop(const ThreadNames& names);
-    bool active();
+    // The engine in use. Throws std::runtime_error when already running, or where nothing can be
+    // sampled.
+    std::string start(const Settings& settings, const std::vector<ThreadName>& names);
+    Outcome stop(const std::vector<ThreadName>& names);
+    bool active() const noexcept { return active_.load(std::memory_order_acquire); }
     Figures figures();
     std::vector<std::string> notes();
 
     bool pause();  // false: it was paused already
     void resume();
-
-    // Somebody is about to give SIGPROF a handler of their own: while the session is paused, the
-    // signal is as it was before us in between.
+    // Somebody is about to give our signal a handler of their own: while the session is paused, it
+    // is as it was before us in between.
     void give_signal_back();
     void take_signal_again();
 
-    // The calling thread. False when no session is running / it was not watched.
-    bool register_current_thread(const std::string& name);
+    // The calling thread. False when no session is running / it was not followed.
+    bool register_current_thread(const std::string& name, std::uintptr_t ident);
     bool unregister_current_thread();
     bool current_thread_is_registered();
-    // The calling thread has just begun; false when it is known already, or no session is running.
-    bool current_thread_begins();
-    // Credits what the calling thread used since its last sample.
+    // Gives the calling thread's last stack what it used since then.
     void settle_current_thread(const std::string& name);
-    // The calling thread is about to end: its last CPU time is credited, its ring released.
-    void current_thread_ends(const std::string& name);
+    // What the hooks on threads call at their first and last moment.
+    ThreadRegistry& registry() noexcept { return registry_; }
 
+    // Around a fork by Python, which counts the threads of the process: ours end and begin anew.
+    void end_threads();
+    void begin_threads();
     // In a forked child, with the interpreter's lock: undo what only the lock's owner may undo.
     void after_fork_in_child();
-
-    // Collector::Engine
-    void watch(ThreadRecord& thread) override;
-    void mute(ThreadRecord& thread) override;
-    bool is_own_thread(platform::Tid tid) const override;
 
 private:
     struct Run;
 
-    Session();
-    void start_ticker();
-    void quiesce();
-    void name_threads(const ThreadNames& names);
-    std::vector<profile::ResolvedFrame> resolve(profile::Recording& recording,
-                                                NativeStacks* native);
-    void name_code(profile::Recording& recording, std::uint32_t code);
-
-    static void farewell(const std::uintptr_t* dying, std::size_t count) noexcept;
+    static void name_dying(const std::uintptr_t* dying, std::size_t count) noexcept;
     static void before_fork();
     static void after_fork_in_parent();
     static void after_fork_in_child_unlocked();
-    static void release_locks_after_fork();
-    static void name_modules(profile::Tables& tables, NativeStacks* native);
 
+    static Session* in_force() noexcept;
     Run& running();
     Figures figures_of(Run& run);
+    void name_threads(const std::vector<ThreadName>& names);
+    void tear_down() noexcept;
+    void release_locks_after_fork();
 
-    // Locks are taken in this order: this one, CodeLifetime's, the collector's, the registry's.
     std::mutex mutex_;
+    ThreadRegistry registry_;
     std::unique_ptr<Run> run_;
+    std::atomic<bool> active_{false};
+    std::atomic<bool> native_{false};  // of the running session
+    int forks_ = 0;                    // that are under way
 };
 
 }  // namespace spprof::sampling

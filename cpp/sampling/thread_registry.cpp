@@ -1,200 +1,243 @@
-// See thread_registry.h. `resolve` is reached from the signal handler.
+// See thread_registry.h.
 #include "sampling/thread_registry.h"
 
 #include <algorithm>
+#include <new>
+#include <utility>
+
+#include "platform/clocks.h"
+#include "platform/pages.h"
 
 namespace spprof::sampling {
 
-void HandlerTotals::add(const ThreadRecord& record) noexcept {
-    captured += record.captured.load(std::memory_order_relaxed);
-    dropped += record.dropped.load(std::memory_order_relaxed);
-    torn += record.torn.load(std::memory_order_relaxed);
-    handler_ns += record.handler_ns.load(std::memory_order_relaxed);
-    handler_calls += record.handler_calls.load(std::memory_order_relaxed);
-    handler_worst_ns =
-        std::max(handler_worst_ns, record.handler_worst_ns.load(std::memory_order_relaxed));
-}
-
-ThreadRegistry& ThreadRegistry::instance() {
-    static auto* registry = new ThreadRegistry;  // never destroyed: signals may come late
-    return *registry;
-}
-
-ThreadRecord* ThreadRegistry::resolve(platform::Cookie cookie) const noexcept {
-    const std::size_t index = cookie & 0xFFFFFF;
-    if (index / kBlock >= kBlocks) {
-        return nullptr;
-    }
-    ThreadRecord* block = blocks_[index / kBlock].load(std::memory_order_acquire);
-    if (block == nullptr) {
-        return nullptr;
-    }
-    ThreadRecord* record = &block[index % kBlock];
-    // The producer of a ring is its own thread and nobody else.
-    return record->cookie() == cookie &&
-                   record->tid.load(std::memory_order_acquire) == platform::current_tid()
-               ? record
-               : nullptr;
-}
-
-ThreadRecord* ThreadRegistry::add(platform::Tid tid) {
-    if (free_.empty()) {
-        if (block_count_ == kBlocks) {
+Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
+    void* pages = nullptr;
+    Subject* subject = nullptr;
+    try {
+        if (free_.empty()) {
+            // Room for all of them in every list, so that nothing below can fail.
+            all_.push_back(std::make_unique<Subject>());
+            live_.reserve(all_.size());
+            retired_.reserve(all_.size());
+            spare_rings_.reserve(all_.size());
+            free_.reserve(all_.size());
+            free_.push_back(all_.back().get());
+        }
+        subject = free_.back();
+        if (!spare_rings_.empty()) {
+            pages = spare_rings_.back();
+            spare_rings_.pop_back();
+        } else if ((pages = platform::map_pages(Ring::kBytes)) == nullptr) {
             return nullptr;
         }
-        auto* block = new ThreadRecord[kBlock];
-        for (std::size_t i = kBlock; i-- > 0;) {
-            block[i].index = static_cast<std::uint32_t>(block_count_ * kBlock + i);
-            free_.push_back(&block[i]);
+        by_tid_[tid] = subject;
+    } catch (const std::bad_alloc&) {
+        if (pages != nullptr) {
+            platform::unmap_pages(pages, Ring::kBytes);
         }
-        blocks_[block_count_++].store(block, std::memory_order_release);
-    }
-    void* pages = nullptr;
-    if (!spare_rings_.empty()) {
-        pages = spare_rings_.back();
-        spare_rings_.pop_back();
-    } else if ((pages = platform::map_pages(Ring::kBytes)) == nullptr) {
         return nullptr;
     }
-    // A new thread may have the number of one that is gone.
-    farewells_.erase(std::remove(farewells_.begin(), farewells_.end(), tid), farewells_.end());
-    ThreadRecord* record = free_.back();
     free_.pop_back();
-    live_.push_back(record);
+    // A new thread may have the number of one that is gone.
+    ended_.erase(tid);
 
-    record->ring.attach(pages);
-    record->not_python = false;
-    record->tried_again = false;
-    record->awake = false;
-    record->sampled_cpu = -1;
-    record->sampled_time = 0;
-    record->sampled_waiting = false;
-    record->captured = 0;
-    record->dropped = 0;
-    record->torn = 0;
-    record->handler_ns = 0;
-    record->handler_calls = 0;
-    record->handler_worst_ns = 0;
-    record->by_ticker = false;
-    record->has_begun = false;
-    record->muted = false;
-    record->dormant = false;
-    record->probe_at = 0;
-    record->probe_wait = 0;
-    record->idle = false;
-    record->quiet_ticks = 0;
-    record->credit = 0;
-    record->ticked_cpu = -1;
-    record->next_look = 0;
-    record->settled_cpu = -1;
-    record->settling = false;
-    record->capture_pending = false;
-    record->name.clear();
-    record->thread_row = 0xFFFFFFFFu;
-    record->last_time = platform::monotonic_ns();
-    record->last_cpu = std::max<std::int64_t>(0, platform::thread_cpu_ns(tid));
-    record->last_waiting = false;
-    record->last_outside = false;
-    record->seen.clear();
-    record->seen_stacks.clear();
-    record->final_cpu = -1;
-    record->final_time = -1;
-    record->os_tid = tid;
-    record->tid.store(tid, std::memory_order_release);
-    return record;
+    subject->tid = tid;
+    subject->place = live_.size();
+    subject->name.clear();
+    subject->following = Following::muted;
+    subject->watch = nullptr;
+    subject->figures = {};
+    subject->has_begun = false;
+    subject->registered = false;
+    subject->probe_at = 0;
+    subject->probe_wait = 0;
+    subject->visits.begin();
+    subject->visits.ring.attach(pages);
+    Account& account = subject->account;
+    const std::uint64_t epoch = account.seen_epoch;
+    account.seen.clear();
+    account.seen_stacks.clear();
+    Account fresh;
+    fresh.seen = std::move(account.seen);
+    fresh.seen_stacks = std::move(account.seen_stacks);
+    fresh.seen_epoch = epoch;
+    account = std::move(fresh);
+    account.rebase(platform::monotonic_ns(),
+                   std::max<std::int64_t>(0, platform::thread_cpu_ns(tid)));
+    live_.push_back(subject);
+    return subject;
 }
 
-ThreadRecord* ThreadRegistry::find(platform::Tid tid) const noexcept {
-    for (ThreadRecord* record : live_) {
-        if (record->os_tid == tid) {
-            return record;
+Subject* ThreadRegistry::find(platform::Tid tid) const noexcept {
+    const auto found = by_tid_.find(tid);
+    return found == by_tid_.end() ? nullptr : found->second;
+}
+
+Subject* ThreadRegistry::by_ident(std::uintptr_t ident) const noexcept {
+    for (Subject* subject : live_) {
+        if (ident != 0 && subject->visits.ident.load(std::memory_order_relaxed) == ident) {
+            return subject;
         }
     }
     return nullptr;
 }
 
-void ThreadRegistry::retire(ThreadRecord* record) {
-    // Called on the thread itself, or when it is gone: no handler is running for the record, and a
-    // signal that comes late finds a record that is not its own.
-    record->tid.store(0, std::memory_order_release);
-    record->timer.destroy();
-    record->local_timer.destroy();
-    record->final_time = platform::monotonic_ns();
-    live_.erase(std::find(live_.begin(), live_.end(), record));
-    retired_.push_back(record);
+void ThreadRegistry::follow(Subject& subject) noexcept {
+    subject.following = Following::followed;
+    if (subject.watch == nullptr && observer_ != nullptr) {
+        subject.watch = observer_->follow(subject.tid, &subject);
+    }
 }
 
-void ThreadRegistry::say_farewell(ThreadRecord* record) {
-    farewells_.push_back(record->os_tid);
-    retire(record);
+void ThreadRegistry::mute(Subject& subject, Following why) noexcept {
+    subject.following = why;
+    if (subject.watch != nullptr && observer_ != nullptr) {
+        subject.figures.add(observer_->leave(subject.watch));
+    }
+    subject.watch = nullptr;
 }
 
-bool ThreadRegistry::said_farewell(platform::Tid tid) const noexcept {
-    return std::find(farewells_.begin(), farewells_.end(), tid) != farewells_.end();
+void ThreadRegistry::retire(Subject& subject) noexcept {
+    mute(subject, subject.following);
+    subject.account.final_time_ns = platform::monotonic_ns();
+    live_[subject.place] = live_.back();
+    live_[subject.place]->place = subject.place;
+    live_.pop_back();
+    by_tid_.erase(subject.tid);
+    retired_.push_back(&subject);
 }
 
-void ThreadRegistry::forget_farewells_but_of(const std::vector<platform::Tid>& tids) {
-    farewells_.erase(std::remove_if(farewells_.begin(), farewells_.end(),
-                                    [&](platform::Tid tid) {
-                                        return !std::binary_search(tids.begin(), tids.end(), tid);
-                                    }),
-                     farewells_.end());
+void ThreadRegistry::retire_ended(Subject& subject) noexcept {
+    try {
+        ended_.insert(subject.tid);
+    } catch (const std::bad_alloc&) {
+        // At worst the collector follows it once more until the system has forgotten it.
+        retire(subject);
+        return;
+    }
+    retire(subject);
 }
 
-void ThreadRegistry::recycle(ThreadRecord* record) {
-    gone_.add(*record);
-    ++record->generation;
-    spare_rings_.push_back(record->ring.detach());
-    free_.push_back(record);
+void ThreadRegistry::forget_ended_but(const std::vector<platform::Tid>& tids) {
+    for (auto thread = ended_.begin(); thread != ended_.end();) {
+        thread = std::binary_search(tids.begin(), tids.end(), *thread) ? std::next(thread)
+                                                                       : ended_.erase(thread);
+    }
 }
 
-void ThreadRegistry::clear() {
+void ThreadRegistry::add_to(Totals& totals, const Subject& subject) const noexcept {
+    totals.captured += subject.visits.captured.load(std::memory_order_relaxed);
+    totals.dropped += subject.visits.dropped.load(std::memory_order_relaxed);
+    totals.visits.add(figures(subject));
+}
+
+platform::VisitFigures ThreadRegistry::figures(const Subject& subject) const noexcept {
+    platform::VisitFigures sum = subject.figures;
+    if (subject.watch != nullptr && observer_ != nullptr) {
+        sum.add(observer_->figures(subject.watch));
+    }
+    return sum;
+}
+
+void ThreadRegistry::look_again(Subject& subject) noexcept {
+    if (subject.watch != nullptr && observer_ != nullptr) {
+        observer_->look_again(subject.watch);
+    }
+}
+
+void ThreadRegistry::recycle(Subject& subject) noexcept {
+    add_to(gone_, subject);
+    spare_rings_.push_back(subject.visits.ring.detach());
+    free_.push_back(&subject);
+}
+
+void ThreadRegistry::close() {
     while (!live_.empty()) {
-        retire(live_.back());
+        retire(*live_.back());
     }
-    for (ThreadRecord* record : retired_) {
-        recycle(record);
-        record->seen = {};
-        record->seen_stacks = {};
-    }
-    retired_.clear();
-    farewells_.clear();
+    observer_ = nullptr;
+    recycle_retired([](Subject&) {});
     for (void* pages : spare_rings_) {
         platform::unmap_pages(pages, Ring::kBytes);
     }
     spare_rings_.clear();
+    free_.clear();
+    all_.clear();
+    by_tid_.clear();
+    ended_.clear();
     gone_ = {};
+    paused_ = false;
 }
 
-void ThreadRegistry::clear_after_fork() {
-    for (ThreadRecord* record : live_) {
-        record->timer.forget();
-        record->local_timer.forget_after_fork();
-        record->in_handler = false;
+void ThreadRegistry::abandon_after_fork() {
+    for (Subject* subject : live_) {
+        subject->watch = nullptr;
     }
-    clear();
+    close();
 }
 
-HandlerTotals ThreadRegistry::totals() const noexcept {
-    HandlerTotals sum = gone_;
-    for (const ThreadRecord* record : live_) {
-        sum.add(*record);
+ThreadRegistry::Totals ThreadRegistry::totals() const noexcept {
+    Totals sum = gone_;
+    for (const Subject* subject : live_) {
+        add_to(sum, *subject);
     }
-    for (const ThreadRecord* record : retired_) {
-        sum.add(*record);
+    for (const Subject* subject : retired_) {
+        add_to(sum, *subject);
     }
     return sum;
 }
 
 std::size_t ThreadRegistry::ring_bytes() const noexcept {
     std::size_t sum = 0;
-    for (const ThreadRecord* record : live_) {
-        sum += record->ring.touched();
+    for (const Subject* subject : live_) {
+        sum += subject->visits.ring.touched();
     }
-    for (const ThreadRecord* record : retired_) {
-        sum += record->ring.touched();
+    for (const Subject* subject : retired_) {
+        sum += subject->visits.ring.touched();
     }
     return sum;
+}
+
+// --- what threads tell of themselves ------------------------------------------------------------
+
+bool ThreadRegistry::current_thread_begins() noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (observer_ == nullptr) {
+        return false;
+    }
+    Subject* subject = find(platform::current_tid());
+    if (subject == nullptr) {
+        subject = add(platform::current_tid());
+        if (subject == nullptr) {
+            return false;
+        }
+        follow(*subject);
+    } else if (subject->following == Following::dormant) {
+        // The collector found it earlier, perhaps even before it had a thread state.
+        subject->account.rebase(platform::monotonic_ns(), platform::current_thread_cpu_ns());
+        follow(*subject);
+    }
+    subject->visits.state.store(interpreter::thread_state_here(), std::memory_order_relaxed);
+    return !std::exchange(subject->has_begun, true);
+}
+
+void ThreadRegistry::current_thread_ends(const char* name) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Subject* subject = observer_ == nullptr ? nullptr : find(platform::current_tid());
+    if (subject == nullptr) {
+        return;
+    }
+    if (name != nullptr && *name != '\0') {
+        try {
+            subject->name = name;
+        } catch (const std::bad_alloc&) {
+            subject->name.clear();
+        }
+    }
+    if (subject->following != Following::muted && !paused_) {
+        subject->account.final_cpu_ns = platform::current_thread_cpu_ns();
+    }
+    retire_ended(*subject);
 }
 
 }  // namespace spprof::sampling

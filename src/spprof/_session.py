@@ -232,7 +232,9 @@ def register_thread() -> bool:
     bool
         Whether the thread is followed now: False when no session is running.
     """
-    return bool(_native.register_thread(threading.current_thread().name))
+    return bool(
+        _native.register_thread(threading.current_thread().name, threading.get_ident())
+    )
 
 
 def unregister_thread() -> bool:
@@ -532,11 +534,11 @@ def _remove_hooks() -> None:
             setattr(module, name, original)
 
 
-def _thread_names() -> list[tuple[int, str]]:
+def _thread_names() -> list[tuple[int, str, int]]:
     return [
-        (thread.native_id, thread.name)
+        (thread.native_id, thread.name, thread.ident)
         for thread in threading.enumerate()
-        if thread.native_id is not None
+        if thread.native_id is not None and thread.ident is not None
     ]
 
 
@@ -682,12 +684,24 @@ def _finished(raw: dict[str, Any]) -> dict[str, Any]:
             "the memory limit left no room for new stacks: what is missing of them is counted "
             "under [memory limit]"
         )
-    unsampled = native["unsampled_ns"]
+    unsampled = native["unsampled_ns"] - sum(cpu_ns for _, cpu_ns in native["out_of_reach"])
     # A little is lost with every thread that hardly runs; only what changes the picture is said.
     if unsampled > max(5e6, native["duration_ns"] * 0.01):
         notes.append(
             f"{unsampled / 1e9:.3f} s of CPU time were used by threads too short to be sampled, "
             "and are not in the profile; a shorter interval shows them"
+        )
+    for thread, cpu_ns in native["out_of_reach"]:
+        notes.append(
+            f"thread {thread!r} has SIGPROF blocked: {cpu_ns / 1e9:.3f} s of its CPU time were not "
+            "sampled; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF}) in it lets "
+            "spprof see it"
+        )
+    cut = raw["stats"]["calls_cut_short"]
+    if cut:
+        notes.append(
+            f"{cut} blocking system calls of the program were ended early (EINTR) by a sample; "
+            "see docs/TROUBLESHOOTING.md"
         )
     if native["dropped_count"]:
         notes.append(f"{native['dropped_count']} samples were dropped: a buffer was full")
@@ -749,4 +763,9 @@ def _leave_interrupted() -> None:
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # Python counts the threads of a process that forks, and warns where there are several.
+    os.register_at_fork(
+        before=_native.end_threads,
+        after_in_parent=_native.begin_threads,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,0 +1,15 @@
+// Keeps the handlers of SIGSEGV and SIGBUS in force that let fault-safe loads fail (safe_memory.h),
+// chained: every other fault goes to whoever had the signals before.
+#pragma once
+
+namespace spprof::platform {
+
+class FaultGuard {
+public:
+    static void install();
+    static bool reinstall_if_taken() noexcept;
+    static bool armed() noexcept;  // visit-safe: is the guard in force right now?
+    static void restore() noexcept;
+};
+
+}  // namespace spprof::platform

@@ -1,0 +1,200 @@
+// See interrupted_call.h. Reached from the signal handler.
+#include "platform/linux/interrupted_call.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "platform/linux/machine_context.h"
+
+namespace spprof::platform {
+
+namespace {
+
+// How an interrupted call is gone on with.
+enum class Way : unsigned char {
+    unknown,
+    // Run once more as it is: it waits without a time-out, until a moment on a clock, or the kernel
+    // has written what is left into the program's own memory. Where it has a time-out that nobody
+    // keeps (epoll_wait, a receive with SO_RCVTIMEO), it waits longer by what it had waited so
+    // far: a thread that sleeps is not signalled twice, so that is less than one interval.
+    again,
+    // The kernel remembers what is left of its time-out until the handler returns.
+    resumed,
+};
+
+Way way_of(long number, std::uintptr_t second_argument) noexcept {
+    switch (number) {
+#if defined(__x86_64__)
+        case SYS_select:
+        case SYS_pause:
+        case SYS_epoll_wait:
+        case SYS_pselect6:
+        case SYS_ppoll:
+        case SYS_epoll_pwait:
+#if defined(SYS_epoll_pwait2)
+        case SYS_epoll_pwait2:
+#endif
+        case SYS_rt_sigsuspend:
+        case SYS_rt_sigtimedwait:
+        case SYS_semop:
+        case SYS_semtimedop:
+        case SYS_msgsnd:
+        case SYS_msgrcv:
+        case SYS_read:
+        case SYS_readv:
+        case SYS_write:
+        case SYS_writev:
+        case SYS_recvfrom:
+        case SYS_recvmsg:
+        case SYS_recvmmsg:
+        case SYS_sendto:
+        case SYS_sendmsg:
+        case SYS_sendmmsg:
+        case SYS_accept:
+        case SYS_accept4:
+        case SYS_connect:
+        case SYS_io_getevents:
+            return Way::again;
+        case SYS_poll:
+#endif
+        case SYS_nanosleep:
+        case SYS_restart_syscall:
+            return Way::resumed;
+        case SYS_clock_nanosleep:
+#if defined(__x86_64__)
+            return (second_argument & TIMER_ABSTIME) != 0 ? Way::again : Way::resumed;
+#else
+            return (second_argument & TIMER_ABSTIME) != 0 ? Way::unknown : Way::resumed;
+#endif
+        case SYS_futex:
+            switch (second_argument & FUTEX_CMD_MASK) {
+                case FUTEX_WAIT:
+                case FUTEX_WAIT_BITSET:
+                    return Way::resumed;
+                default:
+                    return Way::unknown;
+            }
+        default:
+            return Way::unknown;
+    }
+}
+
+#if defined(__x86_64__)
+
+// The register that had the call's number has its result now. The number is a constant in nearly
+// every caller, loaded shortly before the instruction: mov $number, %eax.
+constexpr std::uintptr_t kFarthest = 48;
+
+std::uintptr_t second_argument(const ucontext_t& context) noexcept {
+    return static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSI]);
+}
+
+long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept {
+    unsigned char code[kFarthest + sizeof(std::uintptr_t)];
+    const SafeMemory memory;
+    if (!memory.copy(instruction - kFarthest, code, kFarthest)) {
+        return -1;
+    }
+    for (std::uintptr_t at = kFarthest - 5; at > 0; --at) {
+        constexpr unsigned char kMoveToEax = 0xB8;
+        if (code[at] == kMoveToEax && code[at + 3] == 0 && code[at + 4] == 0) {
+            const long number = code[at + 1] | code[at + 2] << 8;
+            if (way_of(number, second_argument(context)) != Way::unknown) {
+                return number;
+            }
+        }
+    }
+    // xor %eax, %eax: read
+    const unsigned char* last = code + kFarthest - 2;
+    return last[0] == 0x31 && last[1] == 0xC0 ? SYS_read : -1;
+}
+
+long go_on_waiting() {
+    long result;
+    // Written as a caller would: this may be interrupted, too.
+    __asm__ volatile("movl %1, %%eax\n\tsyscall"
+                     : "=&a"(result)
+                     : "i"(SYS_restart_syscall)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+#else
+
+// The number is still in x8; the first argument is lost, its register has the result.
+long call_number(std::uintptr_t, const ucontext_t& context) noexcept {
+    return static_cast<long>(context.uc_mcontext.regs[8]);
+}
+
+std::uintptr_t second_argument(const ucontext_t& context) noexcept {
+    return context.uc_mcontext.regs[1];
+}
+
+long go_on_waiting() {
+    register long number __asm__("x8") = SYS_restart_syscall;
+    register long result __asm__("x0");
+    __asm__ volatile("svc #0" : "=r"(result) : "r"(number) : "memory");
+    return result;
+}
+
+#endif
+
+// Words of the kernel's signal set.
+using SignalSet = std::uint64_t;
+
+SignalSet as_word(const sigset_t& set) noexcept {
+    return *reinterpret_cast<const SignalSet*>(&set);
+}
+
+SignalSet bit_of(int signal) noexcept { return SignalSet{1} << (signal - 1); }
+
+// A signal with a handler of its own is about to be taken where the call returns: the call ends
+// with or without us.
+bool another_signal_is_due(const ucontext_t& context) noexcept {
+    SignalSet pending = 0;
+    if (syscall(SYS_rt_sigpending, &pending, sizeof pending) != 0) {
+        return false;
+    }
+    return (pending & ~as_word(context.uc_sigmask) & ~bit_of(SIGPROF)) != 0;
+}
+
+void set_mask(SignalSet mask) noexcept {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+}
+
+}  // namespace
+
+void continue_interrupted_call(ucontext_t& context, CallFigures& figures) {
+    const std::uintptr_t instruction = program_counter(context) - sizeof kSystemCall;
+    if (result_register(context) != -EINTR || !is_system_call(instruction) ||
+        another_signal_is_due(context)) {
+        return;
+    }
+    const std::uintptr_t second = second_argument(context);
+    const long number = call_number(instruction, context);
+    switch (way_of(number, second)) {
+        case Way::again:
+            figures.continued.fetch_add(1, std::memory_order_relaxed);
+            set_result_register(context, number);
+            set_program_counter(context, instruction);
+            break;
+        case Way::resumed:
+            figures.continued.fetch_add(1, std::memory_order_relaxed);
+            // The program's own signals end the wait as they would end the call. Ours stays out:
+            // whoever waits is not sampled by signals.
+            set_mask(as_word(context.uc_sigmask) | bit_of(SIGPROF));
+            set_result_register(context, go_on_waiting());
+            break;
+        case Way::unknown:
+            figures.cut_short.fetch_add(1, std::memory_order_relaxed);
+            break;
+    }
+}
+
+}  // namespace spprof::platform

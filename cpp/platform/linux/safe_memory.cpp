@@ -1,0 +1,171 @@
+// Linux behind safe_memory.h and fault_guard.h. Reached from signal handlers.
+#include "platform/safe_memory.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <ucontext.h>
+
+#include <cstring>
+
+#include "platform/linux/fault_guard.h"
+#include "platform/linux/machine_context.h"
+#include "platform/linux/shared_signal.h"
+
+// The only instruction that may touch a bad address carries a label; the fault handler resumes at
+// the second label, where the result is still "false".
+#if defined(__x86_64__)
+asm(R"(
+    .text
+    .p2align 4
+    .hidden spprof_safe_copy_fault
+    .hidden spprof_safe_copy_resume
+    .globl spprof_safe_copy
+    .hidden spprof_safe_copy
+    .type spprof_safe_copy, @function
+spprof_safe_copy:
+    .cfi_startproc
+    xorl %eax, %eax
+    testq %rdx, %rdx
+    je 2f
+1:
+    .globl spprof_safe_copy_fault
+spprof_safe_copy_fault:
+    movq (%rdi), %rcx
+    movq %rcx, (%rsi)
+    addq $8, %rdi
+    addq $8, %rsi
+    decq %rdx
+    jne 1b
+2:
+    movl $1, %eax
+    .globl spprof_safe_copy_resume
+spprof_safe_copy_resume:
+    ret
+    .cfi_endproc
+    .size spprof_safe_copy, . - spprof_safe_copy
+)");
+#elif defined(__aarch64__)
+asm(R"(
+    .text
+    .p2align 4
+    .hidden spprof_safe_copy_fault
+    .hidden spprof_safe_copy_resume
+    .globl spprof_safe_copy
+    .hidden spprof_safe_copy
+    .type spprof_safe_copy, %function
+spprof_safe_copy:
+    .cfi_startproc
+    mov x4, x0
+    mov w0, #0
+    cbz x2, 2f
+1:
+    .globl spprof_safe_copy_fault
+spprof_safe_copy_fault:
+    ldr x3, [x4], #8
+    str x3, [x1], #8
+    subs x2, x2, #1
+    b.ne 1b
+2:
+    mov w0, #1
+    .globl spprof_safe_copy_resume
+spprof_safe_copy_resume:
+    ret
+    .cfi_endproc
+    .size spprof_safe_copy, . - spprof_safe_copy
+)");
+#else
+#error "spprof: fault-tolerant loads are written for x86-64 and aarch64 only"
+#endif
+
+extern "C" {
+extern const char spprof_safe_copy_fault[];
+extern const char spprof_safe_copy_resume[];
+}
+
+namespace spprof::platform {
+
+namespace {
+
+void on_fault(int signal, siginfo_t* info, void* context);
+
+SharedSignal segv_signal(SIGSEGV, 1, on_fault, true);
+SharedSignal bus_signal(SIGBUS, 2, on_fault, true);
+
+// Whether the instruction that faulted can go on now, as far as one can tell: the owner may have
+// made the memory accessible, or changed where the thread goes on.
+struct Fault {
+    std::uintptr_t address, pc, sum;
+
+    Fault(const siginfo_t& info, const ucontext_t& context) noexcept
+        : address(reinterpret_cast<std::uintptr_t>(info.si_addr)),
+          pc(program_counter(context)),
+          sum(digest(context)) {}
+    bool mended(const ucontext_t& context) const noexcept {
+        std::uintptr_t word;
+        return digest(context) != sum || SafeMemory().load(address & ~(sizeof word - 1), word);
+    }
+    static std::uintptr_t digest(const ucontext_t& context) noexcept {
+        MachineRegisters registers;
+        fill(registers, context);
+        std::uintptr_t sum = registers.pc;
+        for (const std::uintptr_t value : registers.value) {
+            sum = sum * 31 + value;
+        }
+        return sum;
+    }
+};
+
+// A fault that nobody mends and nothing tells from one that was mended (a write to memory that can
+// be read): so often the same, without any other between them, is a loop.
+constexpr int kTooOften = 1000;
+
+bool comes_too_often(const Fault& fault) noexcept {
+    static thread_local std::uintptr_t last_sum __attribute__((tls_model("initial-exec"))) = 0;
+    static thread_local int times __attribute__((tls_model("initial-exec"))) = 0;
+    times = fault.sum == last_sum ? times + 1 : 0;
+    last_sum = fault.sum;
+    return times > kTooOften;
+}
+
+void on_fault(int signal, siginfo_t* info, void* raw_context) {
+    auto& context = *static_cast<ucontext_t*>(raw_context);
+    if (program_counter(context) == reinterpret_cast<std::uintptr_t>(spprof_safe_copy_fault)) {
+        set_program_counter(context, reinterpret_cast<std::uintptr_t>(spprof_safe_copy_resume));
+        return;
+    }
+    const int saved_errno = errno;
+    SharedSignal& shared = signal == SIGSEGV ? segv_signal : bus_signal;
+    const Fault fault(*info, context);
+    const bool raised = info->si_code <= 0;
+    // An owner that is not what it was (faulthandler after disable()) returns and has changed
+    // nothing: the same instruction would fault for ever.
+    const bool taken = !comes_too_often(fault) && shared.pass_on(info, raw_context, [&] {
+        return raised || fault.mended(context);
+    });
+    if (!taken) {
+        shared.default_action(info);
+    }
+    errno = saved_errno;
+}
+
+}  // namespace
+
+void FaultGuard::install() {
+    segv_signal.install();
+    bus_signal.install();
+}
+
+bool FaultGuard::reinstall_if_taken() noexcept {
+    const bool segv = segv_signal.reinstall_if_taken();
+    const bool bus = bus_signal.reinstall_if_taken();
+    return segv || bus;
+}
+
+bool FaultGuard::armed() noexcept { return segv_signal.on_top(); }
+
+void FaultGuard::restore() noexcept {
+    segv_signal.restore();
+    bus_signal.restore();
+}
+
+}  // namespace spprof::platform

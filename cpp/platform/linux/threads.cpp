@@ -1,0 +1,219 @@
+// Linux behind threads.h.
+#include "platform/threads.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <system_error>
+
+#include "platform/clocks.h"
+
+namespace spprof::platform {
+
+namespace {
+
+// Initial-exec: resolved when the module is loaded, so a visit never enters the dynamic linker.
+__attribute__((tls_model("initial-exec"))) thread_local Tid cached_tid = 0;
+
+constexpr const char* kOwnThreads = "/proc/self/task";
+
+// What of a file of /proc about a thread fits; 0: there is none.
+std::size_t read_about_thread(Tid tid, const char* file, char* text, std::size_t size) noexcept {
+    char path[64];
+    std::snprintf(path, sizeof path, "%s/%d/%s", kOwnThreads, tid, file);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    text[0] = '\0';
+    if (fd < 0) {
+        return 0;
+    }
+    const ssize_t length = read(fd, text, size - 1);
+    close(fd);
+    const std::size_t taken = length < 0 ? 0 : static_cast<std::size_t>(length);
+    text[taken] = '\0';
+    return taken;
+}
+
+}  // namespace
+
+Tid current_tid() noexcept {
+    if (cached_tid == 0) {
+        cached_tid = static_cast<Tid>(syscall(SYS_gettid));
+    }
+    return cached_tid;
+}
+
+int current_pid() noexcept { return static_cast<int>(getpid()); }
+
+void forget_cached_tid() noexcept { cached_tid = 0; }
+
+int thread_count() noexcept {
+    struct stat status;
+    if (stat(kOwnThreads, &status) != 0 || status.st_nlink < 2) {
+        return -1;
+    }
+    return static_cast<int>(status.st_nlink) - 2;
+}
+
+std::vector<Tid> list_threads() {
+    std::vector<Tid> result;
+    DIR* directory = opendir(kOwnThreads);
+    if (directory == nullptr) {
+        return result;
+    }
+    while (const dirent* entry = readdir(directory)) {
+        const long tid = strtol(entry->d_name, nullptr, 10);
+        if (tid > 0) {
+            result.push_back(static_cast<Tid>(tid));
+        }
+    }
+    closedir(directory);
+    return result;
+}
+
+std::string thread_os_name(Tid tid) {
+    char name[32];
+    const std::size_t length = read_about_thread(tid, "comm", name, sizeof name);
+    return std::string(name, length > 0 && name[length - 1] == '\n' ? length - 1 : length);
+}
+
+bool is_runnable(Tid tid) noexcept {
+    char text[128];  // "tid (name) state ...", the name of at most 64 bytes
+    const std::size_t length = read_about_thread(tid, "stat", text, sizeof text);
+    const auto* end_of_name = static_cast<const char*>(memrchr(text, ')', length));
+    return end_of_name == nullptr || end_of_name + 2 >= text + length || end_of_name[2] == 'R';
+}
+
+bool waiting_call(Tid tid, WaitingCall& call) noexcept {
+    char text[256];  // "number 0xarg0 ... 0xarg5 0xsp 0xpc", "-1 0xsp 0xpc" or "running"
+    if (read_about_thread(tid, "syscall", text, sizeof text) == 0 || text[0] == 'r') {
+        return false;
+    }
+    char* at = text;
+    const long number = std::strtol(at, &at, 10);
+    std::uintptr_t last_two[2] = {0, 0};
+    while (*at == ' ') {
+        last_two[0] = last_two[1];
+        last_two[1] = static_cast<std::uintptr_t>(std::strtoull(at, &at, 16));
+    }
+    call.number = static_cast<std::uintptr_t>(number);
+    call.stack_pointer = last_two[0];
+    call.program_counter = last_two[1];
+    return call.program_counter != 0;
+}
+
+std::uint64_t blocked_signals(Tid tid) noexcept {
+    char text[4096];
+    read_about_thread(tid, "status", text, sizeof text);
+    constexpr char kField[] = "\nSigBlk:\t";
+    const char* field = std::strstr(text, kField);
+    return field == nullptr ? 0 : std::strtoull(field + sizeof kField - 1, nullptr, 16);
+}
+
+void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)()) {
+    if (const int error = pthread_atfork(before, after_in_parent, after_in_child)) {
+        throw std::system_error(error, std::generic_category(), "spprof: pthread_atfork");
+    }
+}
+
+bool wake_current_thread_promptly() noexcept {
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0) {
+        return false;  // a filter may end the process for the next call
+    }
+    // Linux 6.12 lets threads that ask for short slices preempt others; before, it has no effect.
+    constexpr std::uint64_t kKeepPolicy = 0x08;
+    struct Attributes {  // sched_attr, as the first version of the call has it
+        std::uint32_t size, policy;
+        std::uint64_t flags;
+        std::int32_t nice;
+        std::uint32_t priority;
+        std::uint64_t runtime_ns, deadline_ns, period_ns;
+    };
+    constexpr std::uint64_t kShortest = 100'000;
+    Attributes wanted{};
+    wanted.size = sizeof wanted;
+    wanted.flags = kKeepPolicy;
+    wanted.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(current_tid()));
+    wanted.runtime_ns = kShortest;
+    if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) {
+        return false;
+    }
+    Attributes got{};
+    return syscall(SYS_sched_getattr, 0, &got, sizeof got, 0) == 0 && got.runtime_ns == kShortest;
+}
+
+// --- threads of our own -------------------------------------------------------------------------
+
+struct OwnThread::Start {
+    OwnThread* thread;
+    const char* name;
+    void (*body)(void*) noexcept;
+    void* self;
+};
+
+void* OwnThread::main(void* raw) noexcept {
+    const Start start = *static_cast<const Start*>(raw);
+    prctl(PR_SET_NAME, start.name, 0, 0, 0);
+    // From here on `raw` is gone.
+    start.thread->tid_.store(current_tid(), std::memory_order_release);
+    start.body(start.self);
+    start.thread->cpu_of_ended_ = current_thread_cpu_ns();
+    return nullptr;
+}
+
+bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self) noexcept {
+    static_assert(sizeof handle_ >= sizeof(pthread_t), "room for a thread's handle");
+    sigset_t all, before;
+    sigfillset(&all);
+    Start start{this, name, body, self};
+    tid_.store(0, std::memory_order_relaxed);
+    pthread_t thread;
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    const int error = pthread_create(&thread, nullptr, main, &start);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error != 0) {
+        return false;
+    }
+    std::memcpy(&handle_, &thread, sizeof thread);
+    running_ = true;
+    while (tid() == 0) {
+        sched_yield();
+    }
+    return true;
+}
+
+void OwnThread::join() noexcept {
+    if (running_) {
+        pthread_t thread;
+        std::memcpy(&thread, &handle_, sizeof thread);
+        pthread_join(thread, nullptr);
+        running_ = false;
+        // The system lists a thread for a moment longer than it can be joined.
+        constexpr std::int64_t kLongest = 5'000'000;
+        const std::int64_t deadline = monotonic_ns() + kLongest;
+        while (thread_cpu_ns(tid()) >= 0 && monotonic_ns() < deadline) {
+            sched_yield();
+        }
+    }
+}
+
+std::int64_t OwnThread::cpu_ns() const noexcept {
+    if (!running_) {
+        return cpu_of_ended_;
+    }
+    const std::int64_t now = thread_cpu_ns(tid());
+    return now < 0 ? 0 : now;
+}
+
+}  // namespace spprof::platform

@@ -1,0 +1,67 @@
+// What the interrupting observer keeps of one followed thread, by who writes it. Watches are never
+// freed, only reused: a late signal always finds memory that is a watch.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "platform/linux/pacing.h"
+#include "platform/linux/thread_timer.h"
+#include "platform/observer.h"
+
+namespace spprof::platform {
+
+class Watch {
+public:
+    // --- identity; changes only while no visit can run ------------------------------------------
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    std::atomic<Tid> tid{0};  // whose signals are taken; 0: nobody's (any more)
+    void* subject = nullptr;
+    std::size_t place = 0;  // among the live ones
+
+    // --- taken by whoever visits, the thread's own handler or the ticker ------------------------
+    std::atomic<bool> visited_now{false};
+
+    // --- written by the handler -----------------------------------------------------------------
+    struct Own {
+        pacing::OwnTime time;
+        std::atomic<bool> steady{false};   // its timer goes on by itself
+        std::atomic<bool> stopped{false};  // it did until now
+        std::atomic<bool> woke{false};     // its alarm has fired
+        std::atomic<std::int64_t> visited_ns{0};
+        std::atomic<std::int64_t> visited_cpu_ns{-1};
+        std::atomic<std::uint64_t> visits{0};
+        std::atomic<std::uint64_t> spent_ns{0};
+        std::atomic<std::uint64_t> worst_ns{0};
+        std::atomic<std::uint64_t> unsettled{0};
+    } own;
+
+    // --- the observer's, under its mutex --------------------------------------------------------
+    ThreadTimer alarm;  // on its CPU clock: visits it, or tells that it moves again
+    ThreadTimer timer;  // of its own, on the monotonic clock: visits it while it runs
+    // Read by the handler, too.
+    std::atomic<bool> by_ticker{false};
+    std::atomic<bool> has_timer{false};
+    std::atomic<bool> may_keep_own_time{false};
+    std::atomic<std::int64_t> stood_still_until_ns{0};
+    pacing::Seek seek;
+    pacing::Waiting waiting;
+    // Whether it can be reached by signals at all.
+    struct Reach {
+        bool blocked = false;
+        std::uint64_t visits = 0;  // at the last check
+        std::int64_t cpu_ns = 0;   // then
+        std::int64_t lost_ns = 0;  // used while blocked
+    } reach;
+
+    Cookie cookie() const noexcept {
+        return (static_cast<Cookie>(generation & 0xFFFFFF) << 24) | index;
+    }
+
+    // For a new thread. No visit can run.
+    void begin(Tid thread, void* whose) noexcept;
+    VisitFigures figures() const noexcept;
+};
+
+}  // namespace spprof::platform

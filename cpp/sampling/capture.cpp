@@ -1,0 +1,154 @@
+// See capture.h.
+#include "sampling/capture.h"
+
+#include <algorithm>
+
+#include "interpreter/python_thread.h"
+#include "native/unwind.h"
+#include "native/unwind_tables.h"
+#include "platform/safe_memory.h"
+#include "sampling/record.h"
+#include "sampling/subject.h"
+
+namespace spprof::sampling {
+
+namespace {
+
+struct Shared {
+    std::atomic<native::UnwindTables*> tables{nullptr};  // null: Python frames only
+    platform::WakeUp collector;
+    std::atomic<bool> collector_called{false};
+};
+Shared shared;
+
+void increase(std::atomic<std::uint64_t>& counter) noexcept {
+    // Only one visit at a time writes it: no locked instruction is needed.
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void call_collector() noexcept {
+    if (!shared.collector_called.exchange(true, std::memory_order_relaxed)) {
+        shared.collector.post();
+    }
+}
+
+std::uint8_t gil_state(interpreter::GilHolding holding) noexcept {
+    switch (holding) {
+        case interpreter::GilHolding::held:
+            return profile::SampleState::kGilHeld;
+        case interpreter::GilHolding::not_held:
+            return profile::SampleState::kGilNotHeld;
+        case interpreter::GilHolding::unknown:
+            break;
+    }
+    return 0;
+}
+
+native::Registers to_unwind(const platform::MachineRegisters& registers) noexcept {
+    static_assert(std::size(native::Registers{}.value) == platform::MachineRegisters::kCount);
+    native::Registers result;
+    result.pc = registers.pc;
+    std::copy(std::begin(registers.value), std::end(registers.value), std::begin(result.value));
+    return result;
+}
+
+// The native frames of a record whose Python frames are there already.
+void add_native(SampleRecord& record, const platform::Moment& moment) noexcept {
+    record.native_count = 0;
+    record.native_end = static_cast<std::uint8_t>(native::End::complete);
+    native::UnwindTables* tables = shared.tables.load(std::memory_order_acquire);
+    if (tables == nullptr || moment.registers == nullptr) {
+        return;
+    }
+    const native::UnwindTables::Use use(*tables);
+    native::End end = native::End::complete;
+    const std::size_t count =
+        native::unwind(use.set(), to_unwind(*moment.registers), platform::SafeMemory(),
+                       record.native(), SampleRecord::kMaxNativeFrames, &end);
+    // Where a register was needed that is not known, what was found hangs in the air.
+    if (moment.all_registers || end == native::End::complete || record.python_count == 0) {
+        record.native_count = static_cast<std::uint16_t>(count);
+        record.native_end = static_cast<std::uint8_t>(end);
+    }
+}
+
+platform::Visited record_subject(void* raw, const platform::Moment& moment) noexcept {
+    using platform::Visited;
+    Visits& visits = static_cast<Subject*>(raw)->visits;
+    const bool here = moment.on_own_thread;
+    interpreter::ThreadState* state =
+        here ? interpreter::thread_state_here() : visits.state.load(std::memory_order_relaxed);
+    const bool with_native = shared.tables.load(std::memory_order_relaxed) != nullptr;
+    if (here) {
+        visits.state.store(state, std::memory_order_relaxed);
+        visits.not_python.store(state == nullptr && !with_native, std::memory_order_relaxed);
+    } else if (state == nullptr && moment.registers == nullptr) {
+        return Visited::refused;
+    }
+    std::uint8_t* room = visits.ring.begin(kMaxRecordBytes);
+    if (room == nullptr) {
+        increase(visits.dropped);
+        call_collector();
+        return Visited::refused;
+    }
+    auto& record = *reinterpret_cast<SampleRecord*>(room);
+    interpreter::WalkResult walked;
+    if (state != nullptr) {
+        walked =
+            here ? interpreter::walk_here(state, record.python(), SampleRecord::kMaxPythonFrames)
+                 : interpreter::walk_from_outside(state,
+                                                  visits.ident.load(std::memory_order_relaxed),
+                                                  static_cast<Subject*>(raw)->tid, record.python(),
+                                                  SampleRecord::kMaxPythonFrames);
+        if (walked.end == interpreter::WalkEnd::torn) {
+            return Visited::unsettled;
+        }
+        if (walked.end == interpreter::WalkEnd::gone) {
+            visits.state.store(nullptr, std::memory_order_relaxed);
+            if (moment.registers == nullptr) {
+                return Visited::refused;
+            }
+            state = nullptr;
+            walked = {};
+        }
+    }
+    record.python_count = static_cast<std::uint16_t>(walked.count);
+    add_native(record, moment);
+    // A record without frames tells that the time until now was not spent in Python.
+    record.time_ns = moment.time_ns;
+    record.cpu_ns = moment.cpu_ns;
+    record.stood_still_until_ns = moment.stood_still_until_ns;
+    record.state = moment.doing == platform::Doing::waiting ? profile::SampleState::kWaiting : 0;
+    if (state != nullptr) {
+        record.state |=
+            gil_state(here ? interpreter::gil_here(state) : interpreter::gil_from_outside(state));
+    }
+    record.truncated = walked.end == interpreter::WalkEnd::truncated;
+    record.bytes = static_cast<std::uint32_t>(record.size());
+    visits.unkept_bytes = record.bytes;
+    return Visited::recorded;
+}
+
+void keep_record(void* raw) noexcept {
+    Visits& visits = static_cast<Subject*>(raw)->visits;
+    visits.ring.commit(visits.unkept_bytes);
+    increase(visits.captured);
+    if (visits.ring.backlog() > Ring::kFarBehind) {
+        call_collector();
+    }
+}
+
+}  // namespace
+
+platform::Visitor capturing_visitor(native::UnwindTables* tables) noexcept {
+    shared.tables.store(tables, std::memory_order_release);
+    return {record_subject, keep_record};
+}
+
+platform::WakeUp& collector_wake_up() noexcept { return shared.collector; }
+
+void collector_has_woken() noexcept {
+    shared.collector_called.store(false, std::memory_order_relaxed);
+}
+
+}  // namespace spprof::sampling
