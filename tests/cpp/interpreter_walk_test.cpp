@@ -24,6 +24,7 @@ struct Moments {
     int all = 0;
     int believed = 0;  // the walk was not given up
     int wrong = 0;     // neither what was nor what will be
+    int unknown_in_order = 0;
 };
 
 void undo(Stores& made) {
@@ -49,7 +50,9 @@ Moments stop_everywhere(Interpreter& python, const Stores& program, const Codes&
             order[i].make();
             const Seen seen = python.walk();
             ++moments.all;
-            if (seen.end != WalkEnd::torn) {
+            if (seen.end == WalkEnd::torn) {
+                moments.unknown_in_order += swapped == 0 ? 1 : 0;
+            } else {
                 ++moments.believed;
                 if (seen.codes() != before && seen.codes() != after) {
                     ++moments.wrong;
@@ -229,7 +232,8 @@ TEST_CASE("An instruction that is not in its code is a torn walk") {
     Interpreter python;
     const Code code = python.new_code();
     Interpreter::make(python.enter(code));
-    Frame* frame = *python.current();
+    Interpreter::make(python.call(code));
+    Frame* frame = *Interpreter::previous_of(*python.current());
     SUBCASE("far behind it") { Interpreter::make({Interpreter::at(frame, code, 0x80000000L)}); }
     SUBCASE("before it") { Interpreter::make({Interpreter::at(frame, code, -4)}); }
     CHECK(python.walk().end == WalkEnd::torn);
@@ -249,6 +253,14 @@ TEST_CASE("A frame that was made but has not run is hidden, or not yet started")
         Interpreter::make(python.enter(finalizer));
         CHECK(python.walk().codes() == Codes{finalizer, code});
         CHECK(python.walk().entries() == Entries{true, true});
+    }
+    SUBCASE("between two calls of the eval loop, one without a visible frame is not lost") {
+        Interpreter::make(python.enter(preparing, 8));
+        const Code finalizer = python.new_code();
+        Interpreter::make(python.enter(finalizer));
+        const Seen seen = python.walk();
+        CHECK(seen.codes() == Codes{finalizer, code});
+        CHECK(seen.entries() == Entries{true, true, true});
     }
     SUBCASE("a call of the eval loop without a visible frame is a hidden record") {
         Interpreter::make(python.enter(preparing, 8));
@@ -330,12 +342,14 @@ TEST_CASE("Between any two stores of a call the stack is the old one, the new on
     SUBCASE("on clean ground") {
         const Moments moments = stop_everywhere(python, python.call(inner), before, after);
         CHECK(moments.wrong == 0);
+        CHECK(moments.unknown_in_order == 0);
         CHECK(moments.believed > moments.all * 3 / 4);
     }
     SUBCASE("where an earlier call had another caller") {
         leave_rubbish(python, stale, root);
         const Moments moments = stop_everywhere(python, python.call(inner), before, after);
         CHECK(moments.wrong == 0);
+        CHECK(moments.unknown_in_order == 0);
         CHECK(moments.believed > moments.all / 2);
     }
     SUBCASE("from C") {
@@ -343,6 +357,7 @@ TEST_CASE("Between any two stores of a call the stack is the old one, the new on
         python.c_stack_rubbish = root;
         const Moments moments = stop_everywhere(python, python.enter(inner), before, after);
         CHECK(moments.wrong == 0);
+        CHECK(moments.unknown_in_order == 0);
         CHECK(moments.believed > moments.all / 2);
     }
     SUBCASE("from C, with a frame of an earlier call as rubbish on the C stack") {
@@ -350,6 +365,7 @@ TEST_CASE("Between any two stores of a call the stack is the old one, the new on
         python.c_stack_rubbish = python.next_place();
         const Moments moments = stop_everywhere(python, python.enter(inner), before, after);
         CHECK(moments.wrong == 0);
+        CHECK(moments.unknown_in_order == 0);
         CHECK(moments.believed > moments.all / 2);
     }
     SUBCASE("from a generator") {
@@ -481,6 +497,35 @@ TEST_CASE("What runs in another interpreter is one stand-in from 3.12 on") {
     }
     CHECK(seen.entries() == Entries{true});
 }
+
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030D0000
+
+TEST_CASE(
+    "The call before is only asked where a frame that has not run lies behind its top frame") {
+    Interpreter python;
+    const Code outer = python.new_code(), middle = python.new_code(), inner = python.new_code();
+    Interpreter::make(python.enter(outer));
+    Interpreter::make(python.call(middle));
+    Interpreter::make(python.enter(inner));
+    Frame* innermost = *python.current();
+    *python.current() = reinterpret_cast<Frame*>(0x1230);
+    SUBCASE("one that runs") { CHECK(python.walk().end == WalkEnd::torn); }
+    SUBCASE("one that has not run") {
+        Interpreter::make({Interpreter::at(innermost, inner, Interpreter::kFresh)});
+        CHECK(python.walk().codes() == Codes{middle, outer});
+    }
+    SUBCASE("one that has not run, with others behind it") {
+        Interpreter::make({Interpreter::at(innermost, inner, Interpreter::kFresh)});
+        python.thread->datastack_top += inner.words;
+        CHECK(python.walk().end == WalkEnd::torn);
+    }
+    SUBCASE("none") {
+        Store(&python.thread->datastack_top, innermost).make();
+        CHECK(python.walk().end == WalkEnd::torn);
+    }
+}
+
+#endif
 
 #if PY_VERSION_HEX >= 0x030D0000
 
