@@ -24,13 +24,20 @@ struct CFrames : OneBytecode {
     template <class Memory>
     static bool first(const Memory& memory, const ThreadView& thread, int attempt,
                       std::uintptr_t& frame) noexcept {
-        std::uintptr_t cframe = thread.innermost;
-        for (; attempt > 0; --attempt) {
-            if (cframe == 0 || !memory.load(cframe + offsetof(_PyCFrame, previous), cframe)) {
-                return false;
-            }
-        }
-        return cframe != 0 && memory.load(cframe + offsetof(_PyCFrame, current_frame), frame);
+        std::uintptr_t cframe = 0;
+        return c_frame(memory, thread, attempt, cframe) && cframe != 0 &&
+               memory.load(cframe + offsetof(_PyCFrame, current_frame), frame);
+    }
+
+    // A C frame that has not been filled in may, by chance, hold a frame that runs, but further
+    // out: an earlier call left it there. Then the calls of the eval loop do not fit each other.
+    template <class Memory>
+    static bool called_from(const Memory& memory, const ThreadView& thread, int attempt,
+                            std::uintptr_t caller) noexcept {
+        std::uintptr_t cframe = 0, current = 0;
+        return c_frame(memory, thread, attempt + 1, cframe) && cframe != 0 &&
+               memory.load(cframe + offsetof(_PyCFrame, current_frame), current) &&
+               current == caller;
     }
 
     static std::uintptr_t code(const _PyInterpreterFrame& frame) noexcept {
@@ -38,6 +45,19 @@ struct CFrames : OneBytecode {
     }
     static std::uintptr_t next(const _PyInterpreterFrame& frame) noexcept {
         return reinterpret_cast<std::uintptr_t>(frame.prev_instr);
+    }
+
+private:
+    template <class Memory>
+    static bool c_frame(const Memory& memory, const ThreadView& thread, int outward,
+                        std::uintptr_t& cframe) noexcept {
+        cframe = thread.innermost;
+        for (; outward > 0; --outward) {
+            if (cframe == 0 || !memory.load(cframe + offsetof(_PyCFrame, previous), cframe)) {
+                return false;
+            }
+        }
+        return true;
     }
 };
 

@@ -3,6 +3,9 @@
 // says what differs:
 //     read_thread(memory, thread, view)   the innermost frame, or what leads to it
 //     kAttempts, first(memory, view, attempt, frame)   where the innermost frame is found
+//     called_from(memory, view, attempt, caller)   may the innermost call of the eval loop have
+//     come
+//                            from the frame `caller`?
 //     kFirstIsCertain        that is a frame, if perhaps one that is just being popped
 //     code(frame)            address of what the frame executes
 //     bytecode(memory, frame, code, start)   where its instructions begin
@@ -62,6 +65,12 @@ struct DataStackLayout {
     static bool first(const Memory& memory, const ThreadView& thread, int attempt,
                       std::uintptr_t& frame) noexcept {
         return Version::first(memory, thread, attempt, frame);
+    }
+
+    template <class Memory>
+    static bool called_from(const Memory& memory, const ThreadView& thread, int attempt,
+                            std::uintptr_t caller) noexcept {
+        return Version::called_from(memory, thread, attempt, caller);
     }
 
     template <class Memory>
