@@ -117,6 +117,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
     // A record without frames tells that the time until now was not spent in Python.
     record.time_ns = moment.time_ns;
     record.cpu_ns = moment.cpu_ns;
+    record.never_slept = moment.never_slept;
     record.stood_still_until_ns = moment.stood_still_until_ns;
     record.state = moment.doing == platform::Doing::waiting ? profile::SampleState::kWaiting : 0;
     if (state != nullptr) {
@@ -142,7 +143,7 @@ void keep_record(void* raw) noexcept {
 
 platform::Visitor capturing_visitor(native::UnwindTables* tables) noexcept {
     shared.tables.store(tables, std::memory_order_release);
-    return {record_subject, keep_record};
+    return {record_subject, keep_record, call_collector};
 }
 
 platform::WakeUp& collector_wake_up() noexcept { return shared.collector; }

@@ -129,6 +129,17 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
         recording_.extend(account.row, true, before + known - start_ns_,
                           count_waiting(account, known), known);
     }
+    if (record.never_slept && !account.waiting && !was_outside) {
+        // It waited for a processor, and where it did is where it runs.
+        account.kept_waiting_ns += std::exchange(account.owed_waiting_ns, 0);
+        if (account.kept_waiting_ns >= settings_.interval_ns) {
+            const std::int64_t weight = std::exchange(account.kept_waiting_ns, 0);
+            recording_.add_sample(
+                account.row, stack,
+                static_cast<std::uint8_t>(state | profile::SampleState::kWaiting), time - used,
+                std::max<std::uint32_t>(1, count_waiting(account, weight)), weight);
+        }
+    }
     if (account.waiting) {
         const std::int64_t weight = std::exchange(account.owed_waiting_ns, 0);
         // A place where it was met is a sample at least; what that is too much is made up for.
