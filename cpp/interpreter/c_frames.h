@@ -18,6 +18,7 @@ struct CFrames : OneBytecode {
     template <class Memory>
     static bool read_thread(const Memory& memory, std::uintptr_t thread,
                             ThreadView& view) noexcept {
+        view.base = thread + offsetof(PyThreadState, root_cframe);
         return memory.load(thread + offsetof(PyThreadState, cframe), view.innermost);
     }
 
@@ -25,8 +26,11 @@ struct CFrames : OneBytecode {
     static bool first(const Memory& memory, const ThreadView& thread, int attempt,
                       std::uintptr_t& frame) noexcept {
         std::uintptr_t cframe = 0;
+        // Only the one in the thread state stands for no call of the eval loop, and may be empty;
+        // so is one whose call is not made from Python, until it is filled in.
         return c_frame(memory, thread, attempt, cframe) && cframe != 0 &&
-               memory.load(cframe + offsetof(_PyCFrame, current_frame), frame);
+               memory.load(cframe + offsetof(_PyCFrame, current_frame), frame) &&
+               (frame != 0 || cframe == thread.base || called_from(memory, thread, attempt, 0));
     }
 
     // A C frame that has not been filled in may, by chance, hold a frame that runs, but further

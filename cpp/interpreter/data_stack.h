@@ -15,7 +15,6 @@
 //     shim(frame)            the frame only marks a call of the eval loop from C
 //     bottom(thread, frame)  a shim that no C call stands for
 //     entry(frame)           the mark is on the frame itself
-//     may_be_outermost(memory, thread)   a generator's frame may have nothing around it
 #pragma once
 
 #include "interpreter/frame_view.h"
@@ -113,19 +112,16 @@ struct DataStackLayout {
     //  - pushed, not run yet: the compiler may swap the two stores that link it, so that its caller
     //    is a stale one. Frames lie end to end: the caller must end where this one begins.
     //  - popped, but still the current one: it is left out, and its caller counts.
-    //  - a generator that is being resumed or suspended has no caller for an instruction or two.
+    // A generator that is being resumed or suspended has no caller for an instruction or two: such
+    // a chain does not end where C called the eval loop, or not where that call came from.
     template <class Memory>
     static Link link(const Memory& memory, const ThreadView& thread, int attempt,
                      std::uintptr_t frame, const FrameView& view) noexcept {
         if (attempt > 0) {
             return entered_from(memory, thread, frame) ? Link::sound : Link::torn;
         }
-        if (view.role == FrameRole::shim) {
+        if (view.role == FrameRole::shim || view.generator) {
             return Link::sound;
-        }
-        if (view.generator) {
-            return view.previous != 0 || Version::may_be_outermost(memory, thread) ? Link::sound
-                                                                                   : Link::torn;
         }
         if (!in_chunk(thread, frame)) {
             return Link::sound;  // the newest chunk has nothing but a frame that is not linked yet

@@ -104,7 +104,7 @@ bool same_thread() {
     }
 #if PY_VERSION_HEX >= 0x030F0000
     FrameView base;
-    if (!Layout::read(memory, view, view.base_frame, base) || base.role != FrameRole::shim ||
+    if (!Layout::read(memory, view, view.base, base) || base.role != FrameRole::shim ||
         base.previous != 0) {
         return false;
     }

@@ -306,6 +306,14 @@ TEST_CASE("A generator without a caller is on its way, unless nothing is around 
         *Interpreter::previous_of(frame) = nullptr;
         CHECK(python.walk().end == WalkEnd::torn);
     }
+    SUBCASE("around C, which resumed it, is a frame") {
+        Interpreter::make(python.enter(code));
+        Frame* frame = python.new_generator(generator);
+        Interpreter::make(python.enter_with(frame));
+        CHECK(python.walk().codes() == Codes{generator, code});
+        *Interpreter::previous_of(frame) = nullptr;
+        CHECK(python.walk().end == WalkEnd::torn);
+    }
     SUBCASE("C resumed it, and there is no other Python") {
         Frame* frame = python.new_generator(generator);
         Interpreter::make(python.enter_with(frame));
@@ -360,6 +368,12 @@ TEST_CASE("Between any two stores of a call the stack is the old one, the new on
         CHECK(moments.unknown_in_order == 0);
         CHECK(moments.believed > moments.all / 2);
     }
+    SUBCASE("from C, with nothing on the C stack") {
+        leave_rubbish(python, stale, root);
+        const Moments moments = stop_everywhere(python, python.enter(inner), before, after);
+        CHECK(moments.wrong == 0);
+        CHECK(moments.unknown_in_order == 0);
+    }
     SUBCASE("from C, with a frame of an earlier call as rubbish on the C stack") {
         leave_rubbish(python, stale, root);
         python.c_stack_rubbish = python.next_place();
@@ -377,6 +391,15 @@ TEST_CASE("Between any two stores of a call the stack is the old one, the new on
                             {inner, generator, middle, outer});
         CHECK(moments.wrong == 0);
     }
+}
+
+TEST_CASE("Between any two stores of a thread's first call") {
+    Interpreter python;
+    const Code code = python.new_code();
+    const Moments moments = stop_everywhere(python, python.enter(code), {}, {code});
+    CHECK(moments.wrong == 0);
+    // Linked, but not begun: neither in Python nor out of it.
+    CHECK(moments.unknown_in_order == (kInstructionPointer ? 0 : 1));
 }
 
 TEST_CASE("Between any two stores of a return") {
@@ -435,6 +458,9 @@ TEST_CASE("Between any two stores of a generator's resumption and suspension") {
     CHECK(moments.wrong == 0);
     moments =
         stop_everywhere(python, python.suspend(), {generator, middle, outer}, {middle, outer});
+    CHECK(moments.wrong == 0);
+    moments = stop_everywhere(python, python.enter_with(frame), {middle, outer},
+                              {generator, middle, outer});
     CHECK(moments.wrong == 0);
 }
 
