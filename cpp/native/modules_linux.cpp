@@ -17,37 +17,85 @@
 namespace spprof::native {
 namespace {
 
-struct Listing {
-    std::vector<LoadedModule> modules;
-    ModuleGeneration generation;
-};
-
 ElfSegment segment_of(const ElfW(Phdr) & header) {
     return {header.p_type,  header.p_flags,  header.p_offset,
             header.p_vaddr, header.p_filesz, header.p_memsz};
 }
 
+// What the loader tells, in memory that is there before it is asked. Its lock is held meanwhile,
+// and an allocator may be waiting for that lock: the ones that unwind in malloc() do.
+struct Listing {
+    struct Entry {
+        uintptr_t bias;
+        size_t path_end;  // of its part of `paths`, which begins where the one before ends
+        size_t segments_end;
+    };
+    std::vector<Entry> entries;
+    std::vector<char> paths;
+    std::vector<ElfSegment> segments;
+    // What was told; more than there was room for means: once more, with more room.
+    size_t entry_count = 0;
+    size_t path_bytes = 0;
+    size_t segment_count = 0;
+    ModuleGeneration generation;
+
+    bool complete() const {
+        return entry_count <= entries.size() && path_bytes <= paths.size() &&
+               segment_count <= segments.size();
+    }
+    void make_room() {
+        // A few may come in until the next try.
+        entries.resize(entry_count + 16);
+        paths.resize(path_bytes + 4096);
+        segments.resize(segment_count + 256);
+        entry_count = path_bytes = segment_count = 0;
+    }
+};
+
+ModuleGeneration generation_of(const dl_phdr_info& info, size_t size) {
+    const bool told = size >= offsetof(dl_phdr_info, dlpi_subs) + sizeof(info.dlpi_subs);
+    return told ? ModuleGeneration{info.dlpi_adds, info.dlpi_subs} : ModuleGeneration{};
+}
+
 // Holds the loader's lock: copies and leaves.
 int take_module(dl_phdr_info* info, size_t size, void* data) {
     auto& listing = *static_cast<Listing*>(data);
-    if (size >= offsetof(dl_phdr_info, dlpi_subs) + sizeof(info->dlpi_subs)) {
-        listing.generation = {info->dlpi_adds, info->dlpi_subs};
+    listing.generation = generation_of(*info, size);
+    const size_t length = info->dlpi_name == nullptr ? 0 : strlen(info->dlpi_name);
+    const size_t path = listing.path_bytes;
+    const size_t segment = listing.segment_count;
+    const size_t entry = listing.entry_count++;
+    listing.path_bytes += length;
+    listing.segment_count += info->dlpi_phnum;
+    if (listing.complete()) {
+        std::copy_n(info->dlpi_name, length, listing.paths.data() + path);
+        std::transform(info->dlpi_phdr, info->dlpi_phdr + info->dlpi_phnum,
+                       listing.segments.data() + segment, segment_of);
+        listing.entries[entry] = {info->dlpi_addr, listing.path_bytes, listing.segment_count};
     }
-    LoadedModule module;
-    module.bias = info->dlpi_addr;
-    module.path = info->dlpi_name == nullptr ? "" : info->dlpi_name;
-    for (unsigned i = 0; i < info->dlpi_phnum; ++i) {
-        module.segments.push_back(segment_of(info->dlpi_phdr[i]));
-    }
-    listing.modules.push_back(std::move(module));
     return 0;
 }
 
 int take_generation(dl_phdr_info* info, size_t size, void* data) {
-    if (size >= offsetof(dl_phdr_info, dlpi_subs) + sizeof(info->dlpi_subs)) {
-        *static_cast<ModuleGeneration*>(data) = {info->dlpi_adds, info->dlpi_subs};
-    }
+    *static_cast<ModuleGeneration*>(data) = generation_of(*info, size);
     return 1;
+}
+
+std::vector<LoadedModule> modules_of(const Listing& listing) {
+    std::vector<LoadedModule> modules(listing.entry_count);
+    size_t path = 0;
+    size_t segment = 0;
+    for (size_t i = 0; i < modules.size(); ++i) {
+        const Listing::Entry& entry = listing.entries[i];
+        modules[i].bias = entry.bias;
+        modules[i].path.assign(listing.paths.data() + path, entry.path_end - path);
+        modules[i].segments.assign(
+            listing.segments.begin() + static_cast<ptrdiff_t>(segment),
+            listing.segments.begin() + static_cast<ptrdiff_t>(entry.segments_end));
+        path = entry.path_end;
+        segment = entry.segments_end;
+    }
+    return modules;
 }
 
 std::string program_path() {
@@ -142,19 +190,23 @@ bool copy_memory(uintptr_t address, size_t size, std::vector<uint8_t>& out) {
 
 std::vector<LoadedModule> loaded_modules(ModuleGeneration& generation) {
     Listing listing;
-    dl_iterate_phdr(take_module, &listing);
+    do {
+        listing.make_room();
+        dl_iterate_phdr(take_module, &listing);
+    } while (!listing.complete());
     generation = listing.generation;
+    std::vector<LoadedModule> modules = modules_of(listing);
 
     const uintptr_t vdso = getauxval(AT_SYSINFO_EHDR);
     bool vdso_listed = false;
-    for (LoadedModule& module : listing.modules) {
+    for (LoadedModule& module : modules) {
         vdso_listed = vdso_listed || (vdso != 0 && module.start() <= vdso && vdso < module.end());
     }
     if (vdso != 0 && !vdso_listed) {
-        add_vdso(vdso, listing.modules);
+        add_vdso(vdso, modules);
     }
-    for (size_t i = 0; i < listing.modules.size(); ++i) {
-        LoadedModule& module = listing.modules[i];
+    for (size_t i = 0; i < modules.size(); ++i) {
+        LoadedModule& module = modules[i];
         module.vdso = vdso != 0 && module.start() <= vdso && vdso < module.end();
         if (module.vdso) {
             module.path = "[vdso]";
@@ -164,7 +216,7 @@ std::vector<LoadedModule> loaded_modules(ModuleGeneration& generation) {
             module.path = absolute_path(module.path);
         }
     }
-    return std::move(listing.modules);
+    return modules;
 }
 
 ModuleGeneration module_generation() {
