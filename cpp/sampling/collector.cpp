@@ -60,7 +60,7 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         wake_up_.wait_until(platform::monotonic_ns() + kPeriod);
         control.collector_called.store(false, std::memory_order_relaxed);
-        const bool modules_changed = native_ != nullptr && native_->refresh_tables();
+        const bool modules_changed = native_ != nullptr && native_->refresh();
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             if (modules_changed) {
@@ -97,7 +97,8 @@ void Collector::drain() {
         registry.recycle(thread);
     }
     registry.retired().clear();
-    recording_.set_outside_bytes(registry.ring_bytes());
+    recording_.set_outside_bytes(registry.ring_bytes() +
+                                 (native_ != nullptr ? native_->bytes() : 0));
 }
 
 void Collector::take(ThreadRecord& thread, const SampleRecord& record) {

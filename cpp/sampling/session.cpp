@@ -150,8 +150,7 @@ std::string Session::start(const Settings& settings, const ThreadNames& names) {
         platform::FaultGuard::install();
         platform::SamplingSignal::install(on_sampling_signal);
         control.collector.store(&run.collector.wake_up(), std::memory_order_release);
-        control.unwind_tables.store(settings.native ? &unwind_tables() : nullptr,
-                                    std::memory_order_release);
+        control.code_map.store(settings.native ? &code_map() : nullptr, std::memory_order_release);
         control.running_only.store(settings.mode == Mode::cpu, std::memory_order_relaxed);
         control.interval_ns.store(settings.interval_ns, std::memory_order_relaxed);
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
@@ -203,13 +202,14 @@ void Session::quiesce() {
         thread->local_timer.destroy();
     }
     control.collector.store(nullptr, std::memory_order_release);
-    control.unwind_tables.store(nullptr, std::memory_order_release);
+    control.code_map.store(nullptr, std::memory_order_release);
     platform::SamplingSignal::restore();
     platform::FaultGuard::restore();
 }
 
 Outcome Session::stop(const ThreadNames& names) {
     Outcome outcome;
+    bool native = false;
     {
         const std::lock_guard<std::mutex> session_lock(mutex_);
         Run& run = running();
@@ -226,6 +226,14 @@ Outcome Session::stop(const ThreadNames& names) {
             run.collector.keep_names();
         }
         outcome.figures = figures_of(run);
+        native = run.collector.native() != nullptr;
+    }
+    if (native) {
+        learn_known_functions();
+    }
+    {
+        const std::lock_guard<std::mutex> session_lock(mutex_);
+        Run& run = running();  // another thread may have stopped it meanwhile
         quiesce();
         {
             const std::lock_guard<std::mutex> lock(run.collector.mutex());
@@ -550,7 +558,7 @@ std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recordi
     const std::uint32_t special[] = {recording.strings().intern("[truncated]"),
                                      recording.strings().intern("[memory limit]")};
     if (native != nullptr) {
-        native->learn_builtins();  // of modules that were imported meanwhile, too
+        native->finish_names();
     }
     std::vector<profile::ResolvedFrame> frames;
     frames.reserve(recording.frames().size());
@@ -566,8 +574,9 @@ std::vector<profile::ResolvedFrame> Session::resolve(profile::Recording& recordi
                 break;
             }
             case profile::FrameKind::native: {
-                const native::Symbol symbol = native->name(row.value);
+                const auto [symbol, hidden] = native->name(row.value);
                 frame.native = true;
+                frame.hidden = hidden;
                 frame.address = symbol.module_offset;
                 frame.name = recording.strings().intern(symbol.name);
                 frame.file = recording.strings().intern(symbol.module);
@@ -607,11 +616,11 @@ void Session::before_fork() {
         session.run_->collector.mutex().lock();
     }
     ThreadRegistry::instance().mutex().lock();
-    unwind_tables().before_fork();
+    native_before_fork();
 }
 
 void Session::after_fork_in_parent() {
-    unwind_tables().after_fork_in_parent();
+    native_after_fork_in_parent();
     release_locks_after_fork();
 }
 
@@ -628,7 +637,7 @@ void Session::release_locks_after_fork() {
 void Session::after_fork_in_child_unlocked() {
     Session& session = instance();
     platform::forget_cached_tid();
-    unwind_tables().after_fork_in_child();
+    native_after_fork_in_child();
     release_locks_after_fork();
     if (!session.run_) {
         return;
@@ -637,7 +646,7 @@ void Session::after_fork_in_child_unlocked() {
     control.sampling.store(false, std::memory_order_seq_cst);
     control.collector.store(nullptr, std::memory_order_release);
     control.ticker.store(nullptr, std::memory_order_release);
-    control.unwind_tables.store(nullptr, std::memory_order_release);
+    control.code_map.store(nullptr, std::memory_order_release);
     ThreadRegistry::instance().clear_after_fork();
     session.run_->collector.abandon_after_fork();
     if (session.run_->ticker) {

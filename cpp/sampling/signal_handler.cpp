@@ -5,8 +5,9 @@
 #include <algorithm>
 
 #include "interpreter/walk.h"
+#include "native/code_map.h"
+#include "native/registers_linux.h"
 #include "native/unwind.h"
-#include "native/unwind_tables.h"
 #include "platform/safe_memory.h"
 #include "profile/recording.h"
 #include "sampling/record.h"
@@ -126,9 +127,9 @@ bool keep_time(ThreadRecord& thread, const Signal& signal) noexcept {
 // then.
 bool capture(ThreadRecord& thread, const Signal& signal) noexcept {
     const platform::SafeMemory memory;
-    native::UnwindTables* tables = control.unwind_tables.load(std::memory_order_acquire);
+    native::CodeMap* code_map = control.code_map.load(std::memory_order_acquire);
     PyThreadState* state = interpreter::current_thread_state();
-    thread.not_python.store(state == nullptr && tables == nullptr, std::memory_order_relaxed);
+    thread.not_python.store(state == nullptr && code_map == nullptr, std::memory_order_relaxed);
     std::uint8_t* room = thread.ring.begin(kMaxRecordBytes);
     if (room == nullptr) {
         increase(thread.dropped);
@@ -146,13 +147,20 @@ bool capture(ThreadRecord& thread, const Signal& signal) noexcept {
     record->python_count = static_cast<std::uint16_t>(walked.count);
     record->native_count = 0;
     record->native_end = static_cast<std::uint8_t>(native::End::complete);
-    if (tables != nullptr) {
-        const native::UnwindTables::Use use(*tables);
+    if (code_map != nullptr) {
+        const native::CodeMap::Use use(*code_map);
+        native::UnwindContext context(use);
         native::End end = native::End::complete;
         record->native_count = static_cast<std::uint16_t>(
-            native::unwind(use.set(), native::registers_from_ucontext(signal.context), memory,
+            native::unwind(context, native::registers_from_ucontext(signal.context), memory,
                            record->native(), SampleRecord::kMaxNativeFrames, &end));
         record->native_end = static_cast<std::uint8_t>(end);
+        if (context.unknown != 0) {
+            // The collector will know better the next time.
+            use.ask(context.unknown);
+            call_collector();
+            return false;
+        }
     }
     // A record without frames tells that the time until now was not spent in Python.
     record->time_ns = signal.time_ns;

@@ -7,7 +7,7 @@
 #include "platform/platform.h"
 
 namespace spprof::native {
-class UnwindTables;
+class CodeMap;
 }
 
 namespace spprof::sampling {
@@ -23,7 +23,7 @@ struct HandlerControl {
     // CPU time is what counts: where a thread only waits is not of interest.
     std::atomic<bool> running_only{false};
     std::atomic<bool> do_nothing{false};
-    std::atomic<native::UnwindTables*> unwind_tables{nullptr};  // null: Python frames only
+    std::atomic<native::CodeMap*> code_map{nullptr};  // null: Python frames only
 };
 
 HandlerControl& handler_control() noexcept;
