@@ -146,9 +146,19 @@ void ElfFile::each_function(const std::function<void(const ElfSymbol&)>& visit) 
     // Sections of a hostile file may overlap without end.
     uint64_t budget = 2 * source_->size();
     std::array<SymbolEntry, 2048> block;
-    for (const ElfSection& table : sections_) {
-        if ((table.type != ElfSection::kSymbols && table.type != ElfSection::kDynamicSymbols) ||
-            table.link >= sections_.size() || table.size > budget) {
+    std::vector<ElfSection> tables;
+    for (const uint32_t type : {ElfSection::kSymbols, ElfSection::kDynamicSymbols}) {
+        for (const ElfSection& table : sections_) {
+            // A whole .symtab has all of .dynsym.
+            const bool again = type == ElfSection::kDynamicSymbols && !tables.empty() &&
+                               tables.front().size > table.size;
+            if (table.type == type && !again && table.link < sections_.size()) {
+                tables.push_back(table);
+            }
+        }
+    }
+    for (const ElfSection& table : tables) {
+        if (table.size > budget) {
             continue;
         }
         budget -= table.size;

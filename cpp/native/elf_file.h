@@ -72,7 +72,7 @@ public:
     // The one that holds an address; null when none does.
     const ElfSection* section_at(uint64_t address) const;
 
-    // Functions of .symtab and .dynsym, and labels in code, in file order.
+    // Functions of .symtab and .dynsym, and labels in code.
     void each_function(const std::function<void(const ElfSymbol&)>& visit) const;
     std::string name(const ElfSymbol& symbol) const;
     bool has_symtab() const;

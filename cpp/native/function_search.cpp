@@ -2,6 +2,7 @@
 #include "native/function_search.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <tuple>
 
@@ -24,7 +25,16 @@ struct Gap {
 class Search {
 public:
     Search(SymbolTables& tables, const std::vector<uint64_t>& offsets)
-        : tables_(tables), offsets_(offsets), gaps_(offsets.size() + 1) {}
+        : tables_(tables), offsets_(offsets), gaps_(offsets.size() + 1) {
+        while (offsets.back() >> shift_ >= kSlices) {
+            ++shift_;
+        }
+        for (uint64_t slice = 0; slice < kSlices; ++slice) {
+            first_[slice] =
+                std::lower_bound(offsets.begin(), offsets.end(), slice << shift_) - offsets.begin();
+        }
+        first_[kSlices] = static_cast<ptrdiff_t>(offsets.size());
+    }
 
     std::vector<Function> run() {
         tables_.each([this](const FileSymbol& symbol) { take(symbol); });
@@ -38,8 +48,7 @@ public:
 private:
     // Gap i holds the symbols that begin behind offset i - 1, up to offset i.
     void take(const FileSymbol& symbol) {
-        const auto at = std::lower_bound(offsets_.begin(), offsets_.end(), symbol.start);
-        Gap& gap = gaps_[static_cast<size_t>(at - offsets_.begin())];
+        Gap& gap = gaps_[gap_of(symbol.start)];
         gap.first = std::min(gap.first, symbol.start);
         if (symbol.size != 0) {
             gap.first_sized = std::min(gap.first_sized, symbol.start);
@@ -53,6 +62,17 @@ private:
                 best = std::move(other);
             }
         }
+    }
+
+    // A module has a million symbols, and few of them are near an offset.
+    size_t gap_of(uint64_t start) const {
+        const uint64_t slice = start >> shift_;
+        if (slice >= kSlices) {
+            return offsets_.size();
+        }
+        return static_cast<size_t>(std::lower_bound(offsets_.begin() + first_[slice],
+                                                    offsets_.begin() + first_[slice + 1], start) -
+                                   offsets_.begin());
     }
 
     // Among names of one address the one a person would use: exported, without the underscores of
@@ -134,9 +154,13 @@ private:
         }
     }
 
+    static constexpr uint64_t kSlices = 4096;
+
     SymbolTables& tables_;
     const std::vector<uint64_t>& offsets_;
     std::vector<Gap> gaps_;
+    unsigned shift_ = 0;
+    std::array<ptrdiff_t, kSlices + 1> first_;  // the first offset in each slice, or behind it
 };
 
 }  // namespace

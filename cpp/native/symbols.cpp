@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "native/call_frame_info.h"
 #include "native/demangle.h"
@@ -248,8 +249,10 @@ void Symbolizer::guess_rules_around(uintptr_t address) {
 bool Symbolizer::wants_known_functions() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return std::any_of(names_.begin(), names_.end(), [](const auto& names) {
-        return std::any_of(names.second.nameless.begin(), names.second.nameless.end(),
-                           [](const auto& range) { return !range.second.asked; });
+        const auto& [nameless, learned] = std::tie(names.second.nameless, names.second.learned);
+        return std::any_of(nameless.begin(), nameless.end(), [&](const auto& range) {
+            return !range.second.asked && learned.count(range.first) == 0;
+        });
     });
 }
 
@@ -257,11 +260,9 @@ void Symbolizer::learn(const std::vector<KnownFunction>& functions) {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const KnownFunction& function : functions) {
         const Location location = map_.locate(function.address);
-        const auto names = names_.find(location.module);
-        if (names != names_.end() &&
-            (names->second.jumps_read || names->second.nameless.count(location.offset) != 0)) {
+        if (location.module != 0) {
             // The first name is the best one.
-            names->second.learned.try_emplace(location.offset, function.name);
+            names_[location.module].learned.try_emplace(location.offset, function.name);
         }
     }
     for (auto& [id, names] : names_) {

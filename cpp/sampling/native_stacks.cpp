@@ -1,6 +1,8 @@
 // See native_stacks.h.
 #include "sampling/native_stacks.h"
 
+#include <atomic>
+
 #include "interpreter/eval_functions.h"
 #include "interpreter/known_functions.h"
 #include "native/capture.h"
@@ -97,9 +99,14 @@ void learn_known_functions() {
         return;
     }
     std::vector<native::KnownFunction> functions;
-    interpreter::each_known_function([&](std::uintptr_t address, const std::string& name) {
-        functions.push_back({address, name});
-    });
+    // It takes long to ask, and what is to be had grows with the modules.
+    static std::atomic<Py_ssize_t> modules_asked{0};
+    const Py_ssize_t modules = PyDict_Size(PyImport_GetModuleDict());
+    if (modules_asked.exchange(modules) != modules) {
+        interpreter::each_known_function([&](std::uintptr_t address, const std::string& name) {
+            functions.push_back({address, name});
+        });
+    }
     symbolizer.learn(functions);
 }
 
