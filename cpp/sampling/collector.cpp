@@ -54,7 +54,7 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         collector_wake_up().wait_until(platform::monotonic_ns() + kPeriod);
         collector_has_woken();
-        const bool modules_changed = native_ != nullptr && native_->refresh_tables();
+        const bool modules_changed = native_ != nullptr && native_->refresh();
         observer_.keep();
         const std::lock_guard<std::mutex> lock(mutex_);
         if (modules_changed) {
@@ -81,7 +81,8 @@ void Collector::drain() {
         drain_one(subject);
         close(subject);
     });
-    recording_.set_outside_bytes(registry_.ring_bytes());
+    recording_.set_outside_bytes(registry_.ring_bytes() +
+                                 (native_ != nullptr ? native_->bytes() : 0));
 }
 
 void Collector::take(Subject& subject, const SampleRecord& record) {

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.skipif(
 
 def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     target = tmp_path / "fuzz_elf"
-    sources = ["call_frame_info", "demangle", "elf_image", "jumps", "prologue", "symbol_file"]
+    sources = [
+        *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
+        *sorted((ROOT / "cpp" / "platform").glob("*.cpp")),
+        ROOT / "tests" / "cpp" / "native_fuzz" / "fuzz_elf.cpp",
+    ]
     built = subprocess.run(
         [
             "c++",
@@ -32,10 +36,11 @@ def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
             "-fno-sanitize-recover=all",
             "-D_GLIBCXX_ASSERTIONS",
             f"-I{ROOT / 'cpp'}",
-            str(ROOT / "tests" / "cpp" / "native_fuzz" / "fuzz_elf.cpp"),
-            *[str(ROOT / "cpp" / "native" / f"{name}.cpp") for name in sources],
+            *map(str, sources),
             "-o",
             str(target),
+            "-pthread",
+            "-ldl",
         ],
         capture_output=True,
         text=True,

@@ -1,49 +1,57 @@
-// Owns the reading of ELF files: segments, sections, symbols, notes. Works on bytes alone; a
-// truncated or hostile file gives less, never a fault. Knows no process and no file system.
+// Owns the reading of ELF files: segments, sections, symbols, notes. Reads a ByteSource piece by
+// piece; a truncated or hostile file gives less, never a fault. Knows no process and no file
+// system.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "native/byte_view.h"
+#include "native/byte_source.h"
 
 namespace spprof::native {
 
+// As it lies in the file and in memory.
 struct ElfSegment {
     uint32_t type = 0;
     uint32_t flags = 0;
     uint64_t offset = 0;
     uint64_t address = 0;
+    uint64_t physical_address = 0;
     uint64_t file_size = 0;
     uint64_t memory_size = 0;
+    uint64_t align = 0;
 
     static constexpr uint32_t kLoad = 1;
-    static constexpr uint32_t kDynamic = 2;
     static constexpr uint32_t kNote = 4;
     static constexpr uint32_t kEhFrame = 0x6474e550;
     static constexpr uint32_t kExecutable = 1;
+
+    bool executable() const { return type == kLoad && (flags & kExecutable) != 0; }
+    bool contains(uint64_t at) const { return at >= address && at - address < memory_size; }
 };
+static_assert(sizeof(ElfSegment) == 56);
 
 struct ElfSection {
-    std::string_view name;
+    std::string name;
     uint32_t type = 0;
     uint64_t address = 0;
+    uint64_t offset = 0;
     uint64_t size = 0;
     uint32_t link = 0;
-    ByteView bytes;  // empty for sections without bytes in the file
 
-    // What ElfImage reads of a file beyond its headers.
-    bool holds_strings() const;
-    bool holds_symbols_or_notes() const;
+    static constexpr uint32_t kSymbols = 2;
+    static constexpr uint32_t kNoBits = 8;
+    static constexpr uint32_t kNote = 7;
+    static constexpr uint32_t kDynamicSymbols = 11;
 };
 
 // A function, by its address counted from the load bias. Size 0: the file does not say.
 struct ElfSymbol {
     uint64_t address;
     uint64_t size;
-    std::string_view name;  // points into the image
+    uint64_t name;  // offset in the file
     bool global;
 };
 
@@ -53,28 +61,20 @@ struct DebugLink {
     uint32_t crc = 0;
 };
 
-// Where a file's own tables are.
-struct ElfTables {
-    uint64_t program_headers = 0;
-    uint64_t program_headers_size = 0;
-    uint64_t section_headers = 0;
-    uint64_t section_headers_size = 0;
-
-    static bool of_header(ByteView image, ElfTables& out);
-};
-
-class ElfImage {
+class ElfFile {
 public:
-    // The image must outlive the object and everything taken out of it.
-    static bool parse(ByteView image, ElfImage& out);
+    // The source must outlive the object. False when it is no 64-bit little-endian ELF file.
+    static bool parse(const ByteSource& source, ElfFile& out);
 
     uint16_t machine() const { return machine_; }
     const std::vector<ElfSegment>& segments() const { return segments_; }
-    const std::vector<ElfSection>& sections() const { return sections_; }
-    const ElfSection* section(std::string_view name) const;
+    const ElfSection* section(const std::string& name) const;
+    // The one that holds an address; null when none does.
+    const ElfSection* section_at(uint64_t address) const;
 
-    // Functions of .symtab and .dynsym, and labels in code, in file order.
-    std::vector<ElfSymbol> functions() const;
+    // Functions of .symtab and .dynsym, and labels in code.
+    void each_function(const std::function<void(const ElfSymbol&)>& visit) const;
+    std::string name(const ElfSymbol& symbol) const;
     bool has_symtab() const;
 
     // Raw bytes; empty when the file carries none.
@@ -82,10 +82,9 @@ public:
     bool debug_link(DebugLink& out) const;
 
 private:
-    void functions_of(const ElfSection& table, std::vector<ElfSymbol>& out) const;
-    bool in_code(uint64_t address) const;
+    std::string string_at(uint64_t offset) const;
 
-    ByteView image_;
+    const ByteSource* source_ = nullptr;
     uint16_t machine_ = 0;
     std::vector<ElfSegment> segments_;
     std::vector<ElfSection> sections_;
