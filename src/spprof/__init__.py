@@ -7,6 +7,7 @@ first asked for.
 
 from __future__ import annotations
 
+from ._session import late as _late
 from ._session import leaving as _leaving  # noqa: F401 - forks and the interpreter's exit
 from ._session.profiler import Profiler, ThreadProfiler
 from ._session.session import (
@@ -120,9 +121,7 @@ def __getattr__(name: str) -> Any:
         place = _ON_DEMAND[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    from importlib import import_module
-
-    module = import_module(f".{place or name}", __name__)
+    module = _late.module(place or name)
     value = module if place is None else getattr(module, name)
     globals()[name] = value
     return value

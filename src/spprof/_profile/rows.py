@@ -6,10 +6,7 @@ Must not know what is asked of a profile, nor any file format: ids in, tables ou
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
 
 from .tables import (
     COLUMN_TYPES,
@@ -21,6 +18,11 @@ from .tables import (
     cell_sized,
     empty_column,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 
 def take_rows(
@@ -157,13 +159,11 @@ def sum_by_thread_and_stack(tables: Tables) -> Iterator[tuple[ThreadIndex, Stack
         yield (*which, *sums[cell])
 
 
-@dataclass
 class ThreadRows:
-    """The sample rows of one thread, in order."""
+    """The sample rows of one thread, in order; `count` is None where each is one sample."""
 
-    stack: array[int]
-    weight: array[int]
-    count: array[int] | None  # None: one sample a row
+    def __init__(self, stack: array[int], weight: array[int], count: array[int] | None) -> None:
+        self.stack, self.weight, self.count = stack, weight, count
 
 
 def rows_by_thread(tables: Tables) -> dict[ThreadIndex, ThreadRows]:

@@ -2,28 +2,37 @@
 
 Must not know Frame, Sample or Profile, nor any file format: plain integers and strings only.
 docs/ARCHITECTURE.md says what each column means.
+
+`start` imports this, so that `stop` need not: typing and dataclasses are left to type checkers.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
 from operator import ge
-from typing import TYPE_CHECKING, Any, NewType, Protocol, TypedDict, TypeVar, cast, overload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime, timedelta
+    from typing import Any, NewType, Protocol, TypedDict, TypeVar, overload
+
+    from typing_extensions import dataclass_transform
 
 LAYOUT_VERSION = 1
 
 # Rows of each table. Columns hold rows of other tables, and which one is part of their type: a
 # frame's row where a function's is wanted is an error for the type checker.
-StringIndex = NewType("StringIndex", int)
-FuncIndex = NewType("FuncIndex", int)
-FrameIndex = NewType("FrameIndex", int)
-StackIndex = NewType("StackIndex", int)
-SampleIndex = NewType("SampleIndex", int)
-ThreadIndex = NewType("ThreadIndex", int)
+if TYPE_CHECKING:
+    StringIndex = NewType("StringIndex", int)
+    FuncIndex = NewType("FuncIndex", int)
+    FrameIndex = NewType("FrameIndex", int)
+    StackIndex = NewType("StackIndex", int)
+    SampleIndex = NewType("SampleIndex", int)
+    ThreadIndex = NewType("ThreadIndex", int)
+else:
+    StringIndex = FuncIndex = FrameIndex = StackIndex = SampleIndex = ThreadIndex = int
 
 ROOT = StackIndex(-1)  # the caller of a stack that has none
 
@@ -95,12 +104,14 @@ def parse_time(text: str) -> datetime:
     ------
     ValueError
     """
+    from datetime import datetime
+
     return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
 
 
 def nanoseconds(span: timedelta) -> int:
     """A span of time in ns, to the microsecond that `datetime` knows."""
-    return span // timedelta(microseconds=1) * 1000
+    return (span.days * 86400 + span.seconds) * 10**9 + span.microseconds * 1000
 
 
 def _typecodes() -> dict[str, str]:
@@ -127,9 +138,9 @@ def cell_sized(count: int, weight: int) -> Iterator[tuple[int, int]]:
     yield count, weight
 
 
-Item_co = TypeVar("Item_co", covariant=True)
-
 if TYPE_CHECKING:
+    Class = TypeVar("Class")
+    Item_co = TypeVar("Item_co", covariant=True)
 
     class Column(Protocol[Item_co]):
         """An `array` or a `memoryview` whose items are what the column's type says."""
@@ -142,24 +153,54 @@ if TYPE_CHECKING:
         def __getitem__(self, rows: slice, /) -> Column[Item_co]: ...
         def __buffer__(self, flags: int, /) -> memoryview: ...
 
+    class ThreadRow(TypedDict):
+        """A row of the thread table; pid 0 and host "" mean unknown and this machine."""
 
-class ThreadRow(TypedDict):
-    """A row of the thread table; pid 0 and host "" mean unknown and this machine."""
+        tid: int
+        name: str
+        pid: int
+        host: str
 
-    tid: int
-    name: str
-    pid: int
-    host: str
+    class ModuleRow(TypedDict):
+        """A loaded machine code file; build_id "" where it is unknown."""
+
+        path: str
+        build_id: str
+
+    @dataclass_transform(frozen_default=True)
+    def _record(cls: type[Class]) -> type[Class]:
+        """Make a frozen dataclass."""
+
+else:
+    ThreadRow = ModuleRow = dict
+
+    def _record(cls):
+        """Make what a frozen dataclass is where every member has a default."""
+        names = tuple(cls.__annotations__)
+
+        def init(self, *args, **members):
+            members.update(zip(names, args))
+            if not members.keys() <= {*names}:
+                raise TypeError(f"{cls.__name__} has no {sorted(members.keys() - {*names})}")
+            self.__dict__.update({name: getattr(cls, name) for name in names})
+            self.__dict__.update(members)
+
+        def refuse(self, name, value=None):
+            raise AttributeError(f"{cls.__name__} cannot be changed: make another with `but`")
+
+        def equal(self, other):
+            return self.__dict__ == other.__dict__ if type(other) is cls else NotImplemented
+
+        def text(self):
+            members = (f"{name}={value!r}" for name, value in self.__dict__.items())
+            return f"{cls.__name__}({', '.join(members)})"
+
+        cls.__init__, cls.__setattr__, cls.__delattr__ = init, refuse, refuse
+        cls.__eq__, cls.__hash__, cls.__repr__ = equal, None, text
+        return cls
 
 
-class ModuleRow(TypedDict):
-    """A loaded machine code file; build_id "" where it is unknown."""
-
-    path: str
-    build_id: str
-
-
-@dataclass(frozen=True)
+@_record
 class Meta:
     """Circumstances of a profile; docs/ARCHITECTURE.md says what each member means.
 
@@ -213,15 +254,15 @@ class Meta:
 
     def but(self, **changes: Any) -> Meta:
         """The same circumstances except what `changes` names."""
-        return replace(self, **changes)
+        return Meta(**{**self.__dict__, **changes})
 
     def with_notes(self, *notes: str) -> Meta:
         """The same circumstances with further notes."""
-        return replace(self, notes=(*self.notes, *notes))
+        return self.but(notes=(*self.notes, *notes))
 
     def as_dict(self) -> dict[str, Any]:
         """As files hold it: plain lists and dicts, `difference` only where it is one."""
-        members = {member.name: getattr(self, member.name) for member in fields(self)}
+        members = dict(self.__dict__)
         members["notes"], members["modules"] = list(self.notes), list(self.modules)
         if self.difference is None:
             del members["difference"]
@@ -237,41 +278,48 @@ def column_from_bytes(name: str, data: Any) -> Column[int]:
     """View little-endian bytes as the column `name` without copying them."""
     if sys.byteorder != "little":
         raise NotImplementedError("spprof's columns are little-endian; this host is big-endian")
-    view = memoryview(data).cast("B")
+    view: Any = memoryview(data).cast("B")
     code = TYPECODES[COLUMN_TYPES[name]]
     itemsize = array(code).itemsize
     if len(view) % itemsize:
         raise ValueError(f"column {name}: {len(view)} bytes is not a multiple of {itemsize}")
-    return cast("Column[int]", view.cast(cast(Any, code)))
+    column: Column[int] = view.cast(code)
+    return column
 
 
-def _new(name: str) -> Any:
-    return empty_column(name)
-
-
-@dataclass
 class Tables:
     """All tables of one profile. Treated as immutable once built; derived profiles share them."""
 
     strings: list[str]
     threads: list[ThreadRow]
     meta: Meta
-    func_name: Column[StringIndex] = field(default_factory=lambda: _new("func.name"))
-    func_file: Column[StringIndex] = field(default_factory=lambda: _new("func.file"))
-    func_line: Column[int] = field(default_factory=lambda: _new("func.line"))
-    func_flags: Column[int] = field(default_factory=lambda: _new("func.flags"))
-    frame_func: Column[FuncIndex] = field(default_factory=lambda: _new("frame.func"))
-    frame_line: Column[int] = field(default_factory=lambda: _new("frame.line"))
-    frame_address: Column[int] = field(default_factory=lambda: _new("frame.address"))
-    stack_parent: Column[StackIndex] = field(default_factory=lambda: _new("stack.parent"))
-    stack_frame: Column[FrameIndex] = field(default_factory=lambda: _new("stack.frame"))
-    sample_thread: Column[ThreadIndex] = field(default_factory=lambda: _new("sample.thread"))
-    sample_stack: Column[StackIndex] = field(default_factory=lambda: _new("sample.stack"))
-    sample_time: Column[int] = field(default_factory=lambda: _new("sample.time"))
-    sample_last: Column[int] = field(default_factory=lambda: _new("sample.last"))
-    sample_count: Column[int] = field(default_factory=lambda: _new("sample.count"))
-    sample_weight: Column[int] = field(default_factory=lambda: _new("sample.weight"))
-    sample_state: Column[int] = field(default_factory=lambda: _new("sample.state"))
+    func_name: Column[StringIndex]
+    func_file: Column[StringIndex]
+    func_line: Column[int]
+    func_flags: Column[int]
+    frame_func: Column[FuncIndex]
+    frame_line: Column[int]
+    frame_address: Column[int]
+    stack_parent: Column[StackIndex]
+    stack_frame: Column[FrameIndex]
+    sample_thread: Column[ThreadIndex]
+    sample_stack: Column[StackIndex]
+    sample_time: Column[int]
+    sample_last: Column[int]
+    sample_count: Column[int]
+    sample_weight: Column[int]
+    sample_state: Column[int]
+
+    def __init__(
+        self, strings: list[str], threads: list[ThreadRow], meta: Meta, **columns: Any
+    ) -> None:
+        """Take columns by their attributes' names; those not given are new and empty."""
+        self.strings, self.threads, self.meta = strings, threads, meta
+        for name in COLUMN_TYPES:
+            given = columns.pop(attribute(name), None)
+            setattr(self, attribute(name), empty_column(name) if given is None else given)
+        if columns:
+            raise TypeError(f"there is no column {sorted(columns)}")
 
     @classmethod
     def from_bytes(
@@ -297,7 +345,8 @@ class Tables:
 
     def column(self, name: str) -> Column[int]:
         """Return the column by its table name, such as ``sample.weight``."""
-        return cast("Column[int]", getattr(self, attribute(name)))
+        column: Column[int] = getattr(self, attribute(name))
+        return column
 
     @property
     def rows(self) -> int:
@@ -383,7 +432,7 @@ class Builder:
         index = self._funcs.get(key)
         if index is None:
             index = self._funcs[key] = FuncIndex(len(self._funcs))
-            t = cast(Any, self.tables)
+            t: Any = self.tables
             t.func_name.append(key[0])
             t.func_file.append(key[1])
             t.func_line.append(first_line)
@@ -396,7 +445,7 @@ class Builder:
         index = self._frames.get(key)
         if index is None:
             index = self._frames[key] = FrameIndex(len(self._frames))
-            t = cast(Any, self.tables)
+            t: Any = self.tables
             t.frame_func.append(func)
             t.frame_line.append(line)
             t.frame_address.append(address)
@@ -408,7 +457,7 @@ class Builder:
         index = self._stacks.get(key)
         if index is None:
             index = self._stacks[key] = StackIndex(len(self._stacks))
-            t = cast(Any, self.tables)
+            t: Any = self.tables
             t.stack_parent.append(parent)
             t.stack_frame.append(frame)
         return index
@@ -445,7 +494,7 @@ class Builder:
         state: int = 0,
     ) -> None:
         """Append one run of `count` equal samples."""
-        t = cast(Any, self.tables)
+        t: Any = self.tables
         for part_count, part_weight in cell_sized(count, weight):
             t.sample_thread.append(thread)
             t.sample_stack.append(stack)

@@ -1,18 +1,22 @@
 """What the native session recorded, as a Profile: circumstances, notes, source lines.
 
-Must not know how a session is run.
+Must not know how a session is run. `start` imports this, so that `stop` need not.
 """
 
 from __future__ import annotations
 
-import platform
-import warnings
+import os
+import sys
 from datetime import datetime, timezone
-from typing import Any
 
 from .._profile.model import Profile
-from .._profile.tables import Meta, Tables, ThreadRow
-from . import symbols
+from .._profile.tables import Meta, Tables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._profile.tables import ThreadRow
 
 
 def profile_of(raw: dict[str, Any]) -> Profile:
@@ -26,9 +30,13 @@ def profile_of(raw: dict[str, Any]) -> Profile:
 
 
 def _with_source_lines(tables: Tables) -> Tables:
+    from . import symbols
+
     try:
         return symbols.with_source_lines(tables)
     except Exception as error:  # noqa: BLE001 - a strange file costs its lines, not the profile
+        import warnings
+
         warnings.warn(
             f"spprof: native frames have no source lines: {error!r}", RuntimeWarning, stacklevel=4
         )
@@ -41,9 +49,16 @@ def _time(realtime_ns: int) -> str:
 
 def _platform_name() -> str:
     """As `platform.platform`, which starts another program to ask for the processor's name."""
-    own = platform.uname()
-    libc = "".join(platform.libc_ver())
-    return "-".join((own.system, own.release, own.machine, *(["with", libc] if libc else [])))
+    try:
+        own = os.uname()
+        libc = (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "")
+        names = [own.sysname, own.release, own.machine]
+    except (AttributeError, ValueError, OSError):  # not POSIX, or another C library
+        import platform
+
+        libc = "".join(platform.libc_ver())
+        names = [platform.system(), platform.release(), platform.machine()]
+    return "-".join([*names, *(["with", libc] if libc else [])])
 
 
 def _meta_of(native: dict[str, Any]) -> Meta:
@@ -77,7 +92,7 @@ def _meta_of(native: dict[str, Any]) -> Meta:
         mode=native["mode"],
         engine=native["engine"],
         dropped_count=native["dropped_count"],
-        python_version=platform.python_version(),
+        python_version=sys.version.partition(" ")[0],
         platform=_platform_name(),
         notes=tuple(notes),
         modules=tuple(native["modules"]),

@@ -1,18 +1,18 @@
 """Starting and stopping the profiler of this process, and which threads it follows.
 
-Must not know how formats look inside, nor IPython.
+Must not know how formats look inside, nor IPython. What `stop` needs is imported by `start`: a
+program may do anything in between.
 """
 
 from __future__ import annotations
 
-from .._profile.values import NativeFrame, ProfilerStats
-from . import engine, hooks, result, state
+from . import engine, hooks, late, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._profile.model import Profile
-    from .._profile.values import PathLike
+    from .._profile.values import NativeFrame, PathLike, ProfilerStats
 
 _warned: set[str] = set()
 
@@ -71,6 +71,8 @@ def begin(options: Options, stacklevel: int) -> None:
             _require_native_unwinding()
         if options.output_path is not None:
             _prepare_output(options.output_path)
+        if native:
+            from . import symbols  # noqa: F401 - for `stop`
         hooks.install()
         try:
             engine.start(interval_ns, mode, memory_limit, native, options.aggregate)
@@ -134,9 +136,10 @@ def stats() -> ProfilerStats | None:
     with state.lock:
         if not engine.is_active():
             return None
+        make = late.module("_profile.values").ProfilerStats
         figures = engine.stats()
     spent = figures["handler_ns"] + figures["background_cpu_ns"]
-    return ProfilerStats(
+    made: ProfilerStats = make(
         collected_samples=figures["samples"],
         dropped_samples=figures["dropped"],
         duration_ms=figures["duration_ns"] / 1e6,
@@ -148,6 +151,7 @@ def stats() -> ProfilerStats | None:
         failed_samples=figures["torn"],
         mismatched_samples=figures["mismatched"],
     )
+    return made
 
 
 def pause() -> None:
@@ -235,7 +239,8 @@ def capture_native_stack() -> list[NativeFrame]:
         Native unwinding is not available on this system.
     """
     _require_native_unwinding()
-    return [NativeFrame(*frame) for frame in engine.capture_native_stack()]
+    make = late.module("_profile.values").NativeFrame
+    return [make(*frame) for frame in engine.capture_native_stack()]
 
 
 def _require_native_unwinding() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._profile.rows import restack
 from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, Tables
@@ -21,8 +20,7 @@ LARGEST_DEBUG_FILE = 256 * 2**20
 DEBUG_ROOT = "/usr/lib/debug"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One function that an address is in: inlined ones have addresses of their caller."""
 
     name: str  # "": the function itself, which has its name from the symbol table
