@@ -2,9 +2,9 @@
 
     python tests/torture/blocking_calls.py [--times 10000] [--intervals 10,1,0.1] [--modes cpu,wall]
 
-Each call is made from C, after 0.5 to 1.5 ms of work, with a time-out of 2 ms. Prints a table of how
-many ended with EINTR, how many before their time, and the latest; exit status 1 when any did. Needs
-a C compiler.
+Each call is made from C, after 0.5 to 1.5 ms of work, with a time-out of 2 ms. Prints a table of
+how many ended with EINTR, how many before their time, and the latest; exit status 1 when any did.
+Needs a C compiler.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def make_all(library: ctypes.CDLL, times: int) -> list[tuple[int, int, float]]:
     def run(kind: int) -> None:
         results[kind] = make(library, kind, times)
 
-    threads = [threading.Thread(target=run, args=(kind,), name=kinds[kind]) for kind in range(len(kinds))]
+    threads = [
+        threading.Thread(target=run, args=(kind,), name=kinds[kind]) for kind in range(len(kinds))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

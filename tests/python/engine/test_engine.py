@@ -575,7 +575,7 @@ def switches(tid: int) -> int:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
-def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
+def test_sleepers_are_never_woken_and_get_their_time(interval: float) -> None:
     wake = threading.Event()
     ready = threading.Barrier(61)
 
@@ -595,26 +595,22 @@ def test_sleepers_are_woken_once_and_get_their_time(interval: float) -> None:
     spprof.start(interval, mode="wall")
     spprof.unregister_thread()
     begin = time.monotonic_ns()
-    time.sleep(0.3)
-    settled = {tid: switches(tid) for tid in tids if tid is not None}
-    time.sleep(0.7)
-    woken = {tid: switches(tid) - count for tid, count in settled.items()}
+    time.sleep(1)
     interrupts = _native.stats()["handler_calls"]
     end = time.monotonic_ns()
     profile = spprof.stop()
     after_stop = time.monotonic_ns()
+    after = {tid: switches(tid) for tid in before}
     wake.set()
     for thread in threads:
         thread.join()
 
-    assert max(woken.values()) == 0
-    # The others are of this thread, before it is left out.
-    assert interrupts <= 60 + 6
-    # Going back to sleep may take a turn at the GIL.
-    assert max(settled[tid] - before[tid] for tid in settled) <= 3
+    assert after == before
+    # Those are of this thread, before it is left out.
+    assert interrupts <= 6
     summaries = {t.thread_id: t for t in profile.threads}
     for tid in before:
-        assert end - begin <= summaries[tid].weight_ns * 1.01
+        assert end - begin <= summaries[tid].weight_ns * 1.02
         assert summaries[tid].weight_ns <= 1.01 * (after_stop - before_start)
     waiting = [s for s in profile.filter(thread=tids[0]).samples if s.state == "waiting"]
     assert len(waiting) == pytest.approx((end - begin) / 1e6 / interval, rel=0.1)
