@@ -80,23 +80,31 @@ def test_bursts_and_naps_come_out_as_long_as_they_were(
 def test_shares_of_the_gil_add_up(count: int, interval: float) -> None:
     ready = threading.Barrier(count)
 
+    used: list[float] = []
+    passed = 0.0
+
     def contend() -> None:
         ready.wait()
         burn(1.2 / count)
+        used.append(time.thread_time())
 
     def work() -> None:
+        nonlocal passed
         threads = [threading.Thread(target=contend, name="contender") for _ in range(count)]
+        begin = time.monotonic()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        passed = time.monotonic() - begin
 
     profile = wall_profile(work, interval)
-    shares = [t.gil_share for t in profile.threads if t.name == "contender"]
-    assert len(shares) == count
-    # The last of them runs alone for a moment, and handing over the GIL takes time on a busy
-    # machine: nobody holds it meanwhile.
-    assert sum(share or 0 for share in shares) == pytest.approx(1, abs=0.15)
+    contenders = [t for t in profile.threads if t.name == "contender"]
+    assert len(contenders) == count
+    held = sum((t.gil_share or 0) * t.weight_ns / 1e9 for t in contenders)
+    # Who runs holds it, and one at a time does. On a busy machine it is handed over slowly, and
+    # nobody holds it meanwhile.
+    assert 0.9 * sum(used) < held < 1.1 * passed
 
 
 def test_what_threads_ran_is_their_cpu_time() -> None:
