@@ -5,7 +5,7 @@
 
 #include "native/unwind.h"
 #include "native/unwind_tables.h"
-#include "platform/platform.h"
+#include "platform/linux/fault_guard.h"
 #include "platform/safe_memory.h"
 
 namespace {
