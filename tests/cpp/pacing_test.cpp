@@ -3,7 +3,7 @@
 //
 // What a bound is derived from stands beside it. Statistics are over so many samples that a right
 // policy is within its bound with any seed; the seeds are fixed all the same.
-#include "platform/linux/pacing.h"
+#include "platform/pacing.h"
 
 #include <doctest/doctest.h>
 

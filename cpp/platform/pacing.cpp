@@ -1,5 +1,5 @@
 // See pacing.h. OwnTime is reached from the signal handler.
-#include "platform/linux/pacing.h"
+#include "platform/pacing.h"
 
 #include <algorithm>
 #include <iterator>
