@@ -618,6 +618,20 @@ TEST_CASE("patience is lost again with a thread that ran on for long") {
     CHECK(seek.patience_ns == kMostPatience);
 }
 
+TEST_CASE("who naps is left to itself at once where the ticker comes late, and nowhere else") {
+    for (const bool prompt : {true, false}) {
+        Seek seek;
+        begin_seeking(seek, 0, 0);
+        Look look;
+        look.now_ns = 2 * kMillisecond;
+        look.cpu_ns = kMillisecond;
+        const SeekDecision decision =
+            next(seek, look, Rhythm{kMillisecond, prompt}, [] { return true; });
+        CHECK(decision.signal);
+        CHECK(decision.may_keep_own_time == !prompt);
+    }
+}
+
 TEST_CASE("what a signal itself costs is no sign that a thread went on") {
     const Rhythm rhythm{kMillisecond, true};
     for (const std::int64_t used : {kStandingStill - 1, kStandingStill}) {
@@ -632,6 +646,27 @@ TEST_CASE("what a signal itself costs is no sign that a thread went on") {
         }
         CHECK(slept == (used < kStandingStill));
     }
+}
+
+TEST_CASE("a thread whose own timer has stopped is sought from where that left it") {
+    Seek seek;
+    begin_seeking(seek, 0, 0);
+    seek.credit_ns = -3 * kMillisecond;
+    Look look;
+    look.now_ns = kSecond;
+    look.cpu_ns = kSecond;
+    look.stopped_own_time = true;
+    look.visited_cpu_ns = kSecond - 1;  // the timer has had all that was before
+    int asked = 0;
+    const SeekDecision decision = next(seek, look, Rhythm{kMillisecond, true}, [&] {
+        ++asked;
+        return false;
+    });
+    CHECK(asked == 1);
+    CHECK(decision.look_again);
+    CHECK_FALSE(decision.set_alarm);  // it may have just gone to sleep
+    CHECK(seek.state == Seeking::sought);
+    CHECK(seek.credit_ns == 1);
 }
 
 TEST_CASE("a thread that does not move is not asked whether it runs") {
@@ -797,6 +832,17 @@ TEST_CASE("the ticker's signal is no visit: it aims the thread's timer") {
     CHECK(own.state() == Keeping::nothing);
 }
 
+TEST_CASE("a timer is aimed at any moment of a short time, none more likely than another") {
+    std::vector<int> counts(8);
+    for (std::uint32_t seed = 1; seed <= 4000; ++seed) {
+        OwnTime own;
+        own.seed(seed * 2654435761u);
+        const Arm arm = own.next(running_at(kSecond, From::ticker), kMilli).timer;
+        ++counts[static_cast<std::size_t>((arm.first_ns - 1) * 8 / soon(kMilli))];
+    }
+    CHECK(chi_square(counts) < 29.9);  // 7 degrees of freedom, once in ten thousand
+}
+
 TEST_CASE("the ticker's signal that meets a thread asleep, or one that is aimed at, does nothing") {
     OwnTime own;
     own.seed(1);
@@ -906,8 +952,8 @@ TEST_CASE("signals of one timer that became one are late by what is left of the 
     // Three periods and a little late: the thread was off for longer than that last bit.
     Arrival arrival = off_until(at + 3 * period + 10 * kMicrosecond, 3 * kMillisecond);
     CHECK_FALSE(own.next(arrival, kMilli).visit);
-    // And the next is in time again.
-    arrival = off_until(at + 4 * period, 100 * kMicrosecond);
+    // And the next is in time again, however long it slept before.
+    arrival = off_until(at + 4 * period, 100 * kMillisecond);
     CHECK(own.next(arrival, kMilli).visit);
 }
 
@@ -928,6 +974,15 @@ TEST_CASE("a thread is met no more often than it uses CPU time, but for what cha
         visits += own.next(arrival, kMilli).visit ? 1 : 0;
     }
     CHECK(visits == 50);
+    // The same for a timer that goes on by itself.
+    std::int64_t at = 0;
+    OwnTime own_time = steady(&at);
+    Arrival still = running_at(at, From::own_timer);
+    int met = 0;
+    for (int i = 0; i < 100; ++i) {
+        met += own_time.next(still, kMilli).visit ? 1 : 0;
+    }
+    CHECK(met == 9);
     // What it was behind is made up for by as many, not by all.
     arrival.cpu_ns += kSecond;
     visits = 0;
@@ -1045,7 +1100,8 @@ TEST_CASE("looks at a thread that moved in between do not add up to sleep") {
 
 TEST_CASE("sleepers are looked at when somebody unknown used the processors, and at first") {
     Sleepers sleepers;
-    CHECK(somebody_woke(sleepers, kSecond, 50 * kMicrosecond));
+    CHECK(somebody_woke(sleepers, kSecond, 0));
+    CHECK(sleepers.quiet_until == 0);
     looked_at_all(sleepers, kSecond, kMicrosecond, 50 * kMicrosecond);
     CHECK(sleepers.quiet_until == kSecond);
     const std::int64_t later = kSecond + kMillisecond;
