@@ -20,6 +20,11 @@ namespace spprof::interpreter {
 // the outer one before.
 void lock_detached(std::mutex& mutex);
 
+// Before a fork. True when it is locked now. Without a GIL the world is stopped then: whoever holds
+// the mutex and is about to attach will not let go, so after a while this gives up, and the child
+// must make the mutex anew.
+bool lock_for_fork(std::mutex& mutex);
+
 class AttachedLock {
 public:
     explicit AttachedLock(std::mutex& mutex) : mutex_(mutex) { lock_detached(mutex); }

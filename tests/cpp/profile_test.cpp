@@ -115,11 +115,52 @@ TEST_CASE("neighbouring equal samples of a thread share a row, others do not") {
     CHECK(recording.samples().count[3] == 2);
     CHECK(recording.sample_count() == 6);
 
-    CHECK(recording.extend_last(first, 60, 3, 100));
+    CHECK(recording.extend(first, true, 60, 3, 100));
     CHECK(recording.samples().count[3] == 5);
     CHECK(recording.samples().weight[3] == 109);
     CHECK(recording.samples().last[3] == 60);
-    CHECK_FALSE(recording.extend_last(recording.add_thread(13, ""), 70, 1, 1));
+    CHECK_FALSE(recording.extend(recording.add_thread(13, ""), true, 70, 1, 1));
+}
+
+TEST_CASE("time goes to the last row that was met doing the same") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t a = stack_of(recording, {1}), b = stack_of(recording, {2});
+    const std::uint32_t thread = recording.add_thread(11, "t");
+    recording.add_sample(thread, a, SampleState::kGilHeld, 10, 1, 5);
+    CHECK_FALSE(recording.extend(thread, true, 15, 1, 1));  // it never waited
+    recording.add_sample(thread, b, SampleState::kWaiting, 20, 1, 6);
+    // What it ran belongs to the first row, which is not its last: it ended there and then.
+    CHECK(recording.extend(thread, false, 30, 0, 50));
+    CHECK(recording.samples().weight[0] == 55);
+    CHECK(recording.samples().last[0] == 10);
+    CHECK(recording.extend(thread, true, 40, 2, 70));
+    CHECK(recording.samples().weight[1] == 76);
+    CHECK(recording.samples().last[1] == 40);
+    CHECK(recording.sample_count() == 4);
+    // Time alone, with no sample of its own, does not lengthen a row.
+    CHECK(recording.extend(thread, true, 50, 0, 1));
+    CHECK(recording.samples().last[1] == 40);
+}
+
+TEST_CASE("time goes to the row that was met doing the same without timestamps, too") {
+    constexpr std::size_t kLimit = 2 << 20;
+    Recording recording(kLimit, false);
+    const std::uint32_t thread = recording.add_thread(1, "t");
+    const std::uint32_t a = stack_of(recording, {1}), b = stack_of(recording, {2});
+    for (int i = 0; !recording.counts_only(); ++i) {
+        recording.add_sample(thread, i % 2 ? a : b, i % 2 ? SampleState::kWaiting : 0, i, 1, 1);
+    }
+    recording.add_sample(thread, b, 0, 1'000'000, 1, 1);
+    recording.add_sample(thread, a, SampleState::kWaiting, 1'000'001, 1, 1);
+    REQUIRE(recording.samples().thread.size() == 2);
+    const std::uint32_t waiting_row = recording.samples().state[0] == 0 ? 1 : 0;
+    const std::int64_t ran = recording.samples().weight[1 - waiting_row];
+    const std::int64_t waited = recording.samples().weight[waiting_row];
+    CHECK(recording.extend(thread, false, 1'000'002, 0, 1000));
+    CHECK(recording.extend(thread, true, 1'000'003, 1, 100));
+    CHECK(recording.samples().weight[1 - waiting_row] == ran + 1000);
+    CHECK(recording.samples().weight[waiting_row] == waited + 100);
+    CHECK(recording.samples().last[waiting_row] == -1);
 }
 
 TEST_CASE("an address whose code died means new code") {

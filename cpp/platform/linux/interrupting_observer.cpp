@@ -236,7 +236,9 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
         // right, not even the interrupted instruction.
         if (!FaultGuard::armed()) {
             increase(watch->own.unsettled);
-            side.visitor.call_keeper();
+            if (side.visitor.call_keeper != nullptr) {
+                side.visitor.call_keeper();
+            }
         } else if (wants_visit(*watch, sender, call_site(context), begin, cpu)) {
             visit_own_thread(*watch, context, begin, cpu);
         }
@@ -788,14 +790,14 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
 }
 
 // Reads a thread from outside that has not moved since its CPU clock said so.
-void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t now_ns,
-                                        std::int64_t cpu_ns) noexcept {
+void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns) noexcept {
     const Tid tid = watch.tid.load(std::memory_order_relaxed);
     if (!FaultGuard::armed() || watch.visited_now.exchange(true, std::memory_order_seq_cst)) {
         return;  // nothing can be read, or it visits itself
     }
     Moment moment;
-    moment.time_ns = now_ns;
+    // Not when the tick began: the thread may have visited itself since, and gone to sleep.
+    moment.time_ns = monotonic_ns();
     moment.cpu_ns = cpu_ns;
     moment.doing = Doing::waiting;
     moment.stood_still_until_ns = watch.stood_still_until_ns.load(std::memory_order_relaxed);
@@ -813,7 +815,7 @@ void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t now_ns,
             visitor_.keep(watch.subject);
         }
         watch.waiting.met_cpu = cpu_ns;
-        watch.stood_still_until_ns.store(now_ns, std::memory_order_relaxed);
+        watch.stood_still_until_ns.store(moment.time_ns, std::memory_order_relaxed);
     }
     watch.visited_now.store(false, std::memory_order_release);
 }
@@ -831,7 +833,7 @@ void InterruptingObserver::look_twice() noexcept {
             const Tid tid = glance.watch->tid.load(std::memory_order_relaxed);
             if (tid != 0 && glance.watch->generation == glance.generation &&
                 thread_cpu_ns(tid) == glance.cpu_ns) {
-                meet_waiting(*glance.watch, monotonic_ns(), glance.cpu_ns);
+                meet_waiting(*glance.watch, glance.cpu_ns);
             }
         }
     }
@@ -861,7 +863,7 @@ bool InterruptingObserver::tick_wall(std::int64_t now_ns) noexcept {
                     glances_.push_back({&watch, watch.generation, cpu});
                 }
             } else {
-                meet_waiting(watch, now_ns, cpu);
+                meet_waiting(watch, cpu);
             }
         }
     };

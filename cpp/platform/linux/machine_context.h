@@ -57,6 +57,44 @@ inline bool is_system_call(std::uintptr_t address) noexcept {
     return SafeMemory().load(address, word) && static_cast<CallInstruction>(word) == kSystemCall;
 }
 
+// What an instruction that faulted wanted of the memory it faulted at.
+enum class Access : std::uint8_t { unknown, read, write, execute };
+
+inline Access faulting_access(const ucontext_t& context) noexcept {
+#if defined(__x86_64__)
+    constexpr greg_t kWrite = 1 << 1, kExecute = 1 << 4;  // of the page fault's error code
+    const greg_t code = context.uc_mcontext.gregs[REG_ERR];
+    return (code & kExecute) != 0 ? Access::execute
+           : (code & kWrite) != 0 ? Access::write
+                                  : Access::read;
+#else
+    // The syndrome is one of the records behind the registers, each with its kind and size.
+    struct Head {
+        std::uint32_t kind, size;
+    };
+    constexpr std::uint32_t kSyndrome = 0x45535201;
+    const auto* at = reinterpret_cast<const unsigned char*>(context.uc_mcontext.__reserved);
+    const auto* end = at + sizeof context.uc_mcontext.__reserved;
+    while (at + sizeof(Head) + sizeof(std::uint64_t) <= end) {
+        const auto& head = *reinterpret_cast<const Head*>(at);
+        if (head.kind == kSyndrome) {
+            constexpr std::uint64_t kInstructionAbort = 0x20, kDataAbort = 0x24, kWrite = 1 << 6;
+            const auto syndrome = *reinterpret_cast<const std::uint64_t*>(at + sizeof head);
+            const std::uint64_t what = syndrome >> 26 & 0x3F;
+            return what == kInstructionAbort  ? Access::execute
+                   : what != kDataAbort       ? Access::unknown
+                   : (syndrome & kWrite) != 0 ? Access::write
+                                              : Access::read;
+        }
+        if (head.kind == 0 || head.size < sizeof head) {
+            break;
+        }
+        at += head.size;
+    }
+    return Access::unknown;
+#endif
+}
+
 // Where a thread was, by the instruction it was interrupted at.
 struct CallSite {
     bool cut_short = false;    // it waited in a system call, which now returns EINTR

@@ -2,8 +2,11 @@
 #include "platform/safe_memory.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -91,18 +94,52 @@ void on_fault(int signal, siginfo_t* info, void* context);
 SharedSignal segv_signal(SIGSEGV, 1, on_fault, true);
 SharedSignal bus_signal(SIGBUS, 2, on_fault, true);
 
-// Whether the instruction that faulted can go on now, as far as one can tell: the owner may have
-// made the memory accessible, or changed where the thread goes on.
+// Adds nothing to a word of memory, which the kernel does for us, so that it cannot fault.
+bool can_be_written(std::uintptr_t address) noexcept {
+    std::uint32_t nobody_waits_here = 0;
+    constexpr int kAddNothing = FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_LT, 0);
+    return syscall(SYS_futex, &nobody_waits_here, FUTEX_WAKE_OP_PRIVATE, 0, nullptr,
+                   address & ~std::uintptr_t{3}, kAddNothing) >= 0 ||
+           errno != EFAULT;
+}
+
+// Whether the instruction that faulted can go on now: the owner may have made the memory
+// accessible, or changed where the thread goes on.
+enum class Mended : std::uint8_t { no, yes, untold };
+
 struct Fault {
-    std::uintptr_t address, pc, sum;
+    std::uintptr_t address, sum;
+    Access access;
 
     Fault(const siginfo_t& info, const ucontext_t& context) noexcept
         : address(reinterpret_cast<std::uintptr_t>(info.si_addr)),
-          pc(program_counter(context)),
-          sum(digest(context)) {}
-    bool mended(const ucontext_t& context) const noexcept {
+          sum(digest(context)),
+          access(is_about_access(info) ? faulting_access(context) : Access::unknown) {}
+
+    Mended mended(const ucontext_t& context) const noexcept {
+        if (digest(context) != sum) {
+            return Mended::yes;
+        }
         std::uintptr_t word;
-        return digest(context) != sum || SafeMemory().load(address & ~(sizeof word - 1), word);
+        if (!SafeMemory().load(address & ~(sizeof word - 1), word)) {
+            return Mended::no;
+        }
+        switch (access) {
+            case Access::read:
+                return Mended::yes;
+            case Access::write:
+                return can_be_written(address) ? Mended::yes : Mended::no;
+            case Access::execute:
+            case Access::unknown:
+                break;
+        }
+        return Mended::untold;
+    }
+
+private:
+    static bool is_about_access(const siginfo_t& info) noexcept {
+        return info.si_signo == SIGSEGV ? info.si_code == SEGV_MAPERR || info.si_code == SEGV_ACCERR
+                                        : info.si_code == BUS_ADRERR;
     }
     static std::uintptr_t digest(const ucontext_t& context) noexcept {
         MachineRegisters registers;
@@ -115,17 +152,25 @@ struct Fault {
     }
 };
 
-// A fault that nobody mends and nothing tells from one that was mended (a write to memory that can
-// be read): so often the same, without any other between them, is a loop.
-constexpr int kTooOften = 1000;
+// A fault that nothing tells from one that was mended (of an alignment, of memory that may not be
+// executed): so often the same, without any other between them, is a loop.
+class UntoldFaults {
+public:
+    bool too_often(const Fault& fault) const noexcept {
+        return fault.sum == sum_ && times_ > kTooOften;
+    }
+    void count(const Fault& fault, Mended mended) noexcept {
+        times_ = mended == Mended::untold && fault.sum == sum_ ? times_ + 1 : 0;
+        sum_ = fault.sum;
+    }
 
-bool comes_too_often(const Fault& fault) noexcept {
-    static thread_local std::uintptr_t last_sum __attribute__((tls_model("initial-exec"))) = 0;
-    static thread_local int times __attribute__((tls_model("initial-exec"))) = 0;
-    times = fault.sum == last_sum ? times + 1 : 0;
-    last_sum = fault.sum;
-    return times > kTooOften;
-}
+private:
+    static constexpr int kTooOften = 1000;
+    std::uintptr_t sum_ = 0;
+    int times_ = 0;
+};
+
+__attribute__((tls_model("initial-exec"))) thread_local UntoldFaults untold_faults;
 
 void on_fault(int signal, siginfo_t* info, void* raw_context) {
     auto& context = *static_cast<ucontext_t*>(raw_context);
@@ -139,9 +184,12 @@ void on_fault(int signal, siginfo_t* info, void* raw_context) {
     const bool raised = info->si_code <= 0;
     // An owner that is not what it was (faulthandler after disable()) returns and has changed
     // nothing: the same instruction would fault for ever.
-    const bool taken = !comes_too_often(fault) && shared.pass_on(info, raw_context, [&] {
-        return raised || fault.mended(context);
+    Mended mended = Mended::no;
+    const bool taken = !untold_faults.too_often(fault) && shared.pass_on(info, raw_context, [&] {
+        mended = raised ? Mended::yes : fault.mended(context);
+        return mended != Mended::no;
     });
+    untold_faults.count(fault, mended);
     if (!taken) {
         shared.default_action(info);
     }

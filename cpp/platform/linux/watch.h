@@ -5,9 +5,9 @@
 #include <atomic>
 #include <cstdint>
 
-#include "platform/linux/pacing.h"
 #include "platform/linux/thread_timer.h"
 #include "platform/observer.h"
+#include "platform/pacing.h"
 
 namespace spprof::platform {
 

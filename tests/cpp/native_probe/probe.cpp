@@ -9,7 +9,7 @@
 #include "native/registers_linux.h"
 #include "native/symbols.h"
 #include "native/unwind.h"
-#include "platform/platform.h"
+#include "platform/linux/fault_guard.h"
 #include "platform/safe_memory.h"
 
 namespace {

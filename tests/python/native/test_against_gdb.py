@@ -37,7 +37,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probe") / "probe.so"
     sources = [
         *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
-        ROOT / "cpp" / "platform" / "linux.cpp",
+        *sorted((ROOT / "cpp" / "platform" / "linux").glob("*.cpp")),
         ROOT / "tests" / "cpp" / "native_probe" / "probe.cpp",
     ]
     flags = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fno-omit-frame-pointer"]

@@ -1,5 +1,5 @@
 // See pacing.h. OwnTime is reached from the signal handler.
-#include "platform/linux/pacing.h"
+#include "platform/pacing.h"
 
 #include <algorithm>
 #include <iterator>
@@ -201,6 +201,12 @@ ArrivalDecision OwnTime::next(const Arrival& arrival, const Rhythm& rhythm) noex
         due_cpu_ = arrival.cpu_ns;
     }
     ArrivalDecision decision;
+    // Pending signals are discarded now and then, by us (where a thread cannot be reached) and by
+    // others: a timer that was aimed once and did not fire would be waited for for ever.
+    if (arrival.from == From::ticker && state_ == Keeping::aimed &&
+        arrival.now_ns - next_ > rhythm.interval_ns) {
+        state_ = Keeping::nothing;
+    }
     if (arrival.from != From::own_timer || state_ == Keeping::nothing) {
         if (arrival.in_call || state_ != Keeping::nothing) {
             return decision;
