@@ -39,19 +39,14 @@
 
 namespace spprof::interpreter {
 
-// A record stands for at most this many frames of a chain that is in order: itself, a shim, and one
-// or two that have not begun to run (a finalizer may be called while a frame is being set up).
-constexpr std::size_t kFramesPerRecord = 4;
-
-// So a walk ends: after that many steps the chain leads in circles, or nowhere.
-constexpr std::size_t most_steps(std::size_t room) noexcept {
-    return (room + 16) * kFramesPerRecord;
-}
+// So a walk ends: of a chain that is in order, at most two frames a record yield none, because they
+// have not begun to run (a finalizer may be called while a frame is being set up).
+constexpr std::size_t most_silent_frames(std::size_t room) noexcept { return (room + 16) * 2; }
 
 namespace detail {
 
-// Finds out that a chain of addresses comes back to where it was, with one comparison a step: the
-// mark is set anew after 1, 2, 4, 8... steps (Brent's way), and a circle meets it.
+// Finds out that a chain of addresses comes back to where it was: the mark is set anew after 1, 2,
+// 4, 8... steps (Brent's way), and a circle meets it.
 class CircleWatch {
 public:
     bool closes(std::uintptr_t address) noexcept {
@@ -60,17 +55,33 @@ public:
         }
         if (--until_next_ == 0) {
             mark_ = address;
-            stretch_ *= 2;
-            until_next_ = stretch_;
+            until_next_ = stretch_ *= 2;
         }
         return false;
     }
 
 private:
-    std::uintptr_t mark_ = 0;  // no frame is there
+    std::uintptr_t mark_ = 0;  // nothing is there
     std::size_t stretch_ = 1;
     std::size_t until_next_ = 1;
 };
+
+// Asked only of chains that were too long to be recorded: every step counts on the others.
+template <class Memory>
+bool leads_in_circles(const Memory& memory, const ThreadView& thread, std::uintptr_t frame,
+                      std::size_t steps) noexcept {
+    CircleWatch circle;
+    FrameView view;
+    for (; frame != 0 && steps > 0; --steps, frame = view.previous) {
+        if (circle.closes(frame)) {
+            return true;
+        }
+        if (!Layout::read(memory, thread, frame, view)) {
+            return false;
+        }
+    }
+    return false;
+}
 
 template <class Memory>
 WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt,
@@ -80,22 +91,26 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
         result.end = WalkEnd::torn;
         return result;
     };
-    std::uintptr_t frame = 0;
-    if (!Layout::first(memory, thread, attempt, frame)) {
+    std::uintptr_t first = 0;
+    const auto no_room = [&]() noexcept {
+        result.end =
+            leads_in_circles(memory, thread, first, 4 * room) ? WalkEnd::torn : WalkEnd::truncated;
+        return result;
+    };
+    if (!Layout::first(memory, thread, attempt, first)) {
         return torn();
     }
+    if (first == 0 || first == thread.base) {
+        return result;  // not in Python
+    }
+    std::uintptr_t frame = first;
     std::uintptr_t last_code = 1;  // no object has an odd address
     bool innermost = true;
     bool in_first_call = true;
     bool visible = false;
-    bool any = false;  // of Python's; the frame that only ends a chain is none
-    std::size_t steps_left = most_steps(room);
-    CircleWatch circle;
+    std::size_t silent = 0;
     FrameView view;
-    while (frame != 0) {
-        if (steps_left-- == 0 || circle.closes(frame)) {
-            return torn();
-        }
+    do {
         view = {};
         if (!Layout::read(memory, thread, frame, view)) {
             return torn();
@@ -118,7 +133,6 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
             }
             last_code = view.code;
         }
-        any = any || view.role != FrameRole::shim || view.entry;
         if (in_first_call && view.entry) {
             in_first_call = false;
             if (!Layout::called_from(memory, thread, attempt, view.previous)) {
@@ -127,8 +141,7 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
         }
         if (view.role == FrameRole::python) {
             if (result.count == room) {
-                result.end = WalkEnd::truncated;
-                return result;
+                return no_room();
             }
             out[result.count++] = {view.code, view.offset, view.entry ? PyFrameRecord::kEntry : 0u};
             visible = true;
@@ -138,19 +151,19 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
             if (result.count > 0 && (out[result.count - 1].flags & PyFrameRecord::kEntry) == 0) {
                 out[result.count - 1].flags |= PyFrameRecord::kEntry;
             } else if (result.count == room) {
-                result.end = WalkEnd::truncated;
-                return result;
+                return no_room();
             } else {
                 out[result.count++] = {0, 0, PyFrameRecord::kEntry};
             }
+        } else if (++silent > most_silent_frames(room)) {
+            return torn();
         }
         frame = view.previous;
-    }
+    } while (frame != 0);
     if (view.cut) {
         result.end = WalkEnd::truncated;
-    } else if (any && (!visible || (!view.entry && view.role != FrameRole::shim))) {
-        // C code called the eval loop at the bottom of every stack, and for a function. No frame at
-        // all is another matter: the thread is not in Python.
+    } else if (!visible || (!view.entry && view.role != FrameRole::shim)) {
+        // C code called the eval loop at the bottom of every stack, and for a function.
         return torn();
     }
     return result;
