@@ -1,6 +1,9 @@
 // See attached_lock.h.
 #include "interpreter/attached_lock.h"
 
+#include <chrono>
+#include <thread>
+
 #include "interpreter/python_internals.h"
 #include "platform/safe_memory.h"
 
@@ -45,6 +48,22 @@ void lock_detached(std::mutex& mutex) {
         mutex.unlock();
         PyEval_RestoreThread(thread);
     }
+}
+
+bool lock_for_fork(std::mutex& mutex) {
+#ifdef Py_GIL_DISABLED
+    constexpr auto kPatience = std::chrono::milliseconds(200);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!mutex.try_lock()) {
+        if (std::chrono::steady_clock::now() > deadline) {
+            return false;
+        }
+        std::this_thread::yield();
+    }
+#else
+    lock_detached(mutex);
+#endif
+    return true;
 }
 
 }  // namespace spprof::interpreter

@@ -53,7 +53,7 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
             "are taken (PyCode_AddWatcher); stop another profiler or debugger and try again");
     }
     try {
-        const AttachedLock lock(run.collector.mutex());
+        const std::lock_guard<std::mutex> lock(run.collector.mutex());
         if (!run.collector.begin_thread()) {
             run.notes.push_back(
                 "no thread could be started to collect samples: they are collected at the end, and "
@@ -104,7 +104,7 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
         name_threads(names);
         run.collector.end_thread();
         {
-            const AttachedLock lock(run.collector.mutex());
+            const std::lock_guard<std::mutex> lock(run.collector.mutex());
             Collector& collector = run.collector;
             collector.drain();
             if (!was_paused) {
@@ -121,7 +121,7 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
         const AttachedLock session_lock(mutex_);
         Run& run = running();  // another thread may have stopped it meanwhile
         {
-            const AttachedLock lock(run.collector.mutex());
+            const std::lock_guard<std::mutex> lock(run.collector.mutex());
             profile::Recording& recording = run.collector.recording();
             NativeStacks* native = run.collector.native();
             outcome.tables = profile::finish(recording, name_all(recording, native));
@@ -160,7 +160,7 @@ Figures Session::figures_of(Run& run) {
     result.background_cpu_ns = run.collector.cpu_ns() + report.cpu_ns;
     result.calls_continued = report.calls_continued;
     result.calls_cut_short = report.calls_cut_short;
-    const AttachedLock lock(run.collector.mutex());
+    const std::lock_guard<std::mutex> lock(run.collector.mutex());
     run.collector.drain();
     result.samples = run.collector.recording().sample_count();
     result.mismatched = run.collector.mismatched_count();
@@ -196,7 +196,7 @@ bool Session::pause() {
     }
     run.observer->pause();
     const std::int64_t now = platform::monotonic_ns();
-    const AttachedLock lock(run.collector.mutex());
+    const std::lock_guard<std::mutex> lock(run.collector.mutex());
     run.paused_since = now;
     {
         const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
@@ -214,7 +214,7 @@ void Session::resume() {
         return;
     }
     const std::int64_t now = platform::monotonic_ns();
-    const AttachedLock lock(run.collector.mutex());
+    const std::lock_guard<std::mutex> lock(run.collector.mutex());
     run.collector.rebase(now);
     {
         const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
@@ -263,7 +263,7 @@ void Session::name_dying(const std::uintptr_t* dying, std::size_t count) noexcep
         return;
     }
     Collector& collector = session->run_->collector;
-    const AttachedLock lock(collector.mutex());
+    const std::lock_guard<std::mutex> lock(collector.mutex());
     collector.drain();
     bool sampled = false;
     for (std::size_t i = 0; i < count; ++i) {

@@ -2,8 +2,9 @@
 // made by threads attached to the interpreter, but for those around a fork.
 //
 // Locks are taken in this order: the session's, CodeLifetime's, the collector's, the registry's,
-// the observer's. Who waits for one of the first three is detached from the interpreter meanwhile
-// (AttachedLock); no Python code runs with any of them held.
+// the observer's. Who waits for the session's is detached from the interpreter meanwhile
+// (AttachedLock). Whoever holds one of the others waits neither for the interpreter nor for long,
+// so these may be waited for attached. No Python code runs with any of them held.
 #pragma once
 
 #include <atomic>
@@ -110,7 +111,8 @@ private:
     std::unique_ptr<Run> run_;
     std::atomic<bool> active_{false};
     std::atomic<bool> native_{false};  // of the running session
-    int forks_ = 0;                    // that are under way
+    int forks_ = 0;  // that are under way
+    bool locked_for_fork_ = false;
 };
 
 }  // namespace spprof::sampling

@@ -1,4 +1,6 @@
 // What becomes of a session when the process forks; see session.h.
+#include <new>
+
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
 #include "sampling/session_run.h"
@@ -13,10 +15,10 @@ void Session::before_fork() {
     if (session == nullptr) {
         return;
     }
-    interpreter::lock_detached(session->mutex_);
+    session->locked_for_fork_ = interpreter::lock_for_fork(session->mutex_);
     interpreter::CodeLifetime::lock_for_fork();
     if (session->run_) {
-        interpreter::lock_detached(session->run_->collector.mutex());
+        session->run_->collector.mutex().lock();
     }
     session->registry_.mutex().lock();
     if (session->run_) {
@@ -33,7 +35,9 @@ void Session::release_locks_after_fork() {
     if (run_) {
         run_->collector.mutex().unlock();
     }
-    mutex_.unlock();
+    if (locked_for_fork_) {
+        mutex_.unlock();
+    }
 }
 
 void Session::after_fork_in_parent() {
@@ -55,6 +59,12 @@ void Session::after_fork_in_child_unlocked() {
     interpreter::CodeLifetime::unlock_after_fork_in_child();
     session->release_locks_after_fork();
     session->forks_ = 0;
+    if (!session->locked_for_fork_) {
+        // Whoever had it is not there, and what it was doing with the session is not done.
+        new (&session->mutex_) std::mutex;
+        session->active_.store(false, std::memory_order_release);
+        static_cast<void>(session->run_.release());
+    }
     if (session->run_) {
         session->active_.store(false, std::memory_order_release);
         session->run_->observer->abandon_after_fork();

@@ -39,7 +39,7 @@ bool Session::unregister_current_thread() {
         return false;
     }
     Collector& collector = run_->collector;
-    const AttachedLock collector_lock(collector.mutex());
+    const std::lock_guard<std::mutex> collector_lock(collector.mutex());
     collector.drain();
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     Subject* subject = registry_.find(platform::current_tid());
@@ -69,7 +69,7 @@ void Session::settle_current_thread(const std::string& name) {
         return;
     }
     Collector& collector = run_->collector;
-    const AttachedLock collector_lock(collector.mutex());
+    const std::lock_guard<std::mutex> collector_lock(collector.mutex());
     collector.drain();
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     if (Subject* subject = registry_.find(platform::current_tid())) {
