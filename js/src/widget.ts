@@ -1,7 +1,7 @@
 // Owns the meeting of the front end with an anywidget model: traits in, selection, search and view out, files
 // asked for by message.
 import './style.css';
-import { App, type Selected } from './views/app';
+import { App, type Selected } from './shell/app';
 
 interface Model {
   get(name: string): unknown;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
 import { asDifference } from './difference';
-import { notesOf } from '../views/notes';
+import { notesOf } from './notes';
 import { buildTree, invertTree } from './tree';
 
 describe('asDifference', () => {

@@ -1,5 +1,5 @@
 // Owns long lists: only the rows in sight are elements.
-import { h } from './dom';
+import { h } from '../dom/elements';
 
 export const LINE = 22;
 const OVERSCAN = 6;

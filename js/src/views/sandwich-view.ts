@@ -2,9 +2,9 @@
 import { sandwich } from '../profile/sandwich';
 import { layOut, type Layout } from '../profile/layout';
 import { pathOf } from '../profile/tree';
-import { FlameChart } from './chart';
-import { describe } from './describe';
-import { h } from './dom';
+import { FlameChart } from '../canvas/flame-chart';
+import { describe } from '../state/describe';
+import { h } from '../dom/elements';
 import { TableView } from './table-view';
 import { chartModel } from './tree-view';
 import type { Change, Context, Crumb, View } from './view';

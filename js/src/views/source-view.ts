@@ -1,7 +1,7 @@
 // Owns the source view: the lines of one file with the time of each beside it.
 import * as format from '../profile/format';
 import { lineTimes, type LineTime } from '../profile/source';
-import { h } from './dom';
+import { h } from '../dom/elements';
 import { LINE, Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 

@@ -1,5 +1,5 @@
 // Owns Speedscope as a view among the others: the bundled page in a frame.
-import { h } from './dom';
+import { h } from '../dom/elements';
 import { speedscopeUrl } from './speedscope-page';
 import type { Change, Context, Crumb, View } from './view';
 

@@ -1,7 +1,7 @@
 // Owns the table of functions: own and total time, sortable, filtered by the search.
 import * as format from '../profile/format';
 import { sortRows, type FunctionRow, type SortKey } from '../profile/table';
-import { button, h } from './dom';
+import { button, h } from '../dom/elements';
 import { Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 

@@ -3,9 +3,9 @@
 import { functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
 import { buildLane, gilOf, isWaiting, timeExtent, type Lane } from '../profile/timeline';
-import { threadLabel } from './describe';
-import { Lanes, type LaneCall, type LanesModel } from './lanes';
-import type { Described } from './describe';
+import { threadLabel } from '../state/describe';
+import { Lanes, type LaneCall, type LanesModel } from '../canvas/lanes';
+import type { Described } from '../state/describe';
 import type { Change, Context, Crumb, View } from './view';
 
 export class TimelineView implements View {

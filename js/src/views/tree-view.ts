@@ -1,9 +1,9 @@
 // Owns the icicle and flame views: the aggregated call tree with its zoom and its way back.
 import { pathOf } from '../profile/tree';
-import { FlameChart, type ChartModel } from './chart';
-import { describe, module, spoken, title } from './describe';
-import { ROW } from './plot';
-import type { State } from './state';
+import { FlameChart, type ChartModel } from '../canvas/flame-chart';
+import { describe, module, spoken, title } from '../state/describe';
+import { ROW } from '../canvas/plot';
+import type { State } from '../state/state';
 import type { Change, Context, Crumb, View } from './view';
 import type { Layout } from '../profile/layout';
 

@@ -1,6 +1,6 @@
 // Owns what the app and its views expect of one another.
-import type { Selection, Choices, State } from './state';
-import type { Described } from './describe';
+import type { Selection, Choices, State } from '../state/state';
+import type { Described } from '../state/describe';
 
 /** What changed since a view was last brought up to date. */
 export interface Change {

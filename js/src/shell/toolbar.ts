@@ -1,11 +1,11 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
 import { css, functionPainter, type ColorMode } from '../profile/colors';
 import * as format from '../profile/format';
-import { threadLabel } from './describe';
-import { button, h } from './dom';
+import { threadLabel } from '../state/describe';
+import { button, h } from '../dom/elements';
 import type { ExportKind } from './export';
 import { Menu } from './menu';
-import { VIEWS, type State, type ViewName } from './state';
+import { VIEWS, type State, type ViewName } from '../state/state';
 
 export interface ToolbarEvents {
   reset(): void;

@@ -1,8 +1,8 @@
 // Owns the line below the views: the selected frame in figures, and what can be done with it.
 import * as format from '../profile/format';
-import { describe } from './describe';
-import { button, h } from './dom';
-import type { State, ViewName } from './state';
+import { describe } from '../state/describe';
+import { button, h } from '../dom/elements';
+import type { State, ViewName } from '../state/state';
 
 export interface DetailsEvents {
   copy(text: string): void;

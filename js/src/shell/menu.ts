@@ -1,5 +1,5 @@
 // Owns a button that opens a small panel of choices, and closes it again.
-import { button, h } from './dom';
+import { button, h } from '../dom/elements';
 
 export class Menu {
   readonly element: HTMLElement;

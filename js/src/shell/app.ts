@@ -1,23 +1,23 @@
 // Owns the whole of what is on screen: puts views, toolbar and details together and keeps them in step.
 // Knows its host only as callbacks.
-import { copyText } from './clipboard';
-import type { Described } from './describe';
+import { copyText } from '../dom/clipboard';
+import type { Described } from '../state/describe';
 import { Details } from './details';
-import { button, h } from './dom';
+import { button, h } from '../dom/elements';
 import { save, type ExportKind } from './export';
-import { notesOf } from './notes';
-import { SandwichView } from './sandwich-view';
-import { SourceView } from './source-view';
-import { speedscopeUrl } from './speedscope-page';
-import { SpeedscopeView } from './speedscope-view';
-import { State, VIEWS, type Choices, type Selection, type ViewName } from './state';
-import { TableView } from './table-view';
+import { notesOf } from '../profile/notes';
+import { SandwichView } from '../views/sandwich-view';
+import { SourceView } from '../views/source-view';
+import { speedscopeUrl } from '../views/speedscope-page';
+import { SpeedscopeView } from '../views/speedscope-view';
+import { State, VIEWS, type Choices, type Selection, type ViewName } from '../state/state';
+import { TableView } from '../views/table-view';
 import { Theme, type ThemeChoice } from './theme';
-import { TimelineView } from './timeline-view';
+import { TimelineView } from '../views/timeline-view';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
-import { TreeView } from './tree-view';
-import type { Context, View } from './view';
+import { TreeView } from '../views/tree-view';
+import type { Context, View } from '../views/view';
 
 /** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {

@@ -1,6 +1,6 @@
 // Owns the box beside the pointer that says what a frame is.
-import type { Described } from './describe';
-import { h } from './dom';
+import type { Described } from '../state/describe';
+import { h } from '../dom/elements';
 
 export class Tooltip {
   readonly element = h('div', { class: 'sp-tooltip', 'aria-hidden': 'true' });

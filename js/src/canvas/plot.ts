@@ -1,6 +1,6 @@
 // Owns what every canvas with a horizontal axis does: size, zoom, pan, wheel, drag, hover, and the elements
 // that name what is on it. Knows nothing of what is drawn.
-import { clamp, h, reducedMotion } from './dom';
+import { h } from '../dom/elements';
 import { TextMeter } from './text';
 
 export const ROW = 21;
@@ -30,6 +30,12 @@ export interface Item {
   selected: boolean;
   expanded: boolean;
 }
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value));
+}
+
+const reducedMotion = (): boolean => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 let plots = 0;
 

@@ -2,9 +2,9 @@
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
 import * as format from '../profile/format';
-import { download } from './clipboard';
-import { spoken, title } from './describe';
-import type { State } from './state';
+import { download } from '../dom/clipboard';
+import { spoken, title } from '../state/describe';
+import type { State } from '../state/state';
 
 /** The call tree as it is zoomed and filtered. */
 export function svgOf(state: State, dark: boolean): string {

@@ -1,6 +1,6 @@
 // Owns the line that says how a profile came to be and what is missing from it.
-import type { Profile } from '../profile/container';
-import * as format from '../profile/format';
+import type { Profile } from './container';
+import * as format from './format';
 
 export interface Note {
   text: string;
