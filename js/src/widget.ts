@@ -46,7 +46,10 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     selected: (selected) => tell('selected', selected),
     searched: (text) => tell('search', text),
     viewed: (view) => tell('view', view),
-    source: (path) => (path in sources() ? Promise.resolve(sources()[path] || null) : ask({ type: 'source', file: path }, `source ${path}`)),
+    source: (path) =>
+      path in sources()
+        ? Promise.resolve(sources()[path] || null)
+        : ask({ type: 'source', file: path }, `source ${path}`),
     speedscope: async () => {
       speedscope ??= ask({ type: 'speedscope' }, 'speedscope');
       const page = await speedscope;
@@ -69,10 +72,12 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
       for (const [path, text] of Object.entries(sources())) waiting.get(`source ${path}`)?.(text);
     },
     'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
-      if (content.type === 'speedscope' && buffers.length > 0) waiting.get('speedscope')?.(new TextDecoder().decode(buffers[0]));
+      if (content.type === 'speedscope' && buffers.length > 0)
+        waiting.get('speedscope')?.(new TextDecoder().decode(buffers[0]));
     },
   };
-  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected']) handlers[event]();
+  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected'])
+    handlers[event]();
   for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
   return () => {
     for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);

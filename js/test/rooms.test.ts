@@ -22,7 +22,10 @@ function imports(): Map<string, string[]> {
   for (const entry of readdirSync(SRC, { recursive: true }) as string[]) {
     if (!/\.ts$/.test(entry) || /\.(?:test|d)\.ts$/.test(entry)) continue;
     const text = readFileSync(join(SRC, entry), 'utf8');
-    const targets = Array.from(text.matchAll(/\bfrom '(\.[^']+)'/g), ([, target]) => `${relative(SRC, join(SRC, dirname(entry), target))}.ts`);
+    const targets = Array.from(
+      text.matchAll(/\bfrom '(\.[^']+)'/g),
+      ([, target]) => `${relative(SRC, join(SRC, dirname(entry), target))}.ts`,
+    );
     modules.set(entry, targets);
   }
   return modules;
@@ -60,13 +63,24 @@ describe('the rooms of src', () => {
 
   it('import downwards only', () => {
     const wrong = [...modules].flatMap(([path, targets]) =>
-      targets.filter((target) => room(target) !== room(path) && !MAY_USE[room(path)].includes(room(target))).map((target) => `${path} -> ${target}`),
+      targets
+        .filter((target) => room(target) !== room(path) && !MAY_USE[room(path)].includes(room(target)))
+        .map((target) => `${path} -> ${target}`),
     );
     expect(wrong).toEqual([]);
   });
 
   it('have no circle of imports', () => {
     expect(circle(modules)).toEqual([]);
-    expect(circle(new Map([['a', ['b']], ['b', ['c', 'd']], ['c', []], ['d', ['b']]]))).toEqual(['b', 'd', 'b']);
+    expect(
+      circle(
+        new Map([
+          ['a', ['b']],
+          ['b', ['c', 'd']],
+          ['c', []],
+          ['d', ['b']],
+        ]),
+      ),
+    ).toEqual(['b', 'd', 'b']);
   });
 });

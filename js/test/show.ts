@@ -1,7 +1,8 @@
 // Owns turning trees back into text, so that a test reads as the answer it expects.
-import type { Names } from '../src/profile/names';
-import { threadOf, type CallTree } from '../src/profile/tree';
+
 import type { Profile } from '../src/profile/container';
+import type { Names } from '../src/profile/names';
+import { type CallTree, threadOf } from '../src/profile/tree';
 
 /** One line a node, indented by depth: name, total/self. */
 export function show(tree: CallTree, names: Names, profile: Profile): string[] {

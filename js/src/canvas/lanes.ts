@@ -1,8 +1,8 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
-import { css, SCHEMES, type Painter } from '../profile/colors';
+import { css, type Painter, SCHEMES } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
-import { coarsen, gilOf, isWaiting, rowOf, spanAt, visitSpans, type Lane } from '../profile/timeline';
-import { MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW, type Item } from './plot';
+import { coarsen, gilOf, isWaiting, type Lane, rowOf, spanAt, visitSpans } from '../profile/timeline';
+import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
 
 const AXIS = 20;
 const HEAD = 20;
@@ -148,7 +148,15 @@ export class Lanes extends Plot {
     const lane = placed ? this.level(placed) : null;
     const span = id % LANE_IDS;
     if (!lane || span >= lane.func.length) return null;
-    return { placed, row: rowOf(lane, span), start: lane.start[span], end: lane.end[span], func: lane.func[span], stack: lane.stack[span], lane: placed.lane };
+    return {
+      placed,
+      row: rowOf(lane, span),
+      start: lane.start[span],
+      end: lane.end[span],
+      func: lane.func[span],
+      stack: lane.stack[span],
+      lane: placed.lane,
+    };
   }
 
   private isSelected(lane: Lane, placed: Placed, row: number, span: number): boolean {
@@ -233,7 +241,14 @@ export class Lanes extends Plot {
             pen.fillRect(left, y + ROW - 4, wide - 1, 3);
           }
           if (wide > 6 && model.native(func)) hatched.push([left, y, wide]);
-          if (wide > 22) labels.push({ title: model.title(func), func, left: Math.max(0, left), room: Math.min(width, left + wide) - Math.max(0, left) - 2 * PAD, y });
+          if (wide > 22)
+            labels.push({
+              title: model.title(func),
+              func,
+              left: Math.max(0, left),
+              room: Math.min(width, left + wide) - Math.max(0, left) - 2 * PAD,
+              y,
+            });
         },
         (from, to) => {
           pen.fillStyle = rest;

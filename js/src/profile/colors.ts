@@ -58,8 +58,22 @@ export interface Scheme {
 }
 
 export const SCHEMES: Record<'light' | 'dark', Scheme> = {
-  light: { text: [24, 26, 31], dimText: [58, 62, 72], rest: [216, 218, 223], unmatched: [236, 237, 240], root: [229, 231, 235], thread: [214, 219, 228] },
-  dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], unmatched: [46, 48, 54], root: [50, 53, 60], thread: [58, 64, 76] },
+  light: {
+    text: [24, 26, 31],
+    dimText: [58, 62, 72],
+    rest: [216, 218, 223],
+    unmatched: [236, 237, 240],
+    root: [229, 231, 235],
+    thread: [214, 219, 228],
+  },
+  dark: {
+    text: [244, 245, 247],
+    dimText: [214, 217, 224],
+    rest: [62, 65, 72],
+    unmatched: [46, 48, 54],
+    root: [50, 53, 60],
+    thread: [58, 64, 76],
+  },
 };
 
 /** Hands out a palette row for each node or function; rows are few, so that a canvas changes colour seldom. */
@@ -95,7 +109,9 @@ function packageHues(profile: Profile, names: Names): Map<string, number> {
     const wanted = Math.floor(fraction(group) * HUES);
     // Steps of 5 are far apart in hue and visit all 18.
     const steps = Array.from({ length: HUES }, (_, tries) => (wanted + 5 * tries) % HUES);
-    const apart = steps.find((step) => !taken.has(step) && !taken.has((step + 1) % HUES) && !taken.has((step + HUES - 1) % HUES));
+    const apart = steps.find(
+      (step) => !taken.has(step) && !taken.has((step + 1) % HUES) && !taken.has((step + HUES - 1) % HUES),
+    );
     const step = apart ?? steps.find((free) => !taken.has(free)) ?? wanted;
     taken.add(step);
     hues.set(group, step);
@@ -200,7 +216,8 @@ export function functionPainter(mode: 'module' | 'kind', dark: boolean, profile:
   const rowOf = Int32Array.from(profile.funcName, (_, func) => {
     const shade = Math.floor(fraction(names.name(func)) * SHADES);
     const native = (profile.funcFlags[func] & NATIVE) !== 0;
-    const { hue, chroma } = mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
+    const { hue, chroma } =
+      mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
     const key = `${hue} ${chroma} ${shade}`;
     let row = tones.get(key);
     if (row === undefined) tones.set(key, (row = palette.row(tone(dark, hue, chroma, shade))));

@@ -66,9 +66,7 @@ export class StringTable {
   }
 
   get(row: number): string {
-    return (this.decoded[row] ??= this.decoder.decode(
-      this.bytes.subarray(this.offsets[row], this.offsets[row + 1]),
-    ));
+    return (this.decoded[row] ??= this.decoder.decode(this.bytes.subarray(this.offsets[row], this.offsets[row + 1])));
   }
 }
 
@@ -145,7 +143,8 @@ function aligned(source: ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer>
 
 function readHeader(bytes: Uint8Array<ArrayBuffer>): Header {
   if (bytes.length < 20) throw new ContainerError(`not a profile: ${bytes.length} bytes are too few`);
-  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw new ContainerError('not a profile: the magic bytes are missing');
+  if (MAGIC.some((byte, i) => bytes[i] !== byte))
+    throw new ContainerError('not a profile: the magic bytes are missing');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(8, true);
   if (version !== VERSION) {
@@ -156,11 +155,15 @@ function readHeader(bytes: Uint8Array<ArrayBuffer>): Header {
   const expected = view.getUint32(bytes.length - 4, true);
   const actual = crc32(bytes.subarray(0, bytes.length - 4));
   if (expected !== actual) {
-    throw new ContainerError(`profile is damaged or cut off: checksum ${actual.toString(16)}, expected ${expected.toString(16)}`);
+    throw new ContainerError(
+      `profile is damaged or cut off: checksum ${actual.toString(16)}, expected ${expected.toString(16)}`,
+    );
   }
   let header: Partial<Header>;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(16, 16 + headerLength))) as Partial<Header>;
+    header = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(16, 16 + headerLength)),
+    ) as Partial<Header>;
   } catch (error) {
     throw new ContainerError(`profile header is not readable: ${(error as Error).message}`);
   }
@@ -182,10 +185,17 @@ class Columns {
       // A column of a type from the future is only a problem to who asks for it.
       if (size === undefined) continue;
       const { offset, length } = column;
-      if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0 || offset % 8 !== 0) {
+      if (
+        !Number.isSafeInteger(offset) ||
+        !Number.isSafeInteger(length) ||
+        offset < 0 ||
+        length < 0 ||
+        offset % 8 !== 0
+      ) {
         throw new ContainerError(`column ${column.name} has a bad offset or length`);
       }
-      if (offset + length * size > bytes.length - 4) throw new ContainerError(`column ${column.name} reaches past the end`);
+      if (offset + length * size > bytes.length - 4)
+        throw new ContainerError(`column ${column.name} reaches past the end`);
       this.entries.set(column.name, column);
     }
   }
@@ -232,7 +242,8 @@ function sameLength(table: string, ...columns: { length: number }[]): void {
 
 function within(name: string, values: Uint32Array, limit: number): void {
   for (let i = 0; i < values.length; i++) {
-    if (values[i] >= limit) throw new ContainerError(`${name} row ${i} points at ${values[i]}, past the last of ${limit}`);
+    if (values[i] >= limit)
+      throw new ContainerError(`${name} row ${i} points at ${values[i]}, past the last of ${limit}`);
   }
 }
 
@@ -316,7 +327,9 @@ function check(p: Profile): void {
   within('sample.thread', p.sampleThread, p.threads.length);
   for (let row = 0; row < p.stackParent.length; row++) {
     if (p.stackParent[row] >= row || p.stackParent[row] < -1) {
-      throw new ContainerError(`stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`);
+      throw new ContainerError(
+        `stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`,
+      );
     }
   }
 }

@@ -38,7 +38,10 @@ describe('asDifference', () => {
   });
 
   it('leaves other profiles as they are', () => {
-    const plain = profileOf([{ calls: ['a'], thread: 'before: x' }, { calls: ['a'], thread: 'y' }]).profile;
+    const plain = profileOf([
+      { calls: ['a'], thread: 'before: x' },
+      { calls: ['a'], thread: 'y' },
+    ]).profile;
     expect(asDifference(plain)).toBe(plain);
   });
 });

@@ -10,7 +10,9 @@ const AFTER = 'after: ';
  */
 export function asDifference(profile: Profile): Profile {
   const { threads } = profile;
-  const sides = new Set(threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : '')));
+  const sides = new Set(
+    threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : '')),
+  );
   if (sides.size !== 2 || sides.has('')) return profile;
 
   const merged: Thread[] = [];

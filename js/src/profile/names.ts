@@ -79,7 +79,11 @@ export function shortNative(name: string): string {
       result += letter;
     }
   }
-  const words = result.trim().replace(/\[(?:clone|abi)[^\]]*\]/g, '').trim().split(' ');
+  const words = result
+    .trim()
+    .replace(/\[(?:clone|abi)[^\]]*\]/g, '')
+    .trim()
+    .split(' ');
   const short = words[words.length - 1];
   return depth === 0 && /^(?!::)[\w~:({}).$*&]+$/.test(short) ? short.replace(/^[*&]+/, '') : name;
 }
@@ -111,7 +115,8 @@ export class Names {
   title(func: number): string {
     const name = this.name(func);
     const where = this.place(func);
-    if (where.origin === 'cell' && (name === '<module>' || name === '<cell>' || name.startsWith('<cell line:'))) return where.file;
+    if (where.origin === 'cell' && (name === '<module>' || name === '<cell>' || name.startsWith('<cell line:')))
+      return where.file;
     if (name === '') return '(unnamed)';
     return this.native(func) ? (this.shortened[func] ??= shortNative(name)) : name;
   }

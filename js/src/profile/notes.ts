@@ -47,7 +47,10 @@ export function notesOf(profile: Profile): Note[] {
     });
   }
   if (timeless > 0) {
-    notes.push({ text: `${format.counted(timeless, 'sample')} without a time: the memory limit was reached, totals are complete`, warning: true });
+    notes.push({
+      text: `${format.counted(timeless, 'sample')} without a time: the memory limit was reached, totals are complete`,
+      warning: true,
+    });
   }
   for (const note of meta.notes) notes.push({ text: note, warning: true });
   return notes;

@@ -1,6 +1,6 @@
 // Owns the view from one function: everything that calls it, everything it calls.
 import { walkPaths } from './table';
-import { calleesOf, callersOf, type CallTree } from './tree';
+import { type CallTree, calleesOf, callersOf } from './tree';
 
 export interface Sandwich {
   /** First level: the function; below it its callers, up to the roots. */

@@ -9,7 +9,9 @@ function found(text: string, query: string): { names: string[]; covered: number;
   const { profile, names } = profileOf(folded(text));
   const matches = matchFunctions(names, profile.funcName.length, parseQuery(query) as Query);
   return {
-    names: Array.from(matches.keys()).filter((func) => matches[func]).map((func) => names.name(func)),
+    names: Array.from(matches.keys())
+      .filter((func) => matches[func])
+      .map((func) => names.name(func)),
     ...coverage(buildTree(profile, names), matches),
   };
 }
@@ -43,7 +45,15 @@ describe('parseQuery', () => {
 describe('matchFunctions', () => {
   it('looks at name, module, and file', () => {
     const text = `main;fit@${LIB} 5\nmain;other@z.py 5`;
-    for (const query of ['fit', 'sklearn', 'linear_model/_base', 'sklearn.linear_model._base.fit', '/_base\\.py:1$/', '/^fit$/', LIB]) {
+    for (const query of [
+      'fit',
+      'sklearn',
+      'linear_model/_base',
+      'sklearn.linear_model._base.fit',
+      '/_base\\.py:1$/',
+      '/^fit$/',
+      LIB,
+    ]) {
       expect(found(text, query).names, query).toEqual(['fit']);
     }
   });
@@ -51,7 +61,11 @@ describe('matchFunctions', () => {
 
 describe('coverage', () => {
   it('counts a match inside a match once', () => {
-    expect(found('a;fit;b;fit_inner 10\na;fit 5\na;refit 7\na 78', 'fit')).toMatchObject({ covered: 22, nodes: 3, functions: 3 });
+    expect(found('a;fit;b;fit_inner 10\na;fit 5\na;refit 7\na 78', 'fit')).toMatchObject({
+      covered: 22,
+      nodes: 3,
+      functions: 3,
+    });
   });
 
   it('is zero where nothing matches', () => {

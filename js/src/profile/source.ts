@@ -1,6 +1,6 @@
 // Owns the time of one file line by line.
 import type { Profile } from './container';
-import { sumByStack, type SampleFilter } from './sums';
+import { type SampleFilter, sumByStack } from './sums';
 
 export interface LineTime {
   /** Nanoseconds with this line executing itself. */

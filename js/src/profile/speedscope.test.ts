@@ -17,13 +17,21 @@ describe('toSpeedscope', () => {
       ['MainThread', 42, [30, 12]],
       ['Worker', 100, [100]],
     ]);
-    expect(file.profiles[0].samples.map((stack) => stack.map((frame) => file.shared.frames[frame].name))).toEqual([['main', 'load'], ['main']]);
+    expect(file.profiles[0].samples.map((stack) => stack.map((frame) => file.shared.frames[frame].name))).toEqual([
+      ['main', 'load'],
+      ['main'],
+    ]);
     expect(file.activeProfileIndex).toBe(1);
   });
 
   it('has every key that the format requires', () => {
     // The schema that Speedscope's own release carries.
-    const schema = JSON.parse(readFileSync(new URL('../../node_modules/speedscope/dist/release/file-format-schema.json', import.meta.url), 'utf8')) as {
+    const schema = JSON.parse(
+      readFileSync(
+        new URL('../../node_modules/speedscope/dist/release/file-format-schema.json', import.meta.url),
+        'utf8',
+      ),
+    ) as {
       definitions: Record<string, { required?: string[] }>;
     };
     const need = (name: string): string[] => schema.definitions[name].required ?? [];

@@ -64,7 +64,16 @@ export function toSpeedscope(profile: Profile, name: string): SpeedscopeFile {
   }
   const used = profiles.filter(({ samples }) => samples.length > 0);
   // Speedscope opens no file without a profile in it.
-  if (used.length === 0) used.push({ type: 'sampled', name: 'no samples', unit: 'nanoseconds', startValue: 0, endValue: 0, samples: [], weights: [] });
+  if (used.length === 0)
+    used.push({
+      type: 'sampled',
+      name: 'no samples',
+      unit: 'nanoseconds',
+      startValue: 0,
+      endValue: 0,
+      samples: [],
+      weights: [],
+    });
   const busiest = used.reduce((best, { endValue }, i) => (endValue > used[best].endValue ? i : best), 0);
   return {
     $schema: 'https://www.speedscope.app/file-format-schema.json',

@@ -28,11 +28,20 @@ const frames = (svg: Document): string[] =>
 
 describe('toSvg', () => {
   it('draws every frame where it lies', () => {
-    expect(frames(picture('main;a 75\nmain;b 25'))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'a 0.0+899.3@64', 'b 900.0+299.3@64']);
+    expect(frames(picture('main;a 75\nmain;b 25'))).toEqual([
+      'all 0.0+1199.3@26',
+      'main 0.0+1199.3@45',
+      'a 0.0+899.3@64',
+      'b 900.0+299.3@64',
+    ]);
   });
 
   it('draws only the window', () => {
-    expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'b 0.0+1199.3@64']);
+    expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual([
+      'all 0.0+1199.3@26',
+      'main 0.0+1199.3@45',
+      'b 0.0+1199.3@64',
+    ]);
   });
 
   it('keeps foreign names text', () => {
@@ -43,6 +52,9 @@ describe('toSvg', () => {
 
   it('marks native frames without colour', () => {
     const texts = Array.from(picture('main;*memcpy 10').querySelectorAll('text'));
-    expect(texts.map((text) => [text.textContent, text.getAttribute('font-style')]).slice(-2)).toEqual([['main', null], ['memcpy', 'italic']]);
+    expect(texts.map((text) => [text.textContent, text.getAttribute('font-style')]).slice(-2)).toEqual([
+      ['main', null],
+      ['memcpy', 'italic'],
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 // Owns the picture of a call tree as an SVG document of its own.
-import { css, SCHEMES, type Painter } from './colors';
-import { visit, type Layout } from './layout';
+import { css, type Painter, SCHEMES } from './colors';
+import { type Layout, visit } from './layout';
 
 export interface SvgLabels {
   title(node: number): string;
@@ -16,11 +16,13 @@ const FLOOR = 0.001;
 // Wide enough for any sans-serif at 12 px: a label that is cut beats one that runs over.
 const LETTER = 6.6;
 
-function escape(text: string): string {
-  // Control characters have no place in XML, not even escaped.
-  return text
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
-    .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+function xml(text: string): string {
+  return (
+    text
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they have no place in XML, not even escaped
+      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
+      .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`)
+  );
 }
 
 export function toSvg(
@@ -35,7 +37,13 @@ export function toSvg(
   const nodes: number[] = [];
   visit(
     layout,
-    { from: options.from, to: options.to, minDepth: 0, maxDepth: tree.maxDepth, minWidth: (options.to - options.from) * FLOOR },
+    {
+      from: options.from,
+      to: options.to,
+      minDepth: 0,
+      maxDepth: tree.maxDepth,
+      minWidth: (options.to - options.from) * FLOOR,
+    },
     (node) => nodes.push(node),
     () => undefined,
   );
@@ -46,7 +54,7 @@ export function toSvg(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
     '<defs><pattern id="native" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.2" height="6" fill="#000" fill-opacity="0.13"/></pattern></defs>',
     `<rect width="${WIDTH}" height="${height}" fill="${options.dark ? '#17181c' : '#ffffff'}"/>`,
-    `<text x="6" y="17" fill="${css(scheme.text)}">${escape(options.heading)}</text>`,
+    `<text x="6" y="17" fill="${css(scheme.text)}">${xml(options.heading)}</text>`,
   ];
   for (const node of nodes) {
     const left = Math.max(0, (start[node] - options.from) * scale);
@@ -60,9 +68,11 @@ export function toSvg(
     const label = title.length <= letters ? title : letters >= 3 ? `${title.slice(0, letters - 1)}…` : '';
     const native = labels.native(node);
     parts.push(
-      `<g><title>${escape(labels.spoken(node))}</title><rect ${box} fill="${css(painter.palette[painter.row(node)])}"/>` +
+      `<g><title>${xml(labels.spoken(node))}</title><rect ${box} fill="${css(painter.palette[painter.row(node)])}"/>` +
         (native ? `<rect ${box} fill="url(#native)"/>` : '') +
-        (label ? `<text x="${(left + 4).toFixed(1)}" y="${y + 13}" fill="${css(scheme.text)}"${native ? ' font-style="italic"' : ''}>${escape(label)}</text>` : '') +
+        (label
+          ? `<text x="${(left + 4).toFixed(1)}" y="${y + 13}" fill="${css(scheme.text)}"${native ? ' font-style="italic"' : ''}>${xml(label)}</text>`
+          : '') +
         '</g>',
     );
   }

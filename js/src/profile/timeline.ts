@@ -176,7 +176,11 @@ export function buildLane(profile: Profile, thread: number): Lane {
     thread,
     weight,
     ...spans.byRow(),
-    states: { start: Float64Array.from(states.start), end: Float64Array.from(states.end), state: Uint8Array.from(states.state) },
+    states: {
+      start: Float64Array.from(states.start),
+      end: Float64Array.from(states.end),
+      state: Uint8Array.from(states.state),
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 // Typed arrays throughout. Knows nothing of pixels.
 import type { Profile } from './container';
 import type { Names } from './names';
-import { sumByStack, type SampleFilter, type StackSums } from './sums';
+import { type SampleFilter, type StackSums, sumByStack } from './sums';
 
 /**
  * Nodes are rows; a parent comes before its children; row 0 is the whole profile.
@@ -253,7 +253,22 @@ function finish(
     const to = childStart[node + 1];
     if (to - from > 1) childList.subarray(from, to).sort((a, b) => extent[b] - extent[a] || a - b);
   }
-  return { length, parent, key, depth, self, total, selfCount, totalCount, baseline, childStart, childList, maxDepth, extent, origins };
+  return {
+    length,
+    parent,
+    key,
+    depth,
+    self,
+    total,
+    selfCount,
+    totalCount,
+    baseline,
+    childStart,
+    childList,
+    maxDepth,
+    extent,
+    origins,
+  };
 }
 
 // Below this share of the whole, a chain of callers is not followed: it could not be seen, and chains of
@@ -413,5 +428,7 @@ export function hotLines(profile: Profile, tree: CallTree, node: number): { line
     const line = profile.frameLine[profile.stackFrame[origins.stack[entry]]];
     byLine.set(line, (byLine.get(line) ?? 0) + origins.weight[entry]);
   }
-  return Array.from(byLine, ([line, weight]) => ({ line, weight })).sort((a, b) => b.weight - a.weight || a.line - b.line);
+  return Array.from(byLine, ([line, weight]) => ({ line, weight })).sort(
+    (a, b) => b.weight - a.weight || a.line - b.line,
+  );
 }

@@ -1,23 +1,23 @@
 // Owns the whole of what is on screen: puts views, toolbar and details together and keeps them in step.
 // Knows its host only as callbacks.
 import { copyText } from '../dom/clipboard';
-import type { Described } from '../state/describe';
-import { Details } from './details';
 import { button, h } from '../dom/elements';
-import { save, type ExportKind } from './export';
 import { notesOf } from '../profile/notes';
+import type { Described } from '../state/describe';
+import { type Choices, type Selection, State, VIEWS, type ViewName } from '../state/state';
 import { SandwichView } from '../views/sandwich-view';
 import { SourceView } from '../views/source-view';
 import { speedscopeUrl } from '../views/speedscope-page';
 import { SpeedscopeView } from '../views/speedscope-view';
-import { State, VIEWS, type Choices, type Selection, type ViewName } from '../state/state';
 import { TableView } from '../views/table-view';
-import { Theme, type ThemeChoice } from './theme';
 import { TimelineView } from '../views/timeline-view';
-import { Toolbar } from './toolbar';
-import { Tooltip } from './tooltip';
 import { TreeView } from '../views/tree-view';
 import type { Context, View } from '../views/view';
+import { Details } from './details';
+import { type ExportKind, save } from './export';
+import { Theme, type ThemeChoice } from './theme';
+import { Toolbar } from './toolbar';
+import { Tooltip } from './tooltip';
 
 /** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {
@@ -73,16 +73,28 @@ export class App {
     this.root = h('section', { class: 'spprof', 'aria-label': 'Profile', 'data-lm-suppress-shortcuts': 'true' });
     container.append(this.root);
     this.state = new State((before, dataChanged) => this.changed(before, dataChanged));
-    this.toolbar = new Toolbar(this.state, {
-      reset: () => this.reset(),
-      save: (kind) => this.save(kind),
-      speedscope: () => this.openSpeedscope(),
-    }, () => this.theme.dark);
+    this.toolbar = new Toolbar(
+      this.state,
+      {
+        reset: () => this.reset(),
+        save: (kind) => this.save(kind),
+        speedscope: () => this.openSpeedscope(),
+      },
+      () => this.theme.dark,
+    );
     this.details = new Details(this.state, {
       copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
     });
     const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched);
-    this.root.append(this.toolbar.element, facts, this.crumbs, this.stage, this.details.element, this.tooltip.element, this.live);
+    this.root.append(
+      this.toolbar.element,
+      facts,
+      this.crumbs,
+      this.stage,
+      this.details.element,
+      this.tooltip.element,
+      this.live,
+    );
     this.theme = new Theme(this.root, () => this.repaint());
     const app = this;
     this.context = {
@@ -109,7 +121,9 @@ export class App {
       this.state.setData(bytes);
     } catch (error) {
       this.root.classList.add('sp-failed');
-      this.notes.replaceChildren(h('p', { class: 'sp-error', role: 'alert' }, `This profile cannot be shown: ${(error as Error).message}`));
+      this.notes.replaceChildren(
+        h('p', { class: 'sp-error', role: 'alert' }, `This profile cannot be shown: ${(error as Error).message}`),
+      );
       return;
     }
     this.root.classList.remove('sp-failed');
@@ -216,7 +230,8 @@ export class App {
     const pending = this.pending.get(view);
     this.pending.delete(view);
     // A cell's output grows with what there is to see; a page of its own gives all it has.
-    if (this.state.choices.view !== before.view || pending?.data !== false) this.stage.style.setProperty('--sp-content', '460px');
+    if (this.state.choices.view !== before.view || pending?.data !== false)
+      this.stage.style.setProperty('--sp-content', '460px');
     view.show({ data: pending?.data ?? false, before, theme: theme || (pending?.theme ?? false) });
     this.fitStage();
   }
@@ -227,7 +242,8 @@ export class App {
 
   private repaint(): void {
     if (!this.state.profile) return;
-    for (const view of this.views.values()) this.pending.set(view, { data: this.pending.get(view)?.data ?? false, before: this.state.choices, theme: true });
+    for (const view of this.views.values())
+      this.pending.set(view, { data: this.pending.get(view)?.data ?? false, before: this.state.choices, theme: true });
     this.showView(this.state.choices, true);
   }
 
@@ -255,12 +271,23 @@ export class App {
       selection: null,
       zoom: [],
       inverted,
-      tree: { ...tree, threads, split, hideFunctions: new Set(), hideGroups: new Set(), focusFunction: null, focusGroup: null, range: null },
+      tree: {
+        ...tree,
+        threads,
+        split,
+        hideFunctions: new Set(),
+        hideGroups: new Set(),
+        focusFunction: null,
+        focusGroup: null,
+        range: null,
+      },
     });
   }
 
   private save(kind: ExportKind): void {
-    save(kind, this.state, this.theme.dark).catch((error: unknown) => this.say(`Not saved: ${(error as Error).message}`));
+    save(kind, this.state, this.theme.dark).catch((error: unknown) =>
+      this.say(`Not saved: ${(error as Error).message}`),
+    );
   }
 
   private openSpeedscope(): void {
@@ -279,7 +306,9 @@ export class App {
 
   private showNotes(): void {
     const notes = notesOf(this.state.data);
-    this.notes.replaceChildren(...notes.map(({ text, warning }) => h('span', { class: warning ? 'sp-note sp-warning' : 'sp-note' }, text)));
+    this.notes.replaceChildren(
+      ...notes.map(({ text, warning }) => h('span', { class: warning ? 'sp-note sp-warning' : 'sp-note' }, text)),
+    );
   }
 
   private showCrumbs(): void {
@@ -289,7 +318,9 @@ export class App {
     crumbs.forEach(({ text, go, action }, i) => {
       if (i > 0 && !action) elements.push(h('span', { class: 'sp-separator', 'aria-hidden': 'true' }, '›'));
       const current = !action && (i === crumbs.length - 1 || crumbs[i + 1].action === true);
-      elements.push(button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go));
+      elements.push(
+        button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go),
+      );
     });
     const focused = this.crumbs.matches(':focus-within');
     this.crumbs.replaceChildren(...elements, ...filters);

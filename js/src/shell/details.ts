@@ -1,7 +1,8 @@
 // Owns the line below the views: the selected frame in figures, and what can be done with it.
+
+import { button, h } from '../dom/elements';
 import * as format from '../profile/format';
 import { describe } from '../state/describe';
-import { button, h } from '../dom/elements';
 import type { State, ViewName } from '../state/state';
 
 export interface DetailsEvents {
@@ -31,9 +32,7 @@ export class Details {
     const { selection } = state.choices;
     this.first = null;
     if (!selection) {
-      this.element.replaceChildren(
-        h('span', { class: 'sp-hint' }, HINTS[state.choices.view] ?? ''),
-      );
+      this.element.replaceChildren(h('span', { class: 'sp-hint' }, HINTS[state.choices.view] ?? ''));
       return;
     }
     const { names, data } = state;
@@ -48,7 +47,10 @@ export class Details {
     }
     if (row) {
       const whole = state.tree.total[0];
-      figures.push(['everywhere', `${format.duration(row.total)} · ${format.share(row.total, whole)} · ${format.counted(row.totalCount, 'sample')}`]);
+      figures.push([
+        'everywhere',
+        `${format.duration(row.total)} · ${format.share(row.total, whole)} · ${format.counted(row.totalCount, 'sample')}`,
+      ]);
     }
     const action = (text: string, hint: string, run: () => void): HTMLButtonElement =>
       button(text, { class: 'sp-action', title: hint }, run);
@@ -71,7 +73,11 @@ export class Details {
         ' ',
         h('span', { class: 'sp-path', title: where.path }, names.location(func, data.funcLine[func])),
       ),
-      h('dl', { class: 'sp-figures' }, ...figures.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))),
+      h(
+        'dl',
+        { class: 'sp-figures' },
+        ...figures.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+      ),
       h('span', { class: 'sp-actions' }, ...actions),
     );
   }
@@ -89,8 +95,10 @@ export class Details {
     const { group } = state.names.place(func);
     if (key === 'f') state.update({ tree: { ...tree, focusFunction: func }, zoom: [] });
     else if (key === 'F') state.update({ tree: { ...tree, focusGroup: group }, zoom: [] });
-    else if (key === 'h') state.update({ tree: { ...tree, hideFunctions: new Set([...tree.hideFunctions, func]) }, zoom: [] });
-    else if (key === 'm') state.update({ tree: { ...tree, hideGroups: new Set([...tree.hideGroups, group]) }, zoom: [] });
+    else if (key === 'h')
+      state.update({ tree: { ...tree, hideFunctions: new Set([...tree.hideFunctions, func]) }, zoom: [] });
+    else if (key === 'm')
+      state.update({ tree: { ...tree, hideGroups: new Set([...tree.hideGroups, group]) }, zoom: [] });
     else if (key === 's') state.update({ view: 'sandwich' });
     else if (key === 'o') state.update({ view: 'source' });
     else if (key === 'c') this.events.copy(this.stackText());

@@ -1,8 +1,9 @@
 // Owns what can be saved: the picture as SVG or PNG, the profile for Speedscope or as our own file.
+
+import { download } from '../dom/clipboard';
+import * as format from '../profile/format';
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
-import * as format from '../profile/format';
-import { download } from '../dom/clipboard';
 import { spoken, title } from '../state/describe';
 import type { State } from '../state/state';
 
@@ -42,7 +43,10 @@ export async function pngOf(svg: string): Promise<Blob> {
   if (!pen) throw new Error('this browser has no 2D canvas');
   pen.drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the picture is too large for this browser'))), 'image/png');
+    canvas.toBlob(
+      (blob) => (blob ? resolve(blob) : reject(new Error('the picture is too large for this browser'))),
+      'image/png',
+    );
   });
 }
 
@@ -51,6 +55,7 @@ export type ExportKind = 'svg' | 'png' | 'speedscope' | 'spprof';
 export async function save(kind: ExportKind, state: State, dark: boolean): Promise<void> {
   if (kind === 'svg') download('profile.svg', svgOf(state, dark), 'image/svg+xml');
   else if (kind === 'png') download('profile.png', await pngOf(svgOf(state, dark)), 'image/png');
-  else if (kind === 'speedscope') download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.data, 'profile')), 'application/json');
+  else if (kind === 'speedscope')
+    download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.data, 'profile')), 'application/json');
   else download('profile.spprof', state.container, 'application/octet-stream');
 }

@@ -4,7 +4,10 @@ export type ThemeChoice = 'auto' | 'light' | 'dark';
 
 /** Lightness 0-1 of a CSS colour as computed styles spell it, null where it lets the page shine through. */
 export function lightnessOf(color: string): number | null {
-  const numbers = /^rgba?\(([^)]+)\)$/.exec(color)?.[1].split(/[\s,/]+/).map(Number);
+  const numbers = /^rgba?\(([^)]+)\)$/
+    .exec(color)?.[1]
+    .split(/[\s,/]+/)
+    .map(Number);
   if (!numbers || numbers.length < 3 || numbers.some(Number.isNaN)) return null;
   const [r, g, b, alpha = 1] = numbers;
   return alpha < 0.5 ? null : (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
@@ -50,7 +53,18 @@ export class Theme {
   ) {
     this.observer = new MutationObserver(this.look);
     for (const element of [document.documentElement, document.body]) {
-      this.observer.observe(element, { attributes: true, attributeFilter: ['class', 'style', 'theme', 'data-theme', 'data-jp-theme-light', 'data-jp-theme-name', 'data-vscode-theme-kind'] });
+      this.observer.observe(element, {
+        attributes: true,
+        attributeFilter: [
+          'class',
+          'style',
+          'theme',
+          'data-theme',
+          'data-jp-theme-light',
+          'data-jp-theme-name',
+          'data-vscode-theme-kind',
+        ],
+      });
     }
     this.preference.addEventListener('change', this.look);
     // Hosts may put us on the page only after making us; what lies behind us shows then.

@@ -1,11 +1,12 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
-import { css, functionPainter, type ColorMode } from '../profile/colors';
+
+import { button, h } from '../dom/elements';
+import { type ColorMode, css, functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
 import { threadLabel } from '../state/describe';
-import { button, h } from '../dom/elements';
+import { type State, VIEWS, type ViewName } from '../state/state';
 import type { ExportKind } from './export';
 import { Menu } from './menu';
-import { VIEWS, type State, type ViewName } from '../state/state';
 
 export interface ToolbarEvents {
   reset(): void;
@@ -83,7 +84,9 @@ export class Toolbar {
     const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
     VIEWS.forEach((view, i) => {
       const [text, hint] = VIEW_TITLES[view];
-      const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () => state.update({ view }));
+      const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () =>
+        state.update({ view }),
+      );
       this.views.set(view, choose);
       group.append(choose);
     });
@@ -106,8 +109,12 @@ export class Toolbar {
     this.search.addEventListener('change', () => this.searchNow());
     this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
     this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
-    this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running, this.legend], () =>
-      this.fillLegend(),
+    this.options = new Menu(
+      'Options ▾',
+      'Options',
+      'Colours and what is counted',
+      [this.colors, this.recursion, this.running, this.legend],
+      () => this.fillLegend(),
     );
     const item = (text: string, run: () => void): HTMLButtonElement => button(text, {}, run);
     this.exports = new Menu('Export ▾', 'Export', 'Save the picture or the profile, or open it in Speedscope', [
@@ -130,7 +137,9 @@ export class Toolbar {
       this.options.element,
       this.exports.element,
       this.keys.element,
-      button('Reset', { class: 'sp-action', title: 'Whole profile: no zoom, search, filter or selection' }, () => events.reset()),
+      button('Reset', { class: 'sp-action', title: 'Whole profile: no zoom, search, filter or selection' }, () =>
+        events.reset(),
+      ),
     );
   }
 
@@ -156,7 +165,10 @@ export class Toolbar {
     // Text being typed is ahead of the search.
     if (this.typing === 0) this.search.value = choices.search;
     if (query?.problem) this.matched.textContent = query.problem;
-    else this.matched.textContent = coverage ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}` : '';
+    else
+      this.matched.textContent = coverage
+        ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}`
+        : '';
     this.matched.classList.toggle('sp-problem', !!query?.problem);
     if (dataChanged) this.fillChoices();
     const { threads, split } = choices.tree;
@@ -175,10 +187,17 @@ export class Toolbar {
     const entries = groups.slice(0, LEGEND).map(({ group, func, self }) => {
       const swatch = h('i', { class: 'sp-swatch', 'aria-hidden': 'true' });
       if (painter) swatch.style.background = css(painter.palette[painter.row(func)]);
-      const entry = button('', { 'aria-pressed': String(choices.tree.focusGroup === group), title: `Only what goes through ${group}` }, () => {
-        state.update({ tree: { ...choices.tree, focusGroup: choices.tree.focusGroup === group ? null : group }, zoom: [] });
-        this.options.close();
-      });
+      const entry = button(
+        '',
+        { 'aria-pressed': String(choices.tree.focusGroup === group), title: `Only what goes through ${group}` },
+        () => {
+          state.update({
+            tree: { ...choices.tree, focusGroup: choices.tree.focusGroup === group ? null : group },
+            zoom: [],
+          });
+          this.options.close();
+        },
+      );
       entry.append(swatch, group || '(unknown)', h('span', { class: 'sp-share' }, ` ${format.share(self, whole)}`));
       return entry;
     });
@@ -199,7 +218,9 @@ export class Toolbar {
       ...(rows.length > 1
         ? [
             h('option', { value: 'each' }, 'Each thread apart'),
-            ...rows.map((row) => h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(used[row])}`)),
+            ...rows.map((row) =>
+              h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(used[row])}`),
+            ),
           ]
         : []),
     );
@@ -217,21 +238,30 @@ export class Toolbar {
       button(`${text} ✕`, { class: 'sp-chip', 'aria-label': `Remove filter: ${text}` }, clear);
     const chips: HTMLElement[] = [];
     if (range !== null) {
-      chips.push(chip(`${format.duration(Math.round(range[0]))} – ${format.duration(Math.round(range[1]))}`, () => this.state.updateTree({ range: null })));
+      chips.push(
+        chip(`${format.duration(Math.round(range[0]))} – ${format.duration(Math.round(range[1]))}`, () =>
+          this.state.updateTree({ range: null }),
+        ),
+      );
     }
-    if (focusFunction !== null) chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
+    if (focusFunction !== null)
+      chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
     if (focusGroup !== null) chips.push(chip(`only ${focusGroup}`, () => this.state.updateTree({ focusGroup: null })));
     for (const func of hideFunctions) {
       chips.push(
         chip(`without ${names.title(func)}`, () =>
-          this.state.updateTree({ hideFunctions: new Set([...choices.tree.hideFunctions].filter((other) => other !== func)) }),
+          this.state.updateTree({
+            hideFunctions: new Set([...choices.tree.hideFunctions].filter((other) => other !== func)),
+          }),
         ),
       );
     }
     for (const group of hideGroups) {
       chips.push(
         chip(`without ${group}`, () =>
-          this.state.updateTree({ hideGroups: new Set([...choices.tree.hideGroups].filter((other) => other !== group)) }),
+          this.state.updateTree({
+            hideGroups: new Set([...choices.tree.hideGroups].filter((other) => other !== group)),
+          }),
         ),
       );
     }

@@ -1,6 +1,6 @@
 // Owns the sentences about a frame: its title, what a screen reader says, what the tooltip lists.
 import * as format from '../profile/format';
-import { hotLines, threadOf, type CallTree } from '../profile/tree';
+import { type CallTree, hotLines, threadOf } from '../profile/tree';
 import type { State } from './state';
 
 export interface Described {
@@ -73,12 +73,16 @@ export function describe(state: State, tree: CallTree, node: number, ownTime = !
       ...(ownTime ? ([['Self', time(tree.self[node])]] as [string, string][]) : []),
       ['Samples', format.count(tree.totalCount[node])],
       ...(baseline
-        ? ([['Change', `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})`]] as [string, string][])
+        ? ([
+            ['Change', `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})`],
+          ] as [string, string][])
         : []),
     ],
     lines:
       lines.length > 1 || (lines.length === 1 && lines[0].line !== data.funcLine[key])
-        ? lines.slice(0, 3).map(({ line, weight }) => ({ text: `line ${line}`, share: format.share(weight, lineTotal) }))
+        ? lines
+            .slice(0, 3)
+            .map(({ line, weight }) => ({ text: `line ${line}`, share: format.share(weight, lineTotal) }))
         : [],
   };
 }

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { encode, folded } from '../../test/profiles';
 import { spoken, title } from './describe';
-import { State, type Choices } from './state';
+import { type Choices, State } from './state';
 
-function stateOf(text: string): { state: State; changes: { before: Choices; data: boolean }[]; func: (name: string) => number } {
+function stateOf(text: string): {
+  state: State;
+  changes: { before: Choices; data: boolean }[];
+  func: (name: string) => number;
+} {
   const changes: { before: Choices; data: boolean }[] = [];
   const state: State = new State((before, data) => changes.push({ before, data }));
   state.setData(encode(folded(text)));
@@ -85,7 +89,12 @@ describe('State', () => {
 
   it('shows a difference as one from the start', () => {
     const state = new State(() => undefined);
-    state.setData(encode([{ calls: ['f'], weight: 10, thread: 'before: M' }, { calls: ['f'], weight: 30, thread: 'after: M' }]));
+    state.setData(
+      encode([
+        { calls: ['f'], weight: 10, thread: 'before: M' },
+        { calls: ['f'], weight: 30, thread: 'after: M' },
+      ]),
+    );
     expect(state.choices.colors).toBe('diff');
     expect(spoken(state, state.tree, 1)).toBe('f, app.py:1, 30 ns, 100 %, +20 ns');
   });

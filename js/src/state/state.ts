@@ -1,13 +1,22 @@
 // Owns what is shown: one profile, the choices made about it, and everything derived from both, worked out
 // once and when first asked for. Knows nothing of elements.
-import { makePainter, type ColorMode, type Painter } from '../profile/colors';
+import { type ColorMode, makePainter, type Painter } from '../profile/colors';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
-import { layOut, type Layout } from '../profile/layout';
+import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
-import { coverage, matchFunctions, parseQuery, type Found, type Query } from '../profile/search';
-import { functionTable, type FunctionRow } from '../profile/table';
-import { buildTree, invertTree, nodeAt, pathOf, threadOf, WHOLE, type CallTree, type TreeOptions } from '../profile/tree';
+import { coverage, type Found, matchFunctions, parseQuery, type Query } from '../profile/search';
+import { type FunctionRow, functionTable } from '../profile/table';
+import {
+  buildTree,
+  type CallTree,
+  invertTree,
+  nodeAt,
+  pathOf,
+  type TreeOptions,
+  threadOf,
+  WHOLE,
+} from '../profile/tree';
 
 export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
 export type ViewName = (typeof VIEWS)[number];
@@ -97,7 +106,9 @@ export class State {
       tree: {
         ...tree,
         focusFunction: focus,
-        hideFunctions: new Set(Array.from(tree.hideFunctions, (func) => carry(func)).filter((func) => func !== undefined)),
+        hideFunctions: new Set(
+          Array.from(tree.hideFunctions, (func) => carry(func)).filter((func) => func !== undefined),
+        ),
       },
     };
   }
@@ -156,7 +167,9 @@ export class State {
     // Folding recursion takes time from what lies between two calls; the table must not lose it.
     const { tree } = this.choices;
     if (this.rows) return this.rows;
-    const whole = tree.collapseRecursion ? buildTree(this.data, this.names, { ...tree, collapseRecursion: false }) : this.tree;
+    const whole = tree.collapseRecursion
+      ? buildTree(this.data, this.names, { ...tree, collapseRecursion: false })
+      : this.tree;
     return (this.rows = functionTable(whole, this.functions));
   }
 

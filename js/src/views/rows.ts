@@ -68,7 +68,8 @@ export class Rows {
       made.push(element);
     }
     this.body.replaceChildren(...[spacer(first), ...made, spacer(this.count - last)].filter((row) => row !== null));
-    if (focused !== undefined) this.body.querySelector<HTMLElement>(`[data-row="${focused}"]`)?.focus({ preventScroll: true });
+    if (focused !== undefined)
+      this.body.querySelector<HTMLElement>(`[data-row="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   dispose(): void {

@@ -1,10 +1,11 @@
 // Owns the sandwich view: the list of functions, and for the selected one its callers above, its callees below.
-import { sandwich } from '../profile/sandwich';
-import { layOut, type Layout } from '../profile/layout';
-import { pathOf } from '../profile/tree';
+
 import { FlameChart } from '../canvas/flame-chart';
-import { describe } from '../state/describe';
 import { h } from '../dom/elements';
+import { type Layout, layOut } from '../profile/layout';
+import { sandwich } from '../profile/sandwich';
+import { pathOf } from '../profile/tree';
+import { describe } from '../state/describe';
 import { TableView } from './table-view';
 import { chartModel } from './tree-view';
 import type { Change, Context, Crumb, View } from './view';
@@ -35,22 +36,26 @@ export class SandwichView implements View {
     const { context } = this;
     const { state } = context;
     const treeOf = (): Layout | null => this.layouts?.[side] ?? null;
-    return new FlameChart(label, {
-      // A click zooms; the function in the middle stays, or the view would jump away under the pointer.
-      select: () => undefined,
-      zoom: () => undefined,
-      hover: (node, event) => {
-        const layout = treeOf();
-        context.tip(layout && node >= 0 ? describe(state, layout.tree, node, side === 'callees') : null, event);
+    return new FlameChart(
+      label,
+      {
+        // A click zooms; the function in the middle stays, or the view would jump away under the pointer.
+        select: () => undefined,
+        zoom: () => undefined,
+        hover: (node, event) => {
+          const layout = treeOf();
+          context.tip(layout && node >= 0 ? describe(state, layout.tree, node, side === 'callees') : null, event);
+        },
+        actions: (node) => {
+          const layout = treeOf();
+          if (!layout) return;
+          const path = pathOf(layout.tree, node).filter((key) => key >= 0);
+          const func = layout.tree.key[node];
+          if (func >= 0) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
+        },
       },
-      actions: (node) => {
-        const layout = treeOf();
-        if (!layout) return;
-        const path = pathOf(layout.tree, node).filter((key) => key >= 0);
-        const func = layout.tree.key[node];
-        if (func >= 0) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
-      },
-    }, { hideRoot: true });
+      { hideRoot: true },
+    );
   }
 
   show({ data }: Change): void {

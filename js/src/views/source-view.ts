@@ -1,7 +1,8 @@
 // Owns the source view: the lines of one file with the time of each beside it.
-import * as format from '../profile/format';
-import { lineTimes, type LineTime } from '../profile/source';
+
 import { h } from '../dom/elements';
+import * as format from '../profile/format';
+import { type LineTime, lineTimes } from '../profile/source';
 import { LINE, Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 
@@ -26,11 +27,20 @@ export class SourceView implements View {
   private readonly texts = new Map<string, Promise<string | null>>();
 
   constructor(private readonly context: Context) {
-    const head = h('thead', {}, h('tr', {}, ...['Line', 'Self', 'Total', 'Source'].map((text) => h('th', { scope: 'col' }, text))));
+    const head = h(
+      'thead',
+      {},
+      h('tr', {}, ...['Line', 'Self', 'Total', 'Source'].map((text) => h('th', { scope: 'col' }, text))),
+    );
     this.rows = new Rows(head, 'Lines', (row) => this.line(row));
     this.rows.element.classList.add('sp-source');
     this.files.addEventListener('change', () => context.select({ func: Number(this.files.value), stack: [] }));
-    this.element = h('div', { class: 'sp-source-view' }, h('div', { class: 'sp-source-head' }, this.files, this.note), this.rows.element);
+    this.element = h(
+      'div',
+      { class: 'sp-source-view' },
+      h('div', { class: 'sp-source-head' }, this.files, this.note),
+      this.rows.element,
+    );
   }
 
   get height(): number {
@@ -48,7 +58,11 @@ export class SourceView implements View {
       this.note.textContent = 'Nothing was sampled';
       return;
     }
-    const sameFile = this.func >= 0 && func >= 0 && state.data.funcFile[this.func] === state.data.funcFile[func] && this.revision === state.treeRevision;
+    const sameFile =
+      this.func >= 0 &&
+      func >= 0 &&
+      state.data.funcFile[this.func] === state.data.funcFile[func] &&
+      this.revision === state.treeRevision;
     const moved = this.func !== func || this.revision !== state.treeRevision;
     this.func = func;
     this.revision = state.treeRevision;
@@ -74,7 +88,12 @@ export class SourceView implements View {
   private busiest(): number {
     const { table, names } = this.context.state;
     const rows = table.filter(({ func }) => !names.native(func));
-    return rows.reduce((best, row) => (best === null || row.self > best.self ? row : best), null as (typeof rows)[number] | null)?.func ?? -1;
+    return (
+      rows.reduce(
+        (best, row) => (best === null || row.self > best.self ? row : best),
+        null as (typeof rows)[number] | null,
+      )?.func ?? -1
+    );
   }
 
   /** One entry a file that has lines, by the time its functions burn themselves. */
@@ -94,7 +113,13 @@ export class SourceView implements View {
     const whole = state.tree.total[0];
     const options = Array.from(byFile.entries())
       .sort(([, a], [, b]) => b.self - a.self)
-      .map(([file, { func, self }]) => h('option', { value: func, 'data-file': file }, `${state.names.place(func).file || '?'} · ${format.share(self, whole)} self`));
+      .map(([file, { func, self }]) =>
+        h(
+          'option',
+          { value: func, 'data-file': file },
+          `${state.names.place(func).file || '?'} · ${format.share(self, whole)} self`,
+        ),
+      );
     this.files.replaceChildren(...options);
   }
 
@@ -115,7 +140,9 @@ export class SourceView implements View {
         .filter((line) => line > 0)
         .sort((a, b) => a - b)
         .map((line) => ({ line, text: '' }));
-      this.note.textContent = names.native(this.func) ? 'Native code: no lines' : 'The source is not available here; these are its lines that took time';
+      this.note.textContent = names.native(this.func)
+        ? 'Native code: no lines'
+        : 'The source is not available here; these are its lines that took time';
     }
     this.rows.show(this.lines.length);
     this.context.resized();
@@ -136,7 +163,13 @@ export class SourceView implements View {
       if (ns === 0) return h('td', { class: 'sp-number' });
       const bar = h('i', { class: 'sp-bar' });
       bar.style.width = `${(ns / this.hottest) * 100}%`;
-      return h('td', { class: 'sp-number' }, bar, h('span', {}, format.duration(ns)), h('span', { class: 'sp-share' }, format.share(ns, this.whole)));
+      return h(
+        'td',
+        { class: 'sp-number' },
+        bar,
+        h('span', {}, format.duration(ns)),
+        h('span', { class: 'sp-share' }, format.share(ns, this.whole)),
+      );
     };
     const first = this.context.state.data.funcLine[this.func];
     const heat = time && this.hottest > 0 ? Math.round((time.total / this.hottest) * 4) : 0;

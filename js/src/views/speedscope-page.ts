@@ -1,13 +1,15 @@
 // Owns handing a profile to the bundled Speedscope: its page with the profile inside, as a Blob that never
 // leaves the browser.
-import { toSpeedscope } from '../profile/speedscope';
+
 import type { Profile } from '../profile/container';
+import { toSpeedscope } from '../profile/speedscope';
 
 /** Base64 of UTF-8 text, in pieces that fit an argument list. */
 function base64(text: string): string {
   const bytes = new TextEncoder().encode(text);
   const pieces: string[] = [];
-  for (let at = 0; at < bytes.length; at += 0x8000) pieces.push(String.fromCharCode(...bytes.subarray(at, at + 0x8000)));
+  for (let at = 0; at < bytes.length; at += 0x8000)
+    pieces.push(String.fromCharCode(...bytes.subarray(at, at + 0x8000)));
   return btoa(pieces.join(''));
 }
 

@@ -16,7 +16,13 @@ export class SpeedscopeView implements View {
     this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Loading Speedscope…'));
     void this.context.speedscope().then((page) => {
       if (page === null) {
-        this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Speedscope is not part of this page. Export the profile as Speedscope JSON instead.'));
+        this.element.replaceChildren(
+          h(
+            'p',
+            { class: 'sp-empty' },
+            'Speedscope is not part of this page. Export the profile as Speedscope JSON instead.',
+          ),
+        );
         return;
       }
       URL.revokeObjectURL(this.url.split('#')[0]);

@@ -1,11 +1,12 @@
 // Owns the timeline view: which lanes there are, what their spans mean, and the way from a stretch of time to
 // the call tree of it.
+
+import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
 import { functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
-import { buildLane, gilOf, isWaiting, timeExtent, type Lane } from '../profile/timeline';
-import { threadLabel } from '../state/describe';
-import { Lanes, type LaneCall, type LanesModel } from '../canvas/lanes';
+import { buildLane, gilOf, isWaiting, type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
+import { threadLabel } from '../state/describe';
 import type { Change, Context, Crumb, View } from './view';
 
 export class TimelineView implements View {
@@ -115,7 +116,12 @@ export class TimelineView implements View {
         ['Lasts', format.duration(end - start)],
         ['Starts at', format.duration(Math.round(start))],
         ['Thread', threadLabel(state, lane.thread)],
-        ...(row ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [string, string][]) : []),
+        ...(row
+          ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [
+              string,
+              string,
+            ][])
+          : []),
       ],
       lines: [],
     };
@@ -142,7 +148,11 @@ export class TimelineView implements View {
     return [
       { text: 'All', go: () => this.plot.zoomOut() },
       { text: `${format.duration(Math.round(from))} – ${format.duration(Math.round(to))}`, go: () => undefined },
-      { text: 'Call tree of this time', action: true, go: () => state.update({ view: 'icicle', zoom: [], tree: { ...state.choices.tree, range: [from, to] } }) },
+      {
+        text: 'Call tree of this time',
+        action: true,
+        go: () => state.update({ view: 'icicle', zoom: [], tree: { ...state.choices.tree, range: [from, to] } }),
+      },
     ];
   }
 

@@ -1,11 +1,12 @@
 // Owns the icicle and flame views: the aggregated call tree with its zoom and its way back.
-import { pathOf } from '../profile/tree';
-import { FlameChart, type ChartModel } from '../canvas/flame-chart';
-import { describe, module, spoken, title } from '../state/describe';
+
+import { type ChartModel, FlameChart } from '../canvas/flame-chart';
 import { ROW } from '../canvas/plot';
+import type { Layout } from '../profile/layout';
+import { pathOf } from '../profile/tree';
+import { describe, module, spoken, title } from '../state/describe';
 import type { State } from '../state/state';
 import type { Change, Context, Crumb, View } from './view';
-import type { Layout } from '../profile/layout';
 
 /** Everything a chart asks about the frames of a tree. */
 export function chartModel(state: State, layout: Layout, dark: boolean): ChartModel {

@@ -1,6 +1,7 @@
 // Owns what the app and its views expect of one another.
-import type { Selection, Choices, State } from '../state/state';
+
 import type { Described } from '../state/describe';
+import type { Choices, Selection, State } from '../state/state';
 
 /** What changed since a view was last brought up to date. */
 export interface Change {
