@@ -2,6 +2,7 @@
 
 import { decode, type Profile } from '../src/profile/container';
 import { Names } from '../src/profile/names';
+import type { FuncRow } from '../src/profile/rows';
 import { plainCrc32 } from './crc';
 
 export interface TestSample {
@@ -216,11 +217,11 @@ export function seal(bytes: Uint8Array<ArrayBuffer>): void {
 export function profileOf(
   samples: TestSample[],
   meta: Record<string, unknown> = {},
-): { profile: Profile; names: Names; func: (name: string) => number } {
+): { profile: Profile; names: Names; func: (name: string) => FuncRow } {
   const profile = decode(encode(samples, meta));
   const names = new Names(profile);
-  const func = (name: string): number => {
-    for (let at = 0; at < profile.funcName.length; at++) if (names.name(at) === name) return at;
+  const func = (name: string): FuncRow => {
+    for (let at = 0 as FuncRow; at < profile.funcName.length; at++) if (names.name(at) === name) return at;
     throw new Error(`no function ${name}`);
   };
   return { profile, names, func };

@@ -1,7 +1,10 @@
 // Owns one call tree on a canvas: frames, labels, marks. Knows nothing of where the tree comes from or what
 // else is on screen.
+
 import { css, type Painter, SCHEMES } from '../profile/colors';
 import { type Direction, type Layout, neighbour, nodeAtPoint, visit } from '../profile/layout';
+import type { Marks } from '../profile/search';
+import { isFunction } from '../profile/tree';
 import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
 
 export interface ChartModel {
@@ -9,7 +12,7 @@ export interface ChartModel {
   painter: Painter;
   dark: boolean;
   /** By function: 1 where the search matches; null where nothing is searched. */
-  matches: Uint8Array | null;
+  matches: Marks | null;
   title(node: number): string;
   module(node: number): string;
   native(node: number): boolean;
@@ -157,7 +160,7 @@ export class FlameChart extends Plot {
         const left = Math.max(-2, (start[node] - this.from) * scale);
         const wide = Math.min(width + 2, (start[node] + tree.extent[node] - this.from) * scale) - left;
         const key = tree.key[node];
-        if (matches && !(key >= 0 && matches[key])) {
+        if (matches && !(isFunction(key) && matches[key])) {
           fill(unmatched);
         } else {
           const row = painter.row(node);

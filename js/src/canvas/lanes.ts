@@ -1,6 +1,9 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
+
 import { css, type Painter, SCHEMES } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
+import type { FuncRow, StackRow } from '../profile/rows';
+import type { Marks } from '../profile/search';
 import { coarsen, gilOf, isWaiting, type Lane, rowOf, spanAt, visitSpans } from '../profile/timeline';
 import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
 
@@ -13,14 +16,14 @@ const TICK_PIXELS = 110;
 export interface LanesModel {
   lanes: readonly Lane[];
   extent: [number, number];
-  painter: Painter;
+  painter: Painter<FuncRow>;
   dark: boolean;
-  matches: Uint8Array | null;
-  selectedFunc: number;
+  matches: Marks | null;
+  selectedFunc: FuncRow | null;
   laneTitle(lane: Lane): string;
-  title(func: number): string;
-  module(func: number): string;
-  native(func: number): boolean;
+  title(func: FuncRow): string;
+  module(func: FuncRow): string;
+  native(func: FuncRow): boolean;
   spoken(lane: Lane, span: number): string;
 }
 
@@ -29,8 +32,8 @@ export interface LaneCall {
   lane: Lane;
   start: number;
   end: number;
-  func: number;
-  stack: number;
+  func: FuncRow;
+  stack: StackRow;
 }
 
 export interface LanesEvents {
@@ -220,7 +223,7 @@ export class Lanes extends Plot {
     const window = { from: this.from, to: this.to, minWidth: MIN_PIXELS / scale };
     const rest = css(scheme.rest);
     const unmatched = css(scheme.unmatched);
-    const labels: { title: string; func: number; left: number; room: number; y: number }[] = [];
+    const labels: { title: string; func: FuncRow; left: number; room: number; y: number }[] = [];
     const hatched: [number, number, number][] = [];
     for (let row = 0; row < lane.rows; row++) {
       const y = this.top(placed, row) - scroll;

@@ -1,7 +1,8 @@
 // Owns which colour a frame has and why. Colours are computed here, in OKLCH, so that contrast can be tested.
 import { NATIVE, type Profile } from './container';
 import type { Names, Place } from './names';
-import type { CallTree } from './tree';
+import { type FuncRow, rowsOf } from './rows';
+import { type CallTree, isFunction } from './tree';
 
 export type ColorMode = 'module' | 'kind' | 'self' | 'diff';
 export type Rgb = readonly [number, number, number];
@@ -77,9 +78,9 @@ export const SCHEMES: Record<'light' | 'dark', Scheme> = {
 };
 
 /** Hands out a palette row for each node or function; rows are few, so that a canvas changes colour seldom. */
-export interface Painter {
+export interface Painter<Of extends number = number> {
   readonly palette: readonly Rgb[];
-  row(of: number): number;
+  row(of: Of): number;
 }
 
 /** A number 0 to 1 that depends on nothing but the text. */
@@ -103,7 +104,7 @@ const SHADES = 3;
 function packageHues(profile: Profile, names: Names): Map<string, number> {
   const hues = new Map<string, number>();
   const taken = new Set<number>();
-  for (let func = 0; func < profile.funcName.length; func++) {
+  for (let func = 0 as FuncRow; func < profile.funcName.length; func++) {
     const { origin, group } = names.place(func);
     if (origin !== 'package' || hues.has(group)) continue;
     const wanted = Math.floor(fraction(group) * HUES);
@@ -203,17 +204,22 @@ export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, na
     palette: colors,
     row: (node) => {
       const func = tree.key[node];
-      return func >= 0 ? ofFunction.row(func) : node === 0 ? colors.length - 2 : colors.length - 1;
+      return isFunction(func) ? ofFunction.row(func) : node === 0 ? colors.length - 2 : colors.length - 1;
     },
   };
 }
 
 /** Colours by what a function is, whatever it used. */
-export function functionPainter(mode: 'module' | 'kind', dark: boolean, profile: Profile, names: Names): Painter {
+export function functionPainter(
+  mode: 'module' | 'kind',
+  dark: boolean,
+  profile: Profile,
+  names: Names,
+): Painter<FuncRow> {
   const hues = mode === 'module' ? packageHues(profile, names) : new Map<string, number>();
   const palette = new Palette();
   const tones = new Map<string, number>();
-  const rowOf = Int32Array.from(profile.funcName, (_, func) => {
+  const rowOf = Int32Array.from(rowsOf<FuncRow>(profile.funcName.length), (func) => {
     const shade = Math.floor(fraction(names.name(func)) * SHADES);
     const native = (profile.funcFlags[func] & NATIVE) !== 0;
     const { hue, chroma } =

@@ -3,8 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { plainCrc32 } from '../../test/crc';
 import { encode, folded, seal } from '../../test/profiles';
 import { ContainerError, crc32, decode } from './container';
+import type { SampleRow } from './rows';
 
 const SAMPLES = folded('main;löad 30\nmain;*sort 12');
+
+const FIRST = 0 as SampleRow;
 
 describe('crc32', () => {
   it('gives the check value of CRC-32', () => {
@@ -33,17 +36,17 @@ describe('decode', () => {
     expect(Array.from(profile.funcFile, (row) => profile.strings.get(row))).toEqual(['a.py', 'b.py']);
     expect(Array.from(profile.frameLine)).toEqual([3, 7]);
     expect(Array.from(profile.stackParent)).toEqual([-1, 0]);
-    expect(profile.sampleTime[0]).toBe(2 ** 40);
-    expect(profile.sampleWeight[0]).toBe(30);
-    expect(profile.sampleCount[0]).toBe(4);
-    expect(profile.sampleState[0]).toBe(9);
+    expect(profile.sampleTime[FIRST]).toBe(2 ** 40);
+    expect(profile.sampleWeight[FIRST]).toBe(30);
+    expect(profile.sampleCount[FIRST]).toBe(4);
+    expect(profile.sampleState[FIRST]).toBe(9);
     expect(profile.threads[0].name).toBe('T');
     expect(profile.meta.mode).toBe('wall');
     expect(profile.meta.dropped_count).toBe(5);
   });
 
   it('keeps the sign of 64-bit numbers', () => {
-    expect(decode(encode([{ calls: ['f'], time: -1 }])).sampleTime[0]).toBe(-1);
+    expect(decode(encode([{ calls: ['f'], time: -1 }])).sampleTime[FIRST]).toBe(-1);
   });
 
   it('reads a view that does not lie on an 8-byte boundary', () => {

@@ -1,5 +1,6 @@
 // Owns the bytes of the .spprof container: decodes them into typed columns and refuses what is damaged.
 // Knows nothing of trees or views.
+import type { Column, FrameRow, FuncRow, SampleRow, StackRow, StringRow, ThreadRow } from './rows';
 
 export interface Thread {
   tid: number;
@@ -29,23 +30,25 @@ export interface Profile {
   readonly meta: Meta;
   readonly threads: readonly Thread[];
   readonly strings: StringTable;
-  readonly funcName: Uint32Array;
-  readonly funcFile: Uint32Array;
-  readonly funcLine: Int32Array;
-  readonly funcFlags: Uint8Array;
-  readonly frameFunc: Uint32Array;
-  readonly frameLine: Int32Array;
-  readonly stackParent: Int32Array;
-  readonly stackFrame: Uint32Array;
-  readonly sampleThread: Uint32Array;
-  readonly sampleStack: Uint32Array;
-  readonly sampleTime: Float64Array;
-  readonly sampleLast: Float64Array;
-  readonly sampleCount: Uint32Array;
-  readonly sampleWeight: Float64Array;
-  readonly sampleState: Uint8Array;
+  readonly funcName: Column<FuncRow, StringRow>;
+  readonly funcFile: Column<FuncRow, StringRow>;
+  /** First line of the definition, 0 unknown. */
+  readonly funcLine: Column<FuncRow, number>;
+  readonly funcFlags: Column<FuncRow, number>;
+  readonly frameFunc: Column<FrameRow, FuncRow>;
+  readonly frameLine: Column<FrameRow, number>;
+  /** The caller's stack; -1, which is no row, at the root. */
+  readonly stackParent: Column<StackRow, StackRow>;
+  readonly stackFrame: Column<StackRow, FrameRow>;
+  readonly sampleThread: Column<SampleRow, ThreadRow>;
+  readonly sampleStack: Column<SampleRow, StackRow>;
+  readonly sampleTime: Column<SampleRow, number>;
+  readonly sampleLast: Column<SampleRow, number>;
+  readonly sampleCount: Column<SampleRow, number>;
+  readonly sampleWeight: Column<SampleRow, number>;
+  readonly sampleState: Column<SampleRow, number>;
   /** Weights before, where this profile is a difference; see difference.ts. */
-  readonly sampleBaseline: Float64Array | null;
+  readonly sampleBaseline: Column<SampleRow, number> | null;
   readonly byteLength: number;
 }
 
@@ -65,7 +68,7 @@ export class StringTable {
     this.decoded = new Array<string | undefined>(this.length);
   }
 
-  get(row: number): string {
+  get(row: StringRow): string {
     return (this.decoded[row] ??= this.decoder.decode(this.bytes.subarray(this.offsets[row], this.offsets[row + 1])));
   }
 }
@@ -220,6 +223,11 @@ class Columns {
     return this.view(name, 'u32', Uint32Array);
   }
 
+  /** Rows of another table, which `check` has yet to find within it. */
+  rows<At extends number, Value extends number>(name: string, type: 'u32' | 'i32' = 'u32'): Column<At, Value> {
+    return (type === 'u32' ? this.u32(name) : this.i32(name)) as unknown as Column<At, Value>;
+  }
+
   i32(name: string): Int32Array {
     return this.view(name, 'i32', Int32Array);
   }
@@ -240,8 +248,8 @@ function sameLength(table: string, ...columns: { length: number }[]): void {
   }
 }
 
-function within(name: string, values: Uint32Array, limit: number): void {
-  for (let i = 0; i < values.length; i++) {
+function within<At extends number>(name: string, values: Column<At, number>, limit: number): void {
+  for (let i = 0 as At; i < values.length; i++) {
     if (values[i] >= limit)
       throw new ContainerError(`${name} row ${i} points at ${values[i]}, past the last of ${limit}`);
   }
@@ -282,16 +290,16 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       host: thread.host ?? '',
     })),
     strings: new StringTable(stringBytes, offsets),
-    funcName: columns.u32('func.name'),
-    funcFile: columns.u32('func.file'),
+    funcName: columns.rows('func.name'),
+    funcFile: columns.rows('func.file'),
     funcLine: columns.i32('func.line'),
     funcFlags: columns.u8('func.flags'),
-    frameFunc: columns.u32('frame.func'),
+    frameFunc: columns.rows('frame.func'),
     frameLine: columns.i32('frame.line'),
-    stackParent: columns.i32('stack.parent'),
-    stackFrame: columns.u32('stack.frame'),
-    sampleThread: columns.u32('sample.thread'),
-    sampleStack: columns.u32('sample.stack'),
+    stackParent: columns.rows('stack.parent', 'i32'),
+    stackFrame: columns.rows('stack.frame'),
+    sampleThread: columns.rows('sample.thread'),
+    sampleStack: columns.rows('sample.stack'),
     sampleTime: columns.i64('sample.time'),
     sampleLast: columns.i64('sample.last'),
     sampleCount: columns.u32('sample.count'),
@@ -325,7 +333,7 @@ function check(p: Profile): void {
   within('stack.frame', p.stackFrame, p.frameFunc.length);
   within('sample.stack', p.sampleStack, p.stackParent.length);
   within('sample.thread', p.sampleThread, p.threads.length);
-  for (let row = 0; row < p.stackParent.length; row++) {
+  for (let row = 0 as StackRow; row < p.stackParent.length; row++) {
     if (p.stackParent[row] >= row || p.stackParent[row] < -1) {
       throw new ContainerError(
         `stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`,

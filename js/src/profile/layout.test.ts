@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { type Layout, layOut, neighbour, nodeAtPoint, visit } from './layout';
-import { buildTree } from './tree';
+import { buildTree, functionOf } from './tree';
 
 function make(text: string): { layout: Layout; name: (node: number) => string; node: (name: string) => number } {
   const { profile, names } = profileOf(folded(text));
   const tree = buildTree(profile, names);
-  const name = (node: number): string => (tree.key[node] < 0 ? 'all' : names.name(tree.key[node]));
+  const name = (node: number): string => {
+    const func = functionOf(tree, node);
+    return func === null ? 'all' : names.name(func);
+  };
   return {
     layout: layOut(tree),
     name,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
 import { place, shortNative } from './names';
+import type { FuncRow } from './rows';
 
 describe('place', () => {
   it.each([
@@ -80,10 +81,11 @@ describe('shortNative', () => {
 describe('Names', () => {
   it("calls a cell's own code by its cell, its functions by their names", () => {
     const { names, func } = profileOf([{ calls: ['<module>@In [3]:7', 'clean@In [2]:4', '<module>@setup.py'] }]);
-    expect(names.title(0)).toBe('In [3]');
+    const [cell, , module] = [0, 1, 2] as FuncRow[];
+    expect(names.title(cell)).toBe('In [3]');
     expect(names.title(func('clean'))).toBe('clean');
-    expect(names.title(2)).toBe('<module>');
-    expect(names.location(0, 7)).toBe('In [3]:7');
-    expect(names.location(0, 0)).toBe('In [3]');
+    expect(names.title(module)).toBe('<module>');
+    expect(names.location(cell, 7)).toBe('In [3]:7');
+    expect(names.location(cell, 0)).toBe('In [3]');
   });
 });

@@ -1,6 +1,7 @@
 // Owns the line that says how a profile came to be and what is missing from it.
 import type { Profile } from './container';
 import * as format from './format';
+import type { SampleRow } from './rows';
 
 export interface Note {
   text: string;
@@ -13,16 +14,17 @@ export function notesOf(profile: Profile): Note[] {
   let samples = 0;
   let weight = 0;
   let timeless = 0;
-  for (let row = 0; row < sampleCount.length; row++) {
+  let before = 0;
+  for (let row = 0 as SampleRow; row < sampleCount.length; row++) {
     samples += sampleCount[row];
     weight += sampleWeight[row];
+    if (sampleBaseline) before += sampleBaseline[row];
     if (sampleTime[row] < 0) timeless += sampleCount[row];
   }
   const notes: Note[] = [];
   const kind = meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
   const of = meta.duration_ns > 0 ? ` over ${format.duration(meta.duration_ns)}` : '';
   if (sampleBaseline) {
-    const before = sampleBaseline.reduce((sum, each) => sum + each, 0);
     const moved = `${format.change(weight - before)}, ${weight > before ? '+' : ''}${format.share(weight - before, before)}`;
     return [
       { text: `${format.duration(weight)} after, ${format.duration(before)} before: ${moved}`, warning: false },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
+import { type FuncRow, rowsOf } from './rows';
 import { coverage, matchFunctions, parseQuery, type Query } from './search';
 import { buildTree } from './tree';
 
@@ -9,7 +10,7 @@ function found(text: string, query: string): { names: string[]; covered: number;
   const { profile, names } = profileOf(folded(text));
   const matches = matchFunctions(names, profile.funcName.length, parseQuery(query) as Query);
   return {
-    names: Array.from(matches.keys())
+    names: Array.from(rowsOf<FuncRow>(matches.length))
       .filter((func) => matches[func])
       .map((func) => names.name(func)),
     ...coverage(buildTree(profile, names), matches),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
+import type { ThreadRow } from './rows';
 import { lineTimes } from './source';
 import { WHOLE } from './tree';
 
@@ -24,6 +25,6 @@ describe('lineTimes', () => {
       { calls: ['f@a.py:1'], weight: 8, thread: 'x' },
       { calls: ['f@a.py:1'], weight: 3, thread: 'y' },
     ]);
-    expect(lineTimes(profile, func('f'), { ...WHOLE, threads: new Set([1]) }).get(1)?.self).toBe(3);
+    expect(lineTimes(profile, func('f'), { ...WHOLE, threads: new Set([1 as ThreadRow]) }).get(1)?.self).toBe(3);
   });
 });

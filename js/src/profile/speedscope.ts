@@ -1,5 +1,6 @@
 // Owns the Speedscope file made in the browser: one sampled profile a thread, weights in nanoseconds.
 import type { Profile } from './container';
+import { type FuncRow, rowsOf, type SampleRow, type StackRow } from './rows';
 
 interface SpeedscopeFrame {
   name: string;
@@ -29,16 +30,16 @@ export interface SpeedscopeFile {
 /** Frames are functions, so that one function is one name in every Speedscope view. */
 export function toSpeedscope(profile: Profile, name: string): SpeedscopeFile {
   const { strings, funcName, funcFile, funcLine, stackParent, stackFrame, frameFunc } = profile;
-  const frames = Array.from(funcName, (row, func): SpeedscopeFrame => {
+  const frames = Array.from(rowsOf<FuncRow>(funcName.length), (func): SpeedscopeFrame => {
     const file = strings.get(funcFile[func]);
     return {
-      name: strings.get(row) || '(unnamed)',
+      name: strings.get(funcName[func]) || '(unnamed)',
       ...(file ? { file } : {}),
       ...(funcLine[func] > 0 ? { line: funcLine[func] } : {}),
     };
   });
   const paths: (number[] | undefined)[] = [];
-  const pathOf = (stack: number): number[] => {
+  const pathOf = (stack: StackRow): number[] => {
     const known = paths[stack];
     if (known) return known;
     const path: number[] = [];
@@ -56,7 +57,7 @@ export function toSpeedscope(profile: Profile, name: string): SpeedscopeFile {
       weights: [],
     }),
   );
-  for (let row = 0; row < profile.sampleStack.length; row++) {
+  for (let row = 0 as SampleRow; row < profile.sampleStack.length; row++) {
     const of = profiles[profile.sampleThread[row]];
     of.samples.push(pathOf(profile.sampleStack[row]));
     of.weights.push(profile.sampleWeight[row]);

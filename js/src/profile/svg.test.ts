@@ -3,18 +3,22 @@ import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { makePainter } from './colors';
 import { layOut } from './layout';
+import type { FuncRow } from './rows';
 import { toSvg } from './svg';
-import { buildTree } from './tree';
+import { buildTree, functionOf } from './tree';
 
 function picture(text: string, window?: { from: number; to: number }): Document {
   const { profile, names } = profileOf(folded(text));
   const tree = buildTree(profile, names);
   const layout = layOut(tree);
-  const name = (node: number): string => (tree.key[node] < 0 ? 'all' : names.name(tree.key[node]));
+  const name = (node: number): string => {
+    const func = functionOf(tree, node);
+    return func === null ? 'all' : names.name(func);
+  };
   const svg = toSvg(
     layout,
     makePainter('module', false, profile, names, tree),
-    { title: name, spoken: name, native: (node) => tree.key[node] >= 0 && names.native(tree.key[node]) },
+    { title: name, spoken: name, native: (node) => node > 0 && names.native(functionOf(tree, node) as FuncRow) },
     { from: 0, to: layout.width, dark: false, bottomUp: false, heading: 'A <run> & "more"', ...window },
   );
   return new DOMParser().parseFromString(svg, 'image/svg+xml');

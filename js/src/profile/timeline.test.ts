@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf, type TestSample } from '../../test/profiles';
+import type { ThreadRow } from './rows';
 import { buildLane, coarsen, gilOf, isWaiting, type Lane, rowOf, spanAt, timeExtent, visitSpans } from './timeline';
 
 function lane(samples: TestSample[], interval = 10): { lane: Lane; rows: string[][] } {
   const { profile, names } = profileOf(samples, { interval_ns: interval });
-  const built = buildLane(profile, 0);
+  const built = buildLane(profile, 0 as ThreadRow);
   const rows = Array.from({ length: built.rows }, (_, row) =>
     Array.from({ length: built.rowStart[row + 1] - built.rowStart[row] }, (__, i) => {
       const span = built.rowStart[row] + i;

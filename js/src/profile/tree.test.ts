@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { show } from '../../test/show';
+import type { FuncRow, ThreadRow } from './rows';
 import { buildTree, hotLines, invertTree, nodeAt, pathOf, type TreeOptions, WHOLE } from './tree';
 
-function shown(text: string, options: (func: (name: string) => number) => Partial<TreeOptions> = () => ({})): string[] {
+function shown(
+  text: string,
+  options: (func: (name: string) => FuncRow) => Partial<TreeOptions> = () => ({}),
+): string[] {
   const { profile, names, func } = profileOf(folded(text));
   return show(buildTree(profile, names, { ...WHOLE, ...options(func) }), names, profile);
 }
@@ -110,7 +114,7 @@ describe('buildTree', () => {
       '    run 3/0',
       '      a 3/3',
     ]);
-    expect(tree({ threads: new Set([0]) })).toEqual(['all 3/0', '  run 3/0', '    a 3/3']);
+    expect(tree({ threads: new Set([0 as ThreadRow]) })).toEqual(['all 3/0', '  run 3/0', '    a 3/3']);
   });
 
   it('leaves waiting samples or other times out when asked', () => {

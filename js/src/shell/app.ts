@@ -3,6 +3,7 @@
 import { copyText } from '../dom/clipboard';
 import { button, h } from '../dom/elements';
 import { notesOf } from '../profile/notes';
+import type { FuncRow } from '../profile/rows';
 import type { Described } from '../state/describe';
 import { type Choices, type Selection, State, VIEWS, type ViewName } from '../state/state';
 import { SandwichView } from '../views/sandwich-view';
@@ -153,17 +154,18 @@ export class App {
       return;
     }
     const { names } = state;
-    const labels = new Map<string, number>();
-    let func = -1;
-    for (let row = 0; row < state.functions; row++) {
+    const labels = new Map<string, FuncRow>();
+    let func: FuncRow | null = null;
+    for (let row = 0 as FuncRow; row < state.functions; row++) {
       labels.set(this.label(row), row);
       const { path, file } = names.place(row);
       const same = names.name(row) === wanted.function || names.title(row) === wanted.function;
-      if (func < 0 && same && (!wanted.file || wanted.file === path || wanted.file === file)) func = row;
+      if (func === null && same && (!wanted.file || wanted.file === path || wanted.file === file)) func = row;
     }
-    if (func < 0) return;
-    const stack = (wanted.stack ?? []).map((label) => labels.get(label) ?? -1);
-    const whole = stack.length > 0 && stack[stack.length - 1] === func && !stack.includes(-1);
+    if (func === null) return;
+    const asked = wanted.stack ?? [];
+    const stack = asked.map((label) => labels.get(label)).filter((row) => row !== undefined);
+    const whole = stack.length > 0 && stack.length === asked.length && stack[stack.length - 1] === func;
     state.update({ selection: { func, stack: whole ? stack : [] } });
   }
 
@@ -329,7 +331,7 @@ export class App {
     if (focused) this.view.focus();
   }
 
-  private label(func: number): string {
+  private label(func: FuncRow): string {
     return `${this.state.names.name(func)} (${this.state.names.location(func)})`;
   }
 

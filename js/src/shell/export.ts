@@ -4,7 +4,7 @@ import { download } from '../dom/clipboard';
 import * as format from '../profile/format';
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
-import { spoken, title } from '../state/describe';
+import { native, spoken, title } from '../state/describe';
 import type { State } from '../state/state';
 
 /** The call tree as it is zoomed and filtered. */
@@ -19,7 +19,7 @@ export function svgOf(state: State, dark: boolean): string {
     {
       title: (node) => title(state, tree, node),
       spoken: (node) => spoken(state, tree, node),
-      native: (node) => tree.key[node] >= 0 && state.names.native(tree.key[node]),
+      native: (node) => native(state, tree, node),
     },
     {
       from,

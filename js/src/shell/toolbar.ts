@@ -3,6 +3,7 @@
 import { button, h } from '../dom/elements';
 import { type ColorMode, css, functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
+import { rowsOf, type SampleRow, type ThreadRow, type Writable } from '../profile/rows';
 import { threadLabel } from '../state/describe';
 import { type State, VIEWS, type ViewName } from '../state/state';
 import type { ExportKind } from './export';
@@ -152,7 +153,7 @@ export class Toolbar {
   private chooseThreads(value: string): void {
     if (value === 'all') this.state.updateTree({ threads: null, split: false });
     else if (value === 'each') this.state.updateTree({ threads: null, split: true });
-    else this.state.updateTree({ threads: new Set([Number(value)]), split: false });
+    else this.state.updateTree({ threads: new Set([Number(value) as ThreadRow]), split: false });
   }
 
   show(dataChanged: boolean): void {
@@ -206,13 +207,13 @@ export class Toolbar {
 
   private fillChoices(): void {
     const { data } = this.state;
-    const used = new Float64Array(data.threads.length);
+    const used: Writable<ThreadRow, number> = new Float64Array(data.threads.length);
     let waiting = false;
-    for (let row = 0; row < data.sampleThread.length; row++) {
+    for (let row = 0 as SampleRow; row < data.sampleThread.length; row++) {
       used[data.sampleThread[row]] += data.sampleWeight[row];
       if ((data.sampleState[row] & 3) === 1) waiting = true;
     }
-    const rows = Array.from(used.keys()).sort((a, b) => used[b] - used[a]);
+    const rows = Array.from(rowsOf<ThreadRow>(data.threads.length)).sort((a, b) => used[b] - used[a]);
     this.threads.replaceChildren(
       h('option', { value: 'all' }, rows.length === 1 ? '1 thread' : `All ${rows.length} threads`),
       ...(rows.length > 1

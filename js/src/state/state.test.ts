@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { encode, folded } from '../../test/profiles';
+import type { FuncRow } from '../profile/rows';
 import { spoken, title } from './describe';
 import { type Choices, State } from './state';
 
 function stateOf(text: string): {
   state: State;
   changes: { before: Choices; data: boolean }[];
-  func: (name: string) => number;
+  func: (name: string) => FuncRow;
 } {
   const changes: { before: Choices; data: boolean }[] = [];
   const state: State = new State((before, data) => changes.push({ before, data }));
   state.setData(encode(folded(text)));
-  const func = (name: string): number => {
-    for (let row = 0; row < state.functions; row++) if (state.names.name(row) === name) return row;
+  const func = (name: string): FuncRow => {
+    for (let row = 0 as FuncRow; row < state.functions; row++) if (state.names.name(row) === name) return row;
     throw new Error(`no ${name}`);
   };
   return { state, changes, func };

@@ -5,12 +5,14 @@ import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
-import { coverage, type Found, matchFunctions, parseQuery, type Query } from '../profile/search';
+import type { FuncRow } from '../profile/rows';
+import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
 import { type FunctionRow, functionTable } from '../profile/table';
 import {
   buildTree,
   type CallTree,
   invertTree,
+  isFunction,
   nodeAt,
   pathOf,
   type TreeOptions,
@@ -22,9 +24,9 @@ export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'sourc
 export type ViewName = (typeof VIEWS)[number];
 
 export interface Selection {
-  readonly func: number;
+  readonly func: FuncRow;
   /** Functions from the root to the selected one; empty where only the function is selected. */
-  readonly stack: readonly number[];
+  readonly stack: readonly FuncRow[];
 }
 
 export interface Choices {
@@ -60,7 +62,7 @@ export class State {
   private forward: CallTree | null = null;
   private shown: Aggregate | null = null;
   private rows: FunctionRow[] | null = null;
-  private search: { query: Query; matches: Uint8Array } | null = null;
+  private search: { query: Query; matches: Marks } | null = null;
   private found: Found | null = null;
   private painters = new Map<CallTree, { key: string; painter: Painter }>();
   /** Grows whenever the tree shown is another one, so that views know whether theirs is stale. */
@@ -83,14 +85,15 @@ export class State {
   }
 
   private carriedOver(profile: Profile, names: Names): Choices {
-    const rows = new Map<string, number>();
-    for (let func = 0; func < profile.funcName.length; func++) rows.set(names.identity(func), func);
+    const rows = new Map<string, FuncRow>();
+    for (let func = 0 as FuncRow; func < profile.funcName.length; func++) rows.set(names.identity(func), func);
     const old = this.names;
-    const carry = (func: number): number | undefined => (func < 0 ? func : rows.get(old.identity(func)));
-    const carryAll = (keys: Iterable<number>): number[] => {
-      const result: number[] = [];
+    const carry = (func: FuncRow): FuncRow | undefined => rows.get(old.identity(func));
+    /** As far as all of them are still there. */
+    const carryAll = <Key>(keys: Iterable<Key>, one: (key: Key) => Key | undefined): Key[] => {
+      const result: Key[] = [];
       for (const key of keys) {
-        const carried = carry(key);
+        const carried = one(key);
         if (carried === undefined) break;
         result.push(carried);
       }
@@ -101,8 +104,9 @@ export class State {
     const focus = tree.focusFunction === null ? null : (carry(tree.focusFunction) ?? null);
     return {
       ...this.choices,
-      selection: selection && selected !== undefined ? { func: selected, stack: carryAll(selection.stack) } : null,
-      zoom: carryAll(zoom),
+      selection:
+        selection && selected !== undefined ? { func: selected, stack: carryAll(selection.stack, carry) } : null,
+      zoom: carryAll(zoom, (key: number) => (isFunction(key) ? carry(key) : key)),
       tree: {
         ...tree,
         focusFunction: focus,
@@ -173,9 +177,16 @@ export class State {
     return (this.rows = functionTable(whole, this.functions));
   }
 
+  /** The function with the most time of its own among those that are asked for; null where there is none. */
+  busiest(counts: (func: FuncRow) => boolean = () => true): FuncRow | null {
+    let best: FunctionRow | null = null;
+    for (const row of this.table) if (counts(row.func) && (best === null || row.self > best.self)) best = row;
+    return best?.func ?? null;
+  }
+
   /** Self time of each module group, largest first, with a function that has its colour. */
-  get groups(): { group: string; func: number; self: number }[] {
-    const groups = new Map<string, { group: string; func: number; self: number; most: number }>();
+  get groups(): { group: string; func: FuncRow; self: number }[] {
+    const groups = new Map<string, { group: string; func: FuncRow; self: number; most: number }>();
     for (const { func, self } of this.table) {
       const { group } = this.names.place(func);
       const entry = groups.get(group) ?? { group, func, self: 0, most: -1 };
@@ -190,11 +201,11 @@ export class State {
     return this.searched()?.query ?? null;
   }
 
-  get matches(): Uint8Array | null {
+  get matches(): Marks | null {
     return this.searched()?.matches ?? null;
   }
 
-  private searched(): { query: Query; matches: Uint8Array } | null {
+  private searched(): { query: Query; matches: Marks } | null {
     if (this.search) return this.search;
     const query = parseQuery(this.choices.search);
     if (!query) return null;
@@ -216,10 +227,10 @@ export class State {
   }
 
   /** The stack a node of the shown tree stands for, root first. */
-  stackOf(node: number): number[] {
+  stackOf(node: number): FuncRow[] {
     const path = pathOf(this.aggregate.tree, node);
     if (this.choices.inverted) path.reverse();
-    return path.filter((key) => key >= 0);
+    return path.filter(isFunction);
   }
 
   /** The node of the shown tree that the selection means, or -1. */
@@ -251,7 +262,7 @@ function threadTops(tree: CallTree): number[] {
   const tops: number[] = [];
   for (let i = tree.childStart[0]; i < tree.childStart[1]; i++) {
     const key = tree.key[tree.childList[i]];
-    if (threadOf(key) >= 0) tops.push(key);
+    if (threadOf(key) !== null) tops.push(key);
   }
   return tops;
 }

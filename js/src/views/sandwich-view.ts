@@ -3,8 +3,9 @@
 import { FlameChart } from '../canvas/flame-chart';
 import { h } from '../dom/elements';
 import { type Layout, layOut } from '../profile/layout';
+import type { FuncRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
-import { pathOf } from '../profile/tree';
+import { functionOf, isFunction, pathOf } from '../profile/tree';
 import { describe } from '../state/describe';
 import { TableView } from './table-view';
 import { chartModel } from './tree-view';
@@ -19,7 +20,7 @@ export class SandwichView implements View {
   private readonly charts = h('div', { class: 'sp-sandwich-charts' });
   private readonly hint = h('p', { class: 'sp-empty' }, 'Nothing was sampled');
   private layouts: { callers: Layout; callees: Layout } | null = null;
-  private func = -1;
+  private func: FuncRow | null = null;
   private revision = -1;
 
   constructor(private readonly context: Context) {
@@ -49,9 +50,9 @@ export class SandwichView implements View {
         actions: (node) => {
           const layout = treeOf();
           if (!layout) return;
-          const path = pathOf(layout.tree, node).filter((key) => key >= 0);
-          const func = layout.tree.key[node];
-          if (func >= 0) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
+          const path = pathOf(layout.tree, node).filter(isFunction);
+          const func = functionOf(layout.tree, node);
+          if (func !== null) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
         },
       },
       { hideRoot: true },
@@ -62,12 +63,10 @@ export class SandwichView implements View {
     const { state, dark } = this.context;
     this.table.show();
     // Without a selection, what burns most is what one asks about first.
-    const burning = state.table.reduce((most, row) => (row.self > most.self ? row : most), { func: -1, self: -1 });
-    const func = state.choices.selection?.func ?? burning.func;
-    const chosen = func >= 0;
-    this.charts.classList.toggle('sp-nothing', !chosen);
-    if (!chosen) {
-      this.func = -1;
+    const func = state.choices.selection?.func ?? state.busiest();
+    this.charts.classList.toggle('sp-nothing', func === null);
+    if (func === null) {
+      this.func = null;
       return;
     }
     const anew = func !== this.func || this.revision !== state.treeRevision;

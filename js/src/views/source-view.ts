@@ -2,6 +2,7 @@
 
 import { h } from '../dom/elements';
 import * as format from '../profile/format';
+import type { FuncRow, StringRow } from '../profile/rows';
 import { type LineTime, lineTimes } from '../profile/source';
 import { LINE, Rows } from './rows';
 import type { Context, Crumb, View } from './view';
@@ -20,7 +21,7 @@ export class SourceView implements View {
   private times = new Map<number, LineTime>();
   private whole = 0;
   private hottest = 0;
-  private func = -1;
+  private func: FuncRow | null = null;
   private revision = -1;
   private fileRevision = -1;
   /** By path; null where the host has none. */
@@ -34,7 +35,9 @@ export class SourceView implements View {
     );
     this.rows = new Rows(head, 'Lines', (row) => this.line(row));
     this.rows.element.classList.add('sp-source');
-    this.files.addEventListener('change', () => context.select({ func: Number(this.files.value), stack: [] }));
+    this.files.addEventListener('change', () =>
+      context.select({ func: Number(this.files.value) as FuncRow, stack: [] }),
+    );
     this.element = h(
       'div',
       { class: 'sp-source-view' },
@@ -51,16 +54,15 @@ export class SourceView implements View {
     const { state } = this.context;
     this.fillFiles();
     // Without a selection, what burns most is what one wants to read.
-    const func = state.choices.selection?.func ?? this.busiest();
-    if (func < 0) {
+    const func = state.choices.selection?.func ?? state.busiest((row) => !state.names.native(row));
+    if (func === null) {
       this.lines = [];
       this.rows.show(0);
       this.note.textContent = 'Nothing was sampled';
       return;
     }
     const sameFile =
-      this.func >= 0 &&
-      func >= 0 &&
+      this.func !== null &&
       state.data.funcFile[this.func] === state.data.funcFile[func] &&
       this.revision === state.treeRevision;
     const moved = this.func !== func || this.revision !== state.treeRevision;
@@ -70,7 +72,7 @@ export class SourceView implements View {
     if (!moved) return;
     if (sameFile) {
       this.rows.show(this.lines.length);
-      this.scrollToFunction();
+      this.scrollTo(func);
       return;
     }
     this.times = lineTimes(state.data, func, state.choices.tree);
@@ -79,21 +81,10 @@ export class SourceView implements View {
     const { path } = state.names.place(func);
     const text = this.texts.get(path) ?? this.context.source(path);
     this.texts.set(path, text);
-    this.fill(null);
+    this.fill(func, null);
     void text.then((found) => {
-      if (this.func === func) this.fill(found);
+      if (this.func === func) this.fill(func, found);
     });
-  }
-
-  private busiest(): number {
-    const { table, names } = this.context.state;
-    const rows = table.filter(({ func }) => !names.native(func));
-    return (
-      rows.reduce(
-        (best, row) => (best === null || row.self > best.self ? row : best),
-        null as (typeof rows)[number] | null,
-      )?.func ?? -1
-    );
   }
 
   /** One entry a file that has lines, by the time its functions burn themselves. */
@@ -101,7 +92,7 @@ export class SourceView implements View {
     const { state } = this.context;
     if (this.fileRevision === state.treeRevision) return;
     this.fileRevision = state.treeRevision;
-    const byFile = new Map<number, { func: number; self: number; most: number }>();
+    const byFile = new Map<StringRow, { func: FuncRow; self: number; most: number }>();
     for (const { func, self } of state.table) {
       if (state.names.native(func)) continue;
       const file = state.data.funcFile[func];
@@ -123,34 +114,34 @@ export class SourceView implements View {
     this.files.replaceChildren(...options);
   }
 
-  private mark(func: number): void {
+  private mark(func: FuncRow): void {
     const file = String(this.context.state.data.funcFile[func]);
     for (const option of this.files.options) if (option.dataset.file === file) this.files.value = option.value;
   }
 
-  private fill(text: string | null): void {
+  private fill(func: FuncRow, text: string | null): void {
     const { names } = this.context.state;
     if (text) {
       const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
       this.lines = lines.map((line, i) => ({ line: i + 1, text: line }));
-      this.note.textContent = names.location(this.func);
+      this.note.textContent = names.location(func);
     } else {
       // The figures are worth showing even where the text is not at hand.
       this.lines = Array.from(this.times.keys())
         .filter((line) => line > 0)
         .sort((a, b) => a - b)
         .map((line) => ({ line, text: '' }));
-      this.note.textContent = names.native(this.func)
+      this.note.textContent = names.native(func)
         ? 'Native code: no lines'
         : 'The source is not available here; these are its lines that took time';
     }
     this.rows.show(this.lines.length);
     this.context.resized();
-    this.scrollToFunction();
+    this.scrollTo(func);
   }
 
-  private scrollToFunction(): void {
-    const first = this.context.state.data.funcLine[this.func];
+  private scrollTo(func: FuncRow): void {
+    const first = this.context.state.data.funcLine[func];
     const at = this.lines.findIndex(({ line }) => line >= first);
     if (at >= 0) this.rows.element.scrollTop = Math.max(0, at - 2) * LINE;
     this.rows.show(this.lines.length);
@@ -171,7 +162,7 @@ export class SourceView implements View {
         h('span', { class: 'sp-share' }, format.share(ns, this.whole)),
       );
     };
-    const first = this.context.state.data.funcLine[this.func];
+    const first = this.func === null ? 0 : this.context.state.data.funcLine[this.func];
     const heat = time && this.hottest > 0 ? Math.round((time.total / this.hottest) * 4) : 0;
     return h(
       'tr',

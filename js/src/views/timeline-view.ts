@@ -4,6 +4,7 @@
 import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
 import { functionPainter } from '../profile/colors';
 import * as format from '../profile/format';
+import type { FuncRow, StackRow, ThreadRow } from '../profile/rows';
 import { buildLane, gilOf, isWaiting, type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
 import { threadLabel } from '../state/describe';
@@ -13,7 +14,7 @@ export class TimelineView implements View {
   private readonly plot: Lanes;
   private lanes: Lane[] = [];
   private model: LanesModel | null = null;
-  private laneThreads: ReadonlySet<number> | null = null;
+  private laneThreads: ReadonlySet<ThreadRow> | null = null;
 
   constructor(private readonly context: Context) {
     this.plot = new Lanes({
@@ -40,7 +41,7 @@ export class TimelineView implements View {
     if (relaid) {
       this.laneThreads = threads;
       this.lanes = state.data.threads
-        .map((_, row) => row)
+        .map((_, row) => row as ThreadRow)
         .filter((row) => threads === null || threads.has(row))
         .map((row) => buildLane(state.data, row))
         .filter(({ rows }) => rows > 0);
@@ -53,7 +54,7 @@ export class TimelineView implements View {
       painter: functionPainter(mode, dark, state.data, names),
       dark,
       matches: state.matches,
-      selectedFunc: state.choices.selection?.func ?? -1,
+      selectedFunc: state.choices.selection?.func ?? null,
       laneTitle: (lane) => this.laneTitle(lane),
       title: (func) => names.title(func),
       module: (func) => (names.place(func).module === names.title(func) ? '' : names.place(func).module),
@@ -86,9 +87,9 @@ export class TimelineView implements View {
     ].join(' · ');
   }
 
-  private stackOf(innermost: number): number[] {
+  private stackOf(innermost: StackRow): FuncRow[] {
     const { stackParent, stackFrame, frameFunc } = this.context.state.data;
-    const stack: number[] = [];
+    const stack: FuncRow[] = [];
     for (let at = innermost; at >= 0; at = stackParent[at]) stack.push(frameFunc[stackFrame[at]]);
     return stack.reverse();
   }

@@ -3,8 +3,8 @@
 import { type ChartModel, FlameChart } from '../canvas/flame-chart';
 import { ROW } from '../canvas/plot';
 import type { Layout } from '../profile/layout';
-import { pathOf } from '../profile/tree';
-import { describe, module, spoken, title } from '../state/describe';
+import { functionOf, pathOf } from '../profile/tree';
+import { describe, module, native, spoken, title } from '../state/describe';
 import type { State } from '../state/state';
 import type { Change, Context, Crumb, View } from './view';
 
@@ -18,7 +18,7 @@ export function chartModel(state: State, layout: Layout, dark: boolean): ChartMo
     matches: state.matches,
     title: (node) => title(state, tree, node),
     module: (node) => module(state, tree, node),
-    native: (node) => tree.key[node] >= 0 && state.names.native(tree.key[node]),
+    native: (node) => native(state, tree, node),
     spoken: (node) => spoken(state, tree, node),
   };
 }
@@ -35,8 +35,8 @@ export class TreeView implements View {
     const { state } = context;
     this.chart = new FlameChart('Call tree', {
       select: (node) => {
-        const key = state.aggregate.tree.key[node];
-        context.select(key >= 0 ? { func: key, stack: state.stackOf(node) } : null);
+        const func = functionOf(state.aggregate.tree, node);
+        context.select(func !== null ? { func, stack: state.stackOf(node) } : null);
       },
       zoom: (node) => state.update({ zoom: pathOf(state.aggregate.tree, node) }),
       hover: (node, event) => context.tip(node >= 0 ? describe(state, state.aggregate.tree, node) : null, event),
