@@ -72,6 +72,8 @@ for (const name of ['release.txt', 'source-code-pro.LICENSE.md']) {
   await cp(join(release, name), join(outdir, 'speedscope', name));
 }
 
+await cp(join(here, 'node_modules', '@preact', 'signals-core', 'LICENSE'), join(outdir, 'signals-core.LICENSE'));
+
 /** Gzipped, without Speedscope, which only comes when asked for. */
 const LIMIT = 120_000;
 let bundle = 0;

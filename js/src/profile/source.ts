@@ -1,6 +1,6 @@
 // Owns the time of one file line by line.
 import type { Profile } from './container';
-import type { FuncRow, StackRow } from './rows';
+import type { StackRow, StringRow } from './rows';
 import { type SampleFilter, sumByStack } from './sums';
 
 export interface LineTime {
@@ -10,10 +10,9 @@ export interface LineTime {
   total: number;
 }
 
-/** Times by line of the file that `func` is defined in; line 0 gathers what has no line. */
-export function lineTimes(profile: Profile, func: FuncRow, filter: SampleFilter): Map<number, LineTime> {
+/** Times by line of one file; line 0 gathers what has no line. */
+export function lineTimes(profile: Profile, file: StringRow, filter: SampleFilter): Map<number, LineTime> {
   const { stackParent, stackFrame, frameFunc, frameLine, funcFile } = profile;
-  const file = funcFile[func];
   const { weight, subtree, used } = sumByStack(profile, filter);
   const lineOf = (stack: StackRow): number => {
     const frame = stackFrame[stack];

@@ -55,7 +55,7 @@ export function functionTable(tree: CallTree, functions: number): FunctionRow[] 
 export type SortKey = 'name' | 'module' | 'self' | 'total' | 'samples' | 'change';
 
 export function sortRows(
-  rows: FunctionRow[],
+  rows: readonly FunctionRow[],
   by: SortKey,
   descending: boolean,
   text: (func: FuncRow) => { name: string; module: string },

@@ -4,15 +4,11 @@ import { copyText } from '../dom/clipboard';
 import { button, h } from '../dom/elements';
 import { notesOf } from '../profile/notes';
 import type { FuncRow } from '../profile/rows';
+import { type Selection, VIEWS, type ViewName } from '../state/choices';
 import type { Described } from '../state/describe';
-import { type Choices, type Selection, State, VIEWS, type ViewName } from '../state/state';
-import { SandwichView } from '../views/sandwich-view';
-import { SourceView } from '../views/source-view';
+import { keep, onChange, State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
 import { speedscopeUrl } from '../views/speedscope-page';
-import { SpeedscopeView } from '../views/speedscope-view';
-import { TableView } from '../views/table-view';
-import { TimelineView } from '../views/timeline-view';
-import { TreeView } from '../views/tree-view';
 import type { Context, View } from '../views/view';
 import { Details } from './details';
 import { type ExportKind, save } from './export';
@@ -42,13 +38,6 @@ export interface Host {
   speedscope(): Promise<string | null>;
 }
 
-/** What has changed for a view since it was last on screen. */
-interface Pending {
-  data: boolean;
-  before: Choices;
-  theme: boolean;
-}
-
 export class App {
   readonly root: HTMLElement;
   readonly state: State;
@@ -61,8 +50,9 @@ export class App {
   private readonly stage = h('div', { class: 'sp-stage' });
   private readonly live = h('div', { class: 'sp-live', role: 'status', 'aria-live': 'polite' });
   private readonly context: Context;
-  private readonly views = new Map<string, View>();
-  private readonly pending = new Map<View, Pending>();
+  private readonly views = new Map<(context: Context) => View, View>();
+  /** Ends what keeps the screen and the host in step with the state. */
+  private readonly stops: (() => void)[];
 
   constructor(
     container: HTMLElement,
@@ -73,16 +63,12 @@ export class App {
     // The attribute keeps JupyterLab from reading our keys as notebook commands.
     this.root = h('section', { class: 'spprof', 'aria-label': 'Profile', 'data-lm-suppress-shortcuts': 'true' });
     container.append(this.root);
-    this.state = new State((before, dataChanged) => this.changed(before, dataChanged));
-    this.toolbar = new Toolbar(
-      this.state,
-      {
-        reset: () => this.reset(),
-        save: (kind) => this.save(kind),
-        speedscope: () => this.openSpeedscope(),
-      },
-      () => this.theme.dark,
-    );
+    this.state = new State();
+    this.toolbar = new Toolbar(this.state, {
+      reset: () => this.reset(),
+      save: (kind) => this.save(kind),
+      speedscope: () => this.openSpeedscope(),
+    });
     this.details = new Details(this.state, {
       copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
     });
@@ -96,13 +82,9 @@ export class App {
       this.tooltip.element,
       this.live,
     );
-    this.theme = new Theme(this.root, () => this.repaint());
-    const app = this;
+    this.theme = new Theme(this.root, (dark) => this.state.setLook({ dark }));
     this.context = {
       state: this.state,
-      get dark() {
-        return app.theme.dark;
-      },
       select: (selection) => this.select(selection),
       tip: (described, event) => this.tip(described, event),
       actions: () => this.details.focusActions(),
@@ -112,6 +94,23 @@ export class App {
       speedscope: () => host.speedscope(),
       say: (text) => this.say(text),
     };
+    const { state } = this;
+    this.stops = [
+      keep(() => this.show()),
+      keep(() => this.showNotes()),
+      onChange(
+        () => state.choices.search,
+        (text) => host.searched(text),
+      ),
+      onChange(
+        () => state.choices.view,
+        (view) => host.viewed(view),
+      ),
+      onChange(
+        () => state.choices.selection,
+        () => host.selected(this.selected()),
+      ),
+    ];
     (keys ?? this.root).addEventListener('keydown', (event) => this.onKey(event as KeyboardEvent));
   }
 
@@ -170,83 +169,41 @@ export class App {
   }
 
   dispose(): void {
-    for (const view of new Set(this.views.values())) view.dispose();
+    for (const stop of this.stops) stop();
+    this.toolbar.dispose();
+    this.details.dispose();
+    for (const view of this.views.values()) view.dispose();
     this.theme.dispose();
     this.root.remove();
   }
 
   private get view(): View {
-    const { view } = this.state.choices;
-    // Icicle and flame are one view, turned over.
-    const key = view === 'flame' ? 'icicle' : view;
-    let made = this.views.get(key);
+    const { make } = VIEW_KINDS[this.state.choices.view];
+    let made = this.views.get(make);
     if (!made) {
-      made = this.makeView(key);
-      this.views.set(key, made);
+      made = make(this.context);
+      this.views.set(make, made);
       this.stage.append(made.element);
     }
     return made;
   }
 
-  private makeView(key: Exclude<ViewName, 'flame'>): View {
-    const { context } = this;
-    switch (key) {
-      case 'icicle':
-        return new TreeView(context);
-      case 'timeline':
-        return new TimelineView(context);
-      case 'table':
-        return new TableView(context, () => this.state.update({ view: 'sandwich' }));
-      case 'sandwich':
-        return new SandwichView(context);
-      case 'source':
-        return new SourceView(context);
-      case 'speedscope':
-        return new SpeedscopeView(context);
-    }
-  }
-
-  private changed(before: Choices, dataChanged: boolean): void {
+  private show(): void {
     const { state } = this;
-    const { choices } = state;
-    if (state.profile) {
-      if (dataChanged) {
-        this.showNotes();
-        for (const view of this.views.values()) this.pending.set(view, { data: true, before, theme: false });
-      }
-      this.showView(before, false);
-      this.showCrumbs();
-      this.toolbar.show(dataChanged);
-      this.details.show();
-    }
-    if (choices.search !== before.search) this.host.searched(choices.search);
-    if (choices.view !== before.view) this.host.viewed(choices.view);
-    if (choices.selection !== before.selection) this.host.selected(this.selected());
-  }
-
-  private showView(before: Choices, theme: boolean): void {
+    if (!state.profile) return;
     const { view } = this;
     for (const other of this.views.values()) other.element.hidden = other !== view;
-    this.root.dataset.view = this.state.choices.view;
     this.tip(null, null);
-    const pending = this.pending.get(view);
-    this.pending.delete(view);
+    this.root.dataset.view = state.choices.view;
     // A cell's output grows with what there is to see; a page of its own gives all it has.
-    if (this.state.choices.view !== before.view || pending?.data !== false)
-      this.stage.style.setProperty('--sp-content', '460px');
-    view.show({ data: pending?.data ?? false, before, theme: theme || (pending?.theme ?? false) });
+    this.stage.style.setProperty('--sp-content', '460px');
+    view.show();
     this.fitStage();
+    this.showCrumbs();
   }
 
   private fitStage(): void {
     this.stage.style.setProperty('--sp-content', `${this.view.height}px`);
-  }
-
-  private repaint(): void {
-    if (!this.state.profile) return;
-    for (const view of this.views.values())
-      this.pending.set(view, { data: this.pending.get(view)?.data ?? false, before: this.state.choices, theme: true });
-    this.showView(this.state.choices, true);
   }
 
   private select(selection: Selection | null): void {
@@ -287,9 +244,7 @@ export class App {
   }
 
   private save(kind: ExportKind): void {
-    save(kind, this.state, this.theme.dark).catch((error: unknown) =>
-      this.say(`Not saved: ${(error as Error).message}`),
-    );
+    save(kind, this.state).catch((error: unknown) => this.say(`Not saved: ${(error as Error).message}`));
   }
 
   private openSpeedscope(): void {
@@ -307,6 +262,7 @@ export class App {
   }
 
   private showNotes(): void {
+    if (!this.state.profile) return;
     const notes = notesOf(this.state.data);
     this.notes.replaceChildren(
       ...notes.map(({ text, warning }) => h('span', { class: warning ? 'sp-note sp-warning' : 'sp-note' }, text)),

@@ -3,36 +3,36 @@
 import { button, h } from '../dom/elements';
 import * as format from '../profile/format';
 import { describe } from '../state/describe';
-import type { State, ViewName } from '../state/state';
+import { keep, type State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
 
 export interface DetailsEvents {
   copy(text: string): void;
 }
 
-const CHART = 'Click a frame to zoom in, Ctrl + wheel zooms, drag pans, Esc goes back, / searches';
-const HINTS: Partial<Record<ViewName, string>> = {
-  icicle: CHART,
-  flame: CHART,
-  timeline: `Above each lane: filled where it ran, outlined where it waited, coloured below while it held the GIL. ${CHART}`,
-  table: 'Click a function to select it, twice for its callers and callees; / searches',
-  sandwich: 'Click a function in the list; click a frame to zoom, Esc goes back',
-};
-
 export class Details {
   readonly element = h('div', { class: 'sp-details', role: 'group', 'aria-label': 'Selected frame' });
   private first: HTMLButtonElement | null = null;
+  private readonly stop: () => void;
 
   constructor(
     private readonly state: State,
     private readonly events: DetailsEvents,
-  ) {}
+  ) {
+    this.stop = keep(() => this.show());
+  }
 
-  show(): void {
+  dispose(): void {
+    this.stop();
+  }
+
+  private show(): void {
     const { state } = this;
+    if (!state.profile) return;
     const { selection } = state.choices;
     this.first = null;
     if (!selection) {
-      this.element.replaceChildren(h('span', { class: 'sp-hint' }, HINTS[state.choices.view] ?? ''));
+      this.element.replaceChildren(h('span', { class: 'sp-hint' }, VIEW_KINDS[state.choices.view].help));
       return;
     }
     const { names, data } = state;

@@ -8,14 +8,14 @@ import { native, spoken, title } from '../state/describe';
 import type { State } from '../state/state';
 
 /** The call tree as it is zoomed and filtered. */
-export function svgOf(state: State, dark: boolean): string {
+export function svgOf(state: State): string {
   const { tree, layout } = state.aggregate;
   const zoomed = state.zoomedNode();
   const whole = tree.extent[zoomed] > 0 ? tree.extent[zoomed] : layout.width;
   const from = tree.extent[zoomed] > 0 ? layout.start[zoomed] : 0;
   return toSvg(
     layout,
-    state.painter(tree, dark),
+    state.painter(tree),
     {
       title: (node) => title(state, tree, node),
       spoken: (node) => spoken(state, tree, node),
@@ -24,7 +24,7 @@ export function svgOf(state: State, dark: boolean): string {
     {
       from,
       to: from + whole,
-      dark,
+      dark: state.dark,
       bottomUp: state.choices.view === 'flame',
       heading: `${zoomed > 0 ? `${title(state, tree, zoomed)} · ` : ''}${format.duration(tree.total[zoomed])} · ${format.counted(tree.totalCount[zoomed], 'sample')}`,
     },
@@ -52,9 +52,9 @@ export async function pngOf(svg: string): Promise<Blob> {
 
 export type ExportKind = 'svg' | 'png' | 'speedscope' | 'spprof';
 
-export async function save(kind: ExportKind, state: State, dark: boolean): Promise<void> {
-  if (kind === 'svg') download('profile.svg', svgOf(state, dark), 'image/svg+xml');
-  else if (kind === 'png') download('profile.png', await pngOf(svgOf(state, dark)), 'image/png');
+export async function save(kind: ExportKind, state: State): Promise<void> {
+  if (kind === 'svg') download('profile.svg', svgOf(state), 'image/svg+xml');
+  else if (kind === 'png') download('profile.png', await pngOf(svgOf(state)), 'image/png');
   else if (kind === 'speedscope')
     download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.data, 'profile')), 'application/json');
   else download('profile.spprof', state.container, 'application/octet-stream');

@@ -36,7 +36,7 @@ export function hostIsDark(element: Element): boolean {
 
 /** Keeps `data-theme` and `data-colors` of the root true to the choice and the host. */
 export class Theme {
-  dark = false;
+  private dark = false;
   private choice: ThemeChoice = 'auto';
   private readonly observer: MutationObserver;
   private readonly preference = matchMedia('(prefers-color-scheme: dark)');
@@ -49,7 +49,7 @@ export class Theme {
 
   constructor(
     private readonly root: HTMLElement,
-    private readonly changed: () => void,
+    private readonly changed: (dark: boolean) => void,
   ) {
     this.observer = new MutationObserver(this.look);
     for (const element of [document.documentElement, document.body]) {
@@ -87,7 +87,7 @@ export class Theme {
     const signature = `${this.dark}|${style.getPropertyValue('--sp-bg')}|${style.getPropertyValue('--sp-fg')}`;
     if (signature === this.signature) return;
     this.signature = signature;
-    this.changed();
+    this.changed(this.dark);
   }
 
   dispose(): void {

@@ -1,11 +1,14 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
 
 import { button, h } from '../dom/elements';
-import { type ColorMode, css, functionPainter } from '../profile/colors';
+import { type ColorMode, css } from '../profile/colors';
+import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
 import { rowsOf, type SampleRow, type ThreadRow, type Writable } from '../profile/rows';
+import { VIEWS, type ViewName } from '../state/choices';
 import { threadLabel } from '../state/describe';
-import { type State, VIEWS, type ViewName } from '../state/state';
+import { keep, type State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
 import type { ExportKind } from './export';
 import { Menu } from './menu';
 
@@ -14,16 +17,6 @@ export interface ToolbarEvents {
   save(kind: ExportKind): void;
   speedscope(): void;
 }
-
-const VIEW_TITLES: Record<ViewName, [string, string]> = {
-  icicle: ['Icicle', 'Calls from the root downwards, heaviest first'],
-  flame: ['Flame', 'Calls from the root upwards, heaviest first'],
-  timeline: ['Timeline', 'Calls in the order of time, one lane a thread'],
-  table: ['Table', 'Functions with their own and their total time'],
-  sandwich: ['Sandwich', 'Callers and callees of one function'],
-  source: ['Source', 'Time line by line'],
-  speedscope: ['Speedscope', 'This profile in the bundled Speedscope'],
-};
 
 const COLOR_TITLES: Record<ColorMode, string> = {
   module: 'Colour: module',
@@ -76,15 +69,16 @@ export class Toolbar {
   private readonly keys: Menu;
   private readonly legend = h('div', { class: 'sp-legend', role: 'group', 'aria-label': 'Modules by self time' });
   private typing = 0;
+  private filledFor: Profile | null = null;
+  private readonly stop: () => void;
 
   constructor(
     private readonly state: State,
     events: ToolbarEvents,
-    private readonly dark: () => boolean,
   ) {
     const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
     VIEWS.forEach((view, i) => {
-      const [text, hint] = VIEW_TITLES[view];
+      const { title: text, hint } = VIEW_KINDS[view];
       const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () =>
         state.update({ view }),
       );
@@ -142,6 +136,12 @@ export class Toolbar {
         events.reset(),
       ),
     );
+    this.stop = keep(() => this.show());
+  }
+
+  dispose(): void {
+    clearTimeout(this.typing);
+    this.stop();
   }
 
   private searchNow(): void {
@@ -156,7 +156,8 @@ export class Toolbar {
     else this.state.updateTree({ threads: new Set([Number(value) as ThreadRow]), split: false });
   }
 
-  show(dataChanged: boolean): void {
+  private show(): void {
+    if (!this.state.profile) return;
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
@@ -171,7 +172,7 @@ export class Toolbar {
         ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}`
         : '';
     this.matched.classList.toggle('sp-problem', !!query?.problem);
-    if (dataChanged) this.fillChoices();
+    if (this.filledFor !== this.state.data) this.fillChoices();
     const { threads, split } = choices.tree;
     this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
     this.colors.value = choices.colors;
@@ -180,10 +181,9 @@ export class Toolbar {
   /** The modules that burn most, in their colours; a click shows one alone. */
   private fillLegend(): void {
     const { state } = this;
-    const { choices, groups, names } = state;
-    const dark = this.dark();
+    const { choices, groups } = state;
     const byModule = choices.colors === 'module';
-    const painter = byModule ? functionPainter('module', dark, state.data, names) : null;
+    const painter = byModule ? state.functionPainter : null;
     const whole = state.tree.total[0];
     const entries = groups.slice(0, LEGEND).map(({ group, func, self }) => {
       const swatch = h('i', { class: 'sp-swatch', 'aria-hidden': 'true' });
@@ -207,6 +207,7 @@ export class Toolbar {
 
   private fillChoices(): void {
     const { data } = this.state;
+    this.filledFor = data;
     const used: Writable<ThreadRow, number> = new Float64Array(data.threads.length);
     let waiting = false;
     for (let row = 0 as SampleRow; row < data.sampleThread.length; row++) {

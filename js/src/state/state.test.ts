@@ -2,21 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { encode, folded } from '../../test/profiles';
 import type { FuncRow } from '../profile/rows';
 import { spoken, title } from './describe';
-import { type Choices, State } from './state';
+import { onChange, State } from './state';
 
 function stateOf(text: string): {
   state: State;
-  changes: { before: Choices; data: boolean }[];
   func: (name: string) => FuncRow;
 } {
-  const changes: { before: Choices; data: boolean }[] = [];
-  const state: State = new State((before, data) => changes.push({ before, data }));
+  const state = new State();
   state.setData(encode(folded(text)));
   const func = (name: string): FuncRow => {
     for (let row = 0 as FuncRow; row < state.functions; row++) if (state.names.name(row) === name) return row;
     throw new Error(`no ${name}`);
   };
-  return { state, changes, func };
+  return { state, func };
 }
 
 const TEXT = 'main;load;parse 30\nmain;fit;dot 50\nmain;fit 10\nmain;load 10';
@@ -34,6 +32,32 @@ describe('State', () => {
     state.updateTree({ hideFunctions: new Set([func('fit')]) });
     expect(state.tree).not.toBe(tree);
     expect(state.table).not.toBe(table);
+  });
+
+  it('works nothing out that nobody asked for, and tells of a value only when it is another', () => {
+    const { state, func } = stateOf(TEXT);
+    const told: unknown[] = [];
+    const stop = onChange(
+      () => state.choices.search,
+      (text) => told.push(text),
+    );
+    const stopTree = onChange(
+      () => state.tree,
+      (tree) => told.push(tree.total[0]),
+    );
+    state.update({ search: 'fit' });
+    state.update({ search: 'fit', view: 'table' });
+    state.update({ selection: { func: func('dot'), stack: [] } });
+    expect(told).toEqual(['fit']);
+    state.updateTree({ focusFunction: func('fit') });
+    expect(told).toEqual(['fit', 60]);
+    // One step of what follows from several choices, however many of them changed.
+    state.setData(encode(folded(`${TEXT}\nmain;fit 40`)));
+    expect(told).toEqual(['fit', 60, 100]);
+    stop();
+    stopTree();
+    state.update({ search: 'dot' });
+    expect(told).toHaveLength(3);
   });
 
   it('tells the share that a search covers', () => {
@@ -64,7 +88,7 @@ describe('State', () => {
   });
 
   it('keeps zoom, selection and filters when a live profile grows, though its tables are numbered anew', () => {
-    const { state, changes, func } = stateOf(TEXT);
+    const { state, func } = stateOf(TEXT);
     state.update({
       zoom: ['main', 'fit'].map(func),
       selection: { func: func('dot'), stack: ['main', 'fit', 'dot'].map(func) },
@@ -72,7 +96,6 @@ describe('State', () => {
       search: 'dot',
     });
     state.setData(encode(folded(`boot;init 5\n${TEXT}\nmain;fit;dot 40`)));
-    expect(changes[changes.length - 1].data).toBe(true);
     const { tree } = state.aggregate;
     expect(title(state, tree, state.zoomedNode())).toBe('fit');
     expect(spoken(state, tree, state.selectedNode())).toBe('dot, app.py:1, 90 ns, 62 %');
@@ -89,7 +112,7 @@ describe('State', () => {
   });
 
   it('shows a difference as one from the start', () => {
-    const state = new State(() => undefined);
+    const state = new State();
     state.setData(
       encode([
         { calls: ['f'], weight: 10, thread: 'before: M' },

@@ -1,13 +1,18 @@
-// Owns what is shown: one profile, the choices made about it, and everything derived from both, worked out
-// once and when first asked for. Knows nothing of elements.
-import { type ColorMode, makePainter, type Painter } from '../profile/colors';
+// Owns what is shown: one profile, the choices made about it, and everything that follows from both. What follows
+// is declared, not invalidated: each of it is worked out when first asked for, and anew once something that it
+// was worked out from is another. Knows nothing of elements.
+import { batch, computed, effect, signal, untracked } from '@preact/signals-core';
+import { functionPainter, makePainter, type Painter } from '../profile/colors';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
-import type { FuncRow } from '../profile/rows';
+import type { FuncRow, ThreadRow } from '../profile/rows';
+import { sandwich } from '../profile/sandwich';
 import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
+import { type LineTime, lineTimes } from '../profile/source';
 import { type FunctionRow, functionTable } from '../profile/table';
+import { buildLane, type Lane } from '../profile/timeline';
 import {
   buildTree,
   type CallTree,
@@ -17,27 +22,14 @@ import {
   pathOf,
   type TreeOptions,
   threadOf,
-  WHOLE,
 } from '../profile/tree';
+import { AT_FIRST, type Choices, carriedOver, type Named } from './choices';
 
-export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
-export type ViewName = (typeof VIEWS)[number];
+export type ContainerBytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>;
 
-export interface Selection {
-  readonly func: FuncRow;
-  /** Functions from the root to the selected one; empty where only the function is selected. */
-  readonly stack: readonly FuncRow[];
-}
-
-export interface Choices {
-  readonly view: ViewName;
-  readonly search: string;
-  readonly inverted: boolean;
-  readonly colors: ColorMode;
-  readonly tree: TreeOptions;
-  readonly selection: Selection | null;
-  /** Keys from the root of the shown tree to the frame that fills the width. */
-  readonly zoom: readonly number[];
+interface Loaded extends Named {
+  /** The bytes of the profile as they came. */
+  readonly container: ContainerBytes;
 }
 
 export interface Aggregate {
@@ -45,147 +37,65 @@ export interface Aggregate {
   readonly layout: Layout;
 }
 
+export interface Halves {
+  readonly callers: Layout;
+  readonly callees: Layout;
+}
+
+/** Light or dark; another object where the host's colours changed without changing that. */
+export interface Look {
+  readonly dark: boolean;
+}
+
+/** Runs a step now, and again whenever what it read has changed; the result ends that. */
+export function keep(step: () => void): () => void {
+  return effect(step);
+}
+
+/** Passes on a value whenever it is another one than before, but not the one it has now. */
+export function onChange<T>(read: () => T, tell: (value: T) => void): () => void {
+  const value = computed(read);
+  let told = value.peek();
+  return effect(() => {
+    const now = value.value;
+    if (Object.is(now, told)) return;
+    told = now;
+    untracked(() => tell(now));
+  });
+}
+
 export class State {
-  profile: Profile | null = null;
-  /** The bytes of the profile as they came. */
-  container: ArrayBuffer | ArrayBufferView<ArrayBuffer> = new ArrayBuffer(0);
-  names!: Names;
-  choices: Choices = {
-    view: 'icicle',
-    search: '',
-    inverted: false,
-    colors: 'module',
-    tree: WHOLE,
-    selection: null,
-    zoom: [],
-  };
-  private forward: CallTree | null = null;
-  private shown: Aggregate | null = null;
-  private rows: FunctionRow[] | null = null;
-  private search: { query: Query; matches: Marks } | null = null;
-  private found: Found | null = null;
-  private painters = new Map<CallTree, { key: string; painter: Painter }>();
-  /** Grows whenever the tree shown is another one, so that views know whether theirs is stale. */
-  treeRevision = 0;
+  private readonly loaded = signal<Loaded | null>(null);
+  private readonly chosen = signal<Choices>(AT_FIRST);
+  private readonly look = signal<Look>({ dark: false });
 
-  constructor(private readonly changed: (before: Choices, dataChanged: boolean) => void) {}
+  // A choice of its own each, so that what follows from one does not follow from the others.
+  private readonly options = computed(() => this.chosen.value.tree);
+  private readonly inverted = computed(() => this.chosen.value.inverted);
+  private readonly colors = computed(() => this.chosen.value.colors);
+  private readonly search = computed(() => this.chosen.value.search);
+  private readonly selectedFunction = computed(() => this.chosen.value.selection?.func ?? null);
+  private readonly selectedThreads = computed(() => this.options.value.threads);
 
-  /** Takes a new profile; choices about functions follow them by name. */
-  setData(bytes: ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
-    const profile = asDifference(decode(bytes));
-    const names = new Names(profile);
-    const before = this.choices;
-    if (this.profile) this.choices = this.carriedOver(profile, names);
-    else if (profile.sampleBaseline) this.choices = { ...before, colors: 'diff' };
-    this.profile = profile;
-    this.container = bytes;
-    this.names = names;
-    this.forget('data');
-    this.changed(before, true);
-  }
-
-  private carriedOver(profile: Profile, names: Names): Choices {
-    const rows = new Map<string, FuncRow>();
-    for (let func = 0 as FuncRow; func < profile.funcName.length; func++) rows.set(names.identity(func), func);
-    const old = this.names;
-    const carry = (func: FuncRow): FuncRow | undefined => rows.get(old.identity(func));
-    /** As far as all of them are still there. */
-    const carryAll = <Key>(keys: Iterable<Key>, one: (key: Key) => Key | undefined): Key[] => {
-      const result: Key[] = [];
-      for (const key of keys) {
-        const carried = one(key);
-        if (carried === undefined) break;
-        result.push(carried);
-      }
-      return result;
-    };
-    const { selection, tree, zoom } = this.choices;
-    const selected = selection ? carry(selection.func) : undefined;
-    const focus = tree.focusFunction === null ? null : (carry(tree.focusFunction) ?? null);
-    return {
-      ...this.choices,
-      selection:
-        selection && selected !== undefined ? { func: selected, stack: carryAll(selection.stack, carry) } : null,
-      zoom: carryAll(zoom, (key: number) => (isFunction(key) ? carry(key) : key)),
-      tree: {
-        ...tree,
-        focusFunction: focus,
-        hideFunctions: new Set(
-          Array.from(tree.hideFunctions, (func) => carry(func)).filter((func) => func !== undefined),
-        ),
-      },
-    };
-  }
-
-  update(patch: Partial<Choices>): void {
-    const before = this.choices;
-    this.choices = { ...before, ...patch };
-    if (this.choices.tree !== before.tree) this.forget('tree');
-    else if (this.choices.inverted !== before.inverted) this.forget('shown');
-    if (this.choices.search !== before.search) this.forget('search');
-    this.changed(before, false);
-  }
-
-  updateTree(patch: Partial<TreeOptions>): void {
-    this.update({ tree: { ...this.choices.tree, ...patch } });
-  }
-
-  private forget(what: 'data' | 'tree' | 'shown' | 'search'): void {
-    if (what !== 'search') this.treeRevision++;
-    if (what === 'data' || what === 'search') this.search = null;
-    if (what !== 'shown' && what !== 'search') {
-      this.forward = null;
-      this.rows = null;
-    }
-    if (what !== 'search') {
-      this.shown = null;
-      this.painters.clear();
-    }
-    this.found = null;
-  }
-
-  get data(): Profile {
-    if (!this.profile) throw new Error('no profile yet');
-    return this.profile;
-  }
-
-  get functions(): number {
-    return this.data.funcName.length;
-  }
-
-  /** The call tree from the roots, filters applied. */
-  get tree(): CallTree {
-    return (this.forward ??= buildTree(this.data, this.names, this.choices.tree));
-  }
-
-  /** What the flame and icicle views show. */
-  get aggregate(): Aggregate {
-    if (!this.shown) {
-      const tree = this.choices.inverted ? invertTree(this.tree) : this.tree;
-      this.shown = { tree, layout: layOut(tree) };
-    }
-    return this.shown;
-  }
-
-  get table(): FunctionRow[] {
+  private readonly forward = computed(() => buildTree(this.data, this.names, this.options.value));
+  private readonly shown = computed((): Aggregate => {
+    const tree = this.inverted.value ? invertTree(this.tree) : this.tree;
+    return { tree, layout: layOut(tree) };
+  });
+  private readonly rows = computed(() => {
     // Folding recursion takes time from what lies between two calls; the table must not lose it.
-    const { tree } = this.choices;
-    if (this.rows) return this.rows;
-    const whole = tree.collapseRecursion
-      ? buildTree(this.data, this.names, { ...tree, collapseRecursion: false })
+    const options = this.options.value;
+    const whole = options.collapseRecursion
+      ? buildTree(this.data, this.names, { ...options, collapseRecursion: false })
       : this.tree;
-    return (this.rows = functionTable(whole, this.functions));
-  }
-
-  /** The function with the most time of its own among those that are asked for; null where there is none. */
-  busiest(counts: (func: FuncRow) => boolean = () => true): FuncRow | null {
-    let best: FunctionRow | null = null;
-    for (const row of this.table) if (counts(row.func) && (best === null || row.self > best.self)) best = row;
-    return best?.func ?? null;
-  }
-
-  /** Self time of each module group, largest first, with a function that has its colour. */
-  get groups(): { group: string; func: FuncRow; self: number }[] {
+    return functionTable(whole, this.functions);
+  });
+  private readonly searched = computed(() => {
+    const query = parseQuery(this.search.value);
+    return query && { query, matches: matchFunctions(this.names, this.functions, query) };
+  });
+  private readonly found = computed(() => (this.matches ? coverage(this.tree, this.matches) : null));
+  private readonly byModule = computed(() => {
     const groups = new Map<string, { group: string; func: FuncRow; self: number; most: number }>();
     for (const { func, self } of this.table) {
       const { group } = this.names.place(func);
@@ -195,35 +105,166 @@ export class State {
       groups.set(group, entry);
     }
     return Array.from(groups.values()).sort((a, b) => b.self - a.self);
+  });
+  // Without a selection, what burns most is what one asks about first.
+  private readonly inTheMiddle = computed(() => this.selectedFunction.value ?? this.busiest());
+  private readonly inSource = computed(
+    () => this.selectedFunction.value ?? this.busiest((func) => !this.names.native(func)),
+  );
+  private readonly around = computed((): Halves | null => {
+    const func = this.inTheMiddle.value;
+    if (func === null) return null;
+    const { callers, callees } = sandwich(this.tree, this.functions, func);
+    return { callers: layOut(callers), callees: layOut(callees) };
+  });
+  private readonly sourceFile = computed(() =>
+    this.inSource.value === null ? null : this.data.funcFile[this.inSource.value],
+  );
+  private readonly sourceTimes = computed(() =>
+    this.sourceFile.value === null
+      ? new Map<number, LineTime>()
+      : lineTimes(this.data, this.sourceFile.value, this.options.value),
+  );
+  private readonly inTime = computed(() => {
+    const threads = this.selectedThreads.value;
+    return this.data.threads
+      .map((_, row) => row as ThreadRow)
+      .filter((row) => threads === null || threads.has(row))
+      .map((row) => buildLane(this.data, row))
+      .filter(({ rows }) => rows > 0);
+  });
+  private readonly functionColors = computed(() =>
+    functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
+  );
+  private readonly painters = computed(() => {
+    const { data, names, dark } = this;
+    const mode = this.colors.value;
+    const made = new WeakMap<CallTree, Painter>();
+    return (tree: CallTree): Painter => {
+      const painter = made.get(tree) ?? makePainter(mode, dark, data, names, tree);
+      made.set(tree, painter);
+      return painter;
+    };
+  });
+
+  /** Takes a new profile; choices about functions follow them by name. Throws where it is damaged. */
+  setData(container: ContainerBytes): void {
+    const profile = asDifference(decode(container));
+    const next = { profile, names: new Names(profile), container };
+    const before = this.loaded.peek();
+    const choices = this.chosen.peek();
+    batch(() => {
+      if (before) this.chosen.value = carriedOver(choices, before, next);
+      else if (profile.sampleBaseline) this.chosen.value = { ...choices, colors: 'diff' };
+      this.loaded.value = next;
+    });
+  }
+
+  setLook(look: Look): void {
+    this.look.value = look;
+  }
+
+  update(patch: Partial<Choices>): void {
+    this.chosen.value = { ...this.chosen.peek(), ...patch };
+  }
+
+  updateTree(patch: Partial<TreeOptions>): void {
+    this.update({ tree: { ...this.chosen.peek().tree, ...patch } });
+  }
+
+  get choices(): Choices {
+    return this.chosen.value;
+  }
+
+  get dark(): boolean {
+    return this.look.value.dark;
+  }
+
+  get profile(): Profile | null {
+    return this.loaded.value?.profile ?? null;
+  }
+
+  private get present(): Loaded {
+    if (!this.loaded.value) throw new Error('no profile yet');
+    return this.loaded.value;
+  }
+
+  get data(): Profile {
+    return this.present.profile;
+  }
+
+  get names(): Names {
+    return this.present.names;
+  }
+
+  get container(): ContainerBytes {
+    return this.present.container;
+  }
+
+  get functions(): number {
+    return this.data.funcName.length;
+  }
+
+  /** The call tree from the roots, filters applied. */
+  get tree(): CallTree {
+    return this.forward.value;
+  }
+
+  /** What the flame and icicle views show. */
+  get aggregate(): Aggregate {
+    return this.shown.value;
+  }
+
+  get table(): readonly FunctionRow[] {
+    return this.rows.value;
+  }
+
+  /** Self time of each module group, largest first, with a function that has its colour. */
+  get groups(): readonly { group: string; func: FuncRow; self: number }[] {
+    return this.byModule.value;
   }
 
   get query(): Query | null {
-    return this.searched()?.query ?? null;
+    return this.searched.value?.query ?? null;
   }
 
   get matches(): Marks | null {
-    return this.searched()?.matches ?? null;
-  }
-
-  private searched(): { query: Query; matches: Marks } | null {
-    if (this.search) return this.search;
-    const query = parseQuery(this.choices.search);
-    if (!query) return null;
-    return (this.search = { query, matches: matchFunctions(this.names, this.functions, query) });
+    return this.searched.value?.matches ?? null;
   }
 
   get coverage(): Found | null {
-    const { matches } = this;
-    return matches ? (this.found ??= coverage(this.tree, matches)) : null;
+    return this.found.value;
   }
 
-  painter(tree: CallTree, dark: boolean): Painter {
-    const key = `${this.choices.colors}|${dark}`;
-    const known = this.painters.get(tree);
-    if (known?.key === key) return known.painter;
-    const painter = makePainter(this.choices.colors, dark, this.data, this.names, tree);
-    this.painters.set(tree, { key, painter });
-    return painter;
+  /** Callers and callees of the selected function, or of the one that burns most. */
+  get halves(): Halves | null {
+    return this.around.value;
+  }
+
+  /** The function whose file the source view shows, and the time of the file's lines. */
+  get source(): { func: FuncRow | null; times: ReadonlyMap<number, LineTime> } {
+    return { func: this.inSource.value, times: this.sourceTimes.value };
+  }
+
+  /** One lane a thread that has times. */
+  get lanes(): readonly Lane[] {
+    return this.inTime.value;
+  }
+
+  /** Colours by what a function is, whatever it used. */
+  get functionPainter(): Painter<FuncRow> {
+    return this.functionColors.value;
+  }
+
+  painter(tree: CallTree): Painter {
+    return this.painters.value(tree);
+  }
+
+  /** The function with the most time of its own among those that count; null where there is none. */
+  private busiest(counts: (func: FuncRow) => boolean = () => true): FuncRow | null {
+    let best: FunctionRow | null = null;
+    for (const row of this.table) if (counts(row.func) && (best === null || row.self > best.self)) best = row;
+    return best?.func ?? null;
   }
 
   /** The stack a node of the shown tree stands for, root first. */

@@ -2,14 +2,14 @@
 
 import { FlameChart } from '../canvas/flame-chart';
 import { h } from '../dom/elements';
-import { type Layout, layOut } from '../profile/layout';
-import type { FuncRow } from '../profile/rows';
-import { sandwich } from '../profile/sandwich';
+import type { Profile } from '../profile/container';
+import type { Layout } from '../profile/layout';
 import { functionOf, isFunction, pathOf } from '../profile/tree';
 import { describe } from '../state/describe';
+import type { Halves } from '../state/state';
 import { TableView } from './table-view';
 import { chartModel } from './tree-view';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 export class SandwichView implements View {
   readonly element: HTMLElement;
@@ -19,9 +19,7 @@ export class SandwichView implements View {
   private readonly callees: FlameChart;
   private readonly charts = h('div', { class: 'sp-sandwich-charts' });
   private readonly hint = h('p', { class: 'sp-empty' }, 'Nothing was sampled');
-  private layouts: { callers: Layout; callees: Layout } | null = null;
-  private func: FuncRow | null = null;
-  private revision = -1;
+  private shown: { profile: Profile; halves: Halves } | null = null;
 
   constructor(private readonly context: Context) {
     this.table = new TableView(context, () => this.callees.focus(), true);
@@ -36,7 +34,7 @@ export class SandwichView implements View {
   private chart(label: string, side: 'callers' | 'callees'): FlameChart {
     const { context } = this;
     const { state } = context;
-    const treeOf = (): Layout | null => this.layouts?.[side] ?? null;
+    const treeOf = (): Layout | null => this.shown?.halves[side] ?? null;
     return new FlameChart(
       label,
       {
@@ -59,33 +57,25 @@ export class SandwichView implements View {
     );
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
+  show(): void {
+    const { state } = this.context;
     this.table.show();
-    // Without a selection, what burns most is what one asks about first.
-    const func = state.choices.selection?.func ?? state.busiest();
-    this.charts.classList.toggle('sp-nothing', func === null);
-    if (func === null) {
-      this.func = null;
-      return;
-    }
-    const anew = func !== this.func || this.revision !== state.treeRevision;
-    this.func = func;
-    this.revision = state.treeRevision;
-    if (anew || !this.layouts) {
-      const { callers, callees } = sandwich(state.tree, state.functions, func);
-      this.layouts = { callers: layOut(callers), callees: layOut(callees) };
-    }
+    const { halves, data: profile } = state;
+    this.charts.classList.toggle('sp-nothing', halves === null);
+    const { shown } = this;
+    this.shown = halves && { profile, halves };
+    if (halves === null) return;
     for (const [chart, side] of [
       [this.callers, 'callers'],
       [this.callees, 'callees'],
     ] as const) {
-      const layout = this.layouts[side];
-      const model = chartModel(state, layout, dark);
+      const layout = halves[side];
+      const model = chartModel(state, layout);
       // The function itself is the first level; the root above it would only repeat it.
       const selected = layout.tree.length > 1 ? 1 : 0;
-      if (anew) chart.show(model, { zoom: 0, selected, keepWindow: data, bottomUp: side === 'callers' });
-      else chart.update(model, selected);
+      const keepWindow = shown !== null && shown.profile !== profile;
+      if (shown?.halves === halves) chart.update(model, selected);
+      else chart.show(model, { zoom: 0, selected, keepWindow, bottomUp: side === 'callers' });
     }
   }
 

@@ -3,7 +3,8 @@
 import { h } from '../dom/elements';
 import * as format from '../profile/format';
 import type { FuncRow, StringRow } from '../profile/rows';
-import { type LineTime, lineTimes } from '../profile/source';
+import type { LineTime } from '../profile/source';
+import type { FunctionRow } from '../profile/table';
 import { LINE, Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 
@@ -18,12 +19,10 @@ export class SourceView implements View {
   private readonly files = h('select', { class: 'sp-select sp-files', 'aria-label': 'File' });
   private readonly note = h('span', { class: 'sp-hint' });
   private lines: Shown[] = [];
-  private times = new Map<number, LineTime>();
   private whole = 0;
   private hottest = 0;
-  private func: FuncRow | null = null;
-  private revision = -1;
-  private fileRevision = -1;
+  private shown: { func: FuncRow; times: ReadonlyMap<number, LineTime> } | null = null;
+  private filesOf: readonly FunctionRow[] | null = null;
   /** By path; null where the host has none. */
   private readonly texts = new Map<string, Promise<string | null>>();
 
@@ -52,48 +51,45 @@ export class SourceView implements View {
 
   show(): void {
     const { state } = this.context;
-    this.fillFiles();
-    // Without a selection, what burns most is what one wants to read.
-    const func = state.choices.selection?.func ?? state.busiest((row) => !state.names.native(row));
+    this.fillFiles(state.table);
+    const { func, times } = state.source;
     if (func === null) {
+      this.shown = null;
       this.lines = [];
       this.rows.show(0);
       this.note.textContent = 'Nothing was sampled';
       return;
     }
-    const sameFile =
-      this.func !== null &&
-      state.data.funcFile[this.func] === state.data.funcFile[func] &&
-      this.revision === state.treeRevision;
-    const moved = this.func !== func || this.revision !== state.treeRevision;
-    this.func = func;
-    this.revision = state.treeRevision;
+    const { shown } = this;
+    this.shown = { func, times };
     this.mark(func);
-    if (!moved) return;
-    if (sameFile) {
-      this.rows.show(this.lines.length);
-      this.scrollTo(func);
+    if (shown?.times === times) {
+      if (shown.func !== func) this.scrollTo(func);
       return;
     }
-    this.times = lineTimes(state.data, func, state.choices.tree);
     this.whole = state.tree.total[0];
-    this.hottest = Math.max(0, ...Array.from(this.times.values(), ({ total }) => total));
-    const { path } = state.names.place(func);
-    const text = this.texts.get(path) ?? this.context.source(path);
-    this.texts.set(path, text);
+    this.hottest = Math.max(0, ...Array.from(times.values(), ({ total }) => total));
     this.fill(func, null);
-    void text.then((found) => {
-      if (this.func === func) this.fill(func, found);
+    void this.textOf(state.names.place(func).path).then((found) => {
+      if (this.shown?.times === times) this.fill(this.shown.func, found);
     });
   }
 
+  private textOf(path: string): Promise<string | null> {
+    const known = this.texts.get(path) ?? this.context.source(path);
+    this.texts.set(path, known);
+    // A host that has no answer now, as a kernel that is busy, may have one later.
+    void known.then((text) => text === null && this.texts.delete(path));
+    return known;
+  }
+
   /** One entry a file that has lines, by the time its functions burn themselves. */
-  private fillFiles(): void {
+  private fillFiles(table: readonly FunctionRow[]): void {
     const { state } = this.context;
-    if (this.fileRevision === state.treeRevision) return;
-    this.fileRevision = state.treeRevision;
+    if (this.filesOf === table) return;
+    this.filesOf = table;
     const byFile = new Map<StringRow, { func: FuncRow; self: number; most: number }>();
-    for (const { func, self } of state.table) {
+    for (const { func, self } of table) {
       if (state.names.native(func)) continue;
       const file = state.data.funcFile[func];
       const entry = byFile.get(file) ?? { func, self: 0, most: -1 };
@@ -127,7 +123,7 @@ export class SourceView implements View {
       this.note.textContent = names.location(func);
     } else {
       // The figures are worth showing even where the text is not at hand.
-      this.lines = Array.from(this.times.keys())
+      this.lines = Array.from(this.shown?.times.keys() ?? [])
         .filter((line) => line > 0)
         .sort((a, b) => a - b)
         .map((line) => ({ line, text: '' }));
@@ -149,7 +145,7 @@ export class SourceView implements View {
 
   private line(row: number): HTMLTableRowElement {
     const { line, text } = this.lines[row];
-    const time = this.times.get(line);
+    const time = this.shown?.times.get(line);
     const cell = (ns: number): HTMLTableCellElement => {
       if (ns === 0) return h('td', { class: 'sp-number' });
       const bar = h('i', { class: 'sp-bar' });
@@ -162,7 +158,7 @@ export class SourceView implements View {
         h('span', { class: 'sp-share' }, format.share(ns, this.whole)),
       );
     };
-    const first = this.func === null ? 0 : this.context.state.data.funcLine[this.func];
+    const first = this.shown === null ? 0 : this.context.state.data.funcLine[this.shown.func];
     const heat = time && this.hottest > 0 ? Math.round((time.total / this.hottest) * 4) : 0;
     return h(
       'tr',

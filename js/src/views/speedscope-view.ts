@@ -1,18 +1,21 @@
 // Owns Speedscope as a view among the others: the bundled page in a frame.
 import { h } from '../dom/elements';
+import type { Profile } from '../profile/container';
 import { speedscopeUrl } from './speedscope-page';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 export class SpeedscopeView implements View {
   readonly element = h('div', { class: 'sp-speedscope' });
   readonly height = 560;
   private url = '';
+  private shown: Profile | null = null;
 
   constructor(private readonly context: Context) {}
 
-  show({ data }: Change): void {
-    if (this.url !== '' && !data) return;
+  show(): void {
     const { state } = this.context;
+    if (this.shown === state.data) return;
+    this.shown = state.data;
     this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Loading Speedscope…'));
     void this.context.speedscope().then((page) => {
       if (page === null) {

@@ -21,7 +21,8 @@ export class TableView implements View {
   private by: SortKey = 'self';
   private descending = true;
   private shown: FunctionRow[] = [];
-  private revision = -1;
+  /** What the rows were last made of. */
+  private of: readonly FunctionRow[] | null = null;
 
   constructor(
     private readonly context: Context,
@@ -58,7 +59,7 @@ export class TableView implements View {
   private sort(key: SortKey): void {
     this.descending = this.by === key ? !this.descending : key !== 'name' && key !== 'module';
     this.by = key;
-    this.revision = -1;
+    this.of = null;
     this.fill();
   }
 
@@ -81,11 +82,11 @@ export class TableView implements View {
     }
     this.rows.show(this.shown.length);
     const { selection } = state.choices;
-    if (this.revision !== state.treeRevision && selection) {
+    if (this.of !== state.table && selection) {
       const at = this.shown.findIndex(({ func }) => func === selection.func);
       if (at >= 0) this.rows.reveal(at);
     }
-    this.revision = state.treeRevision;
+    this.of = state.table;
   }
 
   private line(row: number): HTMLTableRowElement {

@@ -2,19 +2,17 @@
 // the call tree of it.
 
 import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
-import { functionPainter } from '../profile/colors';
+import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import type { FuncRow, StackRow, ThreadRow } from '../profile/rows';
-import { buildLane, gilOf, isWaiting, type Lane, timeExtent } from '../profile/timeline';
+import type { FuncRow, StackRow } from '../profile/rows';
+import { gilOf, isWaiting, type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
 import { threadLabel } from '../state/describe';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 export class TimelineView implements View {
   private readonly plot: Lanes;
-  private lanes: Lane[] = [];
-  private model: LanesModel | null = null;
-  private laneThreads: ReadonlySet<ThreadRow> | null = null;
+  private shown: { profile: Profile; lanes: readonly Lane[] } | null = null;
 
   constructor(private readonly context: Context) {
     this.plot = new Lanes({
@@ -33,26 +31,14 @@ export class TimelineView implements View {
     return this.plot.contentHeight() + 4;
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
-    const { threads } = state.choices.tree;
-    const first = this.lanes.length === 0;
-    const relaid = data || first || threads !== this.laneThreads;
-    if (relaid) {
-      this.laneThreads = threads;
-      this.lanes = state.data.threads
-        .map((_, row) => row as ThreadRow)
-        .filter((row) => threads === null || threads.has(row))
-        .map((row) => buildLane(state.data, row))
-        .filter(({ rows }) => rows > 0);
-    }
-    const mode = state.choices.colors === 'kind' ? 'kind' : 'module';
-    const { names } = state;
-    this.model = {
-      lanes: this.lanes,
-      extent: timeExtent(state.data),
-      painter: functionPainter(mode, dark, state.data, names),
-      dark,
+  show(): void {
+    const { state } = this.context;
+    const { names, lanes, data: profile } = state;
+    const model: LanesModel = {
+      lanes,
+      extent: timeExtent(profile),
+      painter: state.functionPainter,
+      dark: state.dark,
       matches: state.matches,
       selectedFunc: state.choices.selection?.func ?? null,
       laneTitle: (lane) => this.laneTitle(lane),
@@ -61,8 +47,10 @@ export class TimelineView implements View {
       native: (func) => names.native(func),
       spoken: (lane, span) => this.spoken(lane, span),
     };
-    if (relaid) this.plot.show(this.model, { keepWindow: data && !first });
-    else this.plot.update(this.model);
+    const { shown } = this;
+    this.shown = { profile, lanes };
+    if (shown?.lanes === lanes) this.plot.update(model);
+    else this.plot.show(model, { keepWindow: shown !== null && shown.profile !== profile });
   }
 
   /** `MainThread · 2.7 s · waited 12 % · held the GIL 80 %`. */

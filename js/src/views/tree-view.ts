@@ -2,19 +2,21 @@
 
 import { type ChartModel, FlameChart } from '../canvas/flame-chart';
 import { ROW } from '../canvas/plot';
+import type { Profile } from '../profile/container';
 import type { Layout } from '../profile/layout';
 import { functionOf, pathOf } from '../profile/tree';
+import type { ViewName } from '../state/choices';
 import { describe, module, native, spoken, title } from '../state/describe';
 import type { State } from '../state/state';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 /** Everything a chart asks about the frames of a tree. */
-export function chartModel(state: State, layout: Layout, dark: boolean): ChartModel {
+export function chartModel(state: State, layout: Layout): ChartModel {
   const { tree } = layout;
   return {
     layout,
-    painter: state.painter(tree, dark),
-    dark,
+    painter: state.painter(tree),
+    dark: state.dark,
     matches: state.matches,
     title: (node) => title(state, tree, node),
     module: (node) => module(state, tree, node),
@@ -28,8 +30,7 @@ const CRUMBS = 7;
 
 export class TreeView implements View {
   readonly chart: FlameChart;
-  private revision = -1;
-  private shownAs = '';
+  private shown: { profile: Profile; layout: Layout; view: ViewName } | null = null;
 
   constructor(private readonly context: Context) {
     const { state } = context;
@@ -52,18 +53,20 @@ export class TreeView implements View {
     return Math.max(8, this.chart.rows) * ROW + 6;
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
-    const model = chartModel(state, state.aggregate.layout, dark);
+  show(): void {
+    const { state } = this.context;
+    const { layout } = state.aggregate;
+    const model = chartModel(state, layout);
     const selected = state.selectedNode();
     const { view } = state.choices;
-    if (this.revision === state.treeRevision && this.shownAs === view) {
+    const { shown } = this;
+    this.shown = { profile: state.data, layout, view };
+    if (shown?.layout === layout && shown.view === view) {
       this.chart.update(model, selected);
       return;
     }
-    this.revision = state.treeRevision;
-    this.shownAs = view;
-    this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow: data, bottomUp: view === 'flame' });
+    const keepWindow = shown !== null && shown.profile !== state.data;
+    this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow, bottomUp: view === 'flame' });
   }
 
   focus(): void {

@@ -1,22 +1,18 @@
 // Owns what the app and its views expect of one another.
 
+import type { Selection } from '../state/choices';
 import type { Described } from '../state/describe';
-import type { Choices, Selection, State } from '../state/state';
-
-/** What changed since a view was last brought up to date. */
-export interface Change {
-  /** Another profile, or the same one grown. */
-  data: boolean;
-  before: Choices;
-  /** Light or dark, or the host's colours. */
-  theme: boolean;
-}
+import type { State } from '../state/state';
 
 export interface View {
   readonly element: HTMLElement;
   /** How high its content is, in pixels; the stage is as high if there is room. */
   readonly height: number;
-  show(change: Change): void;
+  /**
+   * Brings the view up to date. Called again whenever something that it read from the state has changed while the
+   * view is on screen.
+   */
+  show(): void;
   focus(): void;
   /** One step back out; false where there is none. */
   back(): boolean;
@@ -35,7 +31,6 @@ export interface Crumb {
 
 export interface Context {
   readonly state: State;
-  readonly dark: boolean;
   select(selection: Selection | null): void;
   tip(described: Described | null, event: PointerEvent | null): void;
   /** Puts the keyboard on what can be done with the selection. */
