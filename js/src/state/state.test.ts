@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { encode, folded } from '../../test/profiles';
-import type { FuncRow } from '../profile/rows';
+import { encode, folded, type TestSample } from '../../test/profiles';
+import type { Thread } from '../profile/container';
+import type { FuncRow, ThreadRow } from '../profile/rows';
+import { pathOf } from '../profile/tree';
+import { findThread } from './choices';
 import { spoken, title } from './describe';
 import { onChange, State } from './state';
 
@@ -101,6 +104,43 @@ describe('State', () => {
     expect(spoken(state, tree, state.selectedNode())).toBe('dot, app.py:1, 90 ns, 62 %');
     expect([...state.choices.tree.hideFunctions].map((row) => state.names.name(row))).toEqual(['parse']);
     expect(state.coverage?.covered).toBe(90);
+  });
+
+  it('keeps the threads that were chosen, though a new profile numbers them anew', () => {
+    const state = new State();
+    const ran = (...threads: string[]): TestSample[] =>
+      threads.map((thread, i) => ({ calls: [`in_${thread}`], thread, weight: 10 * (i + 1) }));
+    const chosen = (): string[] => [...(state.choices.tree.threads ?? [])].map((row) => state.data.threads[row].name);
+    state.setData(encode(ran('MainThread', 'upload', 'poll')));
+    state.updateTree({ threads: new Set([1 as ThreadRow]) });
+    expect(title(state, state.tree, 1)).toBe('in_upload');
+    state.setData(encode(ran('watch', 'MainThread', 'upload')));
+    expect(chosen()).toEqual(['upload']);
+    expect(title(state, state.tree, 1)).toBe('in_upload');
+    // A thread that is gone is not another one.
+    state.setData(encode(ran('watch', 'MainThread')));
+    expect(state.choices.tree.threads).toBeNull();
+    expect(state.tree.total[0]).toBe(30);
+  });
+
+  it("knows a thread by number and name, and by its name alone only where that is one thread's", () => {
+    const thread = (tid: number, name: string): Thread => ({ tid, name, pid: 7, host: '' });
+    const pool = [thread(3, 'worker'), thread(4, 'worker'), thread(1, 'MainThread')];
+    expect(findThread(pool, thread(4, 'worker'))).toBe(1);
+    expect(findThread(pool, thread(9, 'worker'))).toBeUndefined();
+    expect(findThread(pool, thread(9, 'MainThread'))).toBe(2);
+    expect(findThread(pool, thread(3, 'other'))).toBeUndefined();
+  });
+
+  it('keeps a zoom into a thread when threads stand apart', () => {
+    const { state } = stateOf('f 1');
+    state.setData(encode([{ calls: ['f'] }, { calls: ['g'], thread: 'upload' }]));
+    state.updateTree({ split: true });
+    const upload = Array.from(state.tree.key).findIndex((_, node) => title(state, state.tree, node) === 'upload');
+    state.update({ zoom: pathOf(state.tree, upload) });
+    expect(title(state, state.tree, state.zoomedNode())).toBe('upload');
+    state.setData(encode([{ calls: ['w'], thread: 'watch' }, { calls: ['f'] }, { calls: ['g'], thread: 'upload' }]));
+    expect(title(state, state.tree, state.zoomedNode())).toBe('upload');
   });
 
   it('goes back as far as it must when what it showed is gone', () => {
