@@ -4,7 +4,7 @@ import { button, h } from '../dom/elements';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { rowsOf, type SampleRow, type ThreadRow, type Writable } from '../profile/rows';
+import { rowsOf, type ThreadRow } from '../profile/rows';
 import { VIEWS, type ViewName } from '../state/choices';
 import { threadLabel } from '../state/describe';
 import { keep, type State } from '../state/state';
@@ -206,28 +206,22 @@ export class Toolbar {
   }
 
   private fillChoices(): void {
-    const { data } = this.state;
+    const { data, threadTimes: times } = this.state;
     this.filledFor = data;
-    const used: Writable<ThreadRow, number> = new Float64Array(data.threads.length);
-    let waiting = false;
-    for (let row = 0 as SampleRow; row < data.sampleThread.length; row++) {
-      used[data.sampleThread[row]] += data.sampleWeight[row];
-      if ((data.sampleState[row] & 3) === 1) waiting = true;
-    }
-    const rows = Array.from(rowsOf<ThreadRow>(data.threads.length)).sort((a, b) => used[b] - used[a]);
+    const rows = Array.from(rowsOf<ThreadRow>(times.length)).sort((a, b) => times[b].weight - times[a].weight);
     this.threads.replaceChildren(
       h('option', { value: 'all' }, rows.length === 1 ? '1 thread' : `All ${rows.length} threads`),
       ...(rows.length > 1
         ? [
             h('option', { value: 'each' }, 'Each thread apart'),
             ...rows.map((row) =>
-              h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(used[row])}`),
+              h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(times[row].weight)}`),
             ),
           ]
         : []),
     );
     this.threads.hidden = rows.length < 2;
-    this.running.hidden = !waiting;
+    this.running.hidden = !times.some(({ waited }) => waited > 0);
     const modes: ColorMode[] = ['module', 'kind', 'self', ...(data.sampleBaseline ? (['diff'] as const) : [])];
     this.colors.replaceChildren(...modes.map((mode) => h('option', { value: mode }, COLOR_TITLES[mode])));
   }

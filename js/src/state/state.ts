@@ -12,6 +12,7 @@ import { sandwich } from '../profile/sandwich';
 import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
 import { type LineTime, lineTimes } from '../profile/source';
 import { type FunctionRow, functionTable } from '../profile/table';
+import { type ThreadTimes, threadTimes } from '../profile/threads';
 import { buildLane, type Lane } from '../profile/timeline';
 import {
   buildTree,
@@ -133,6 +134,7 @@ export class State {
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
   });
+  private readonly perThread = computed(() => threadTimes(this.data));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
   );
@@ -249,6 +251,11 @@ export class State {
   /** One lane a thread that has times. */
   get lanes(): readonly Lane[] {
     return this.inTime.value;
+  }
+
+  /** What each thread's time adds up to, by its row. */
+  get threadTimes(): readonly ThreadTimes[] {
+    return this.perThread.value;
   }
 
   /** Colours by what a function is, whatever it used. */

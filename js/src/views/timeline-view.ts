@@ -5,7 +5,7 @@ import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
 import type { FuncRow, StackRow } from '../profile/rows';
-import { gilOf, isWaiting, type Lane, timeExtent } from '../profile/timeline';
+import { type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
 import { threadLabel } from '../state/describe';
 import type { Context, Crumb, View } from './view';
@@ -55,23 +55,13 @@ export class TimelineView implements View {
 
   /** `MainThread · 2.7 s · waited 12 % · held the GIL 80 %`. */
   private laneTitle(lane: Lane): string {
-    const { start, end, state: states } = lane.states;
-    let known = 0;
-    let waited = 0;
-    let gilKnown = 0;
-    let held = 0;
-    for (let i = 0; i < states.length; i++) {
-      const length = end[i] - start[i];
-      known += length;
-      if (isWaiting(states[i])) waited += length;
-      if (gilOf(states[i]) > 0) gilKnown += length;
-      if (gilOf(states[i]) === 2) held += length;
-    }
+    const { state } = this.context;
+    const { weight, waited, gilShare } = state.threadTimes[lane.thread];
     return [
-      threadLabel(this.context.state, lane.thread),
-      format.duration(lane.weight),
-      ...(waited > 0 ? [`waited ${format.share(waited, known)}`] : []),
-      ...(gilKnown > 0 ? [`held the GIL ${format.share(held, known)}`] : []),
+      threadLabel(state, lane.thread),
+      format.duration(weight),
+      ...(waited > 0 ? [`waited ${format.share(waited, 1)}`] : []),
+      ...(gilShare !== null ? [`held the GIL ${format.share(gilShare, 1)}`] : []),
     ].join(' · ');
   }
 
