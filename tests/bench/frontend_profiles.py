@@ -34,6 +34,7 @@ class ProfileBuilder:
     frames: dict[tuple[int, int], int] = field(default_factory=dict)
     stacks: dict[tuple[int, int], int] = field(default_factory=dict)
     threads: list[str] = field(default_factory=list)
+    thread_details: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
     end_ns: int = 0
 
@@ -128,7 +129,13 @@ class ProfileBuilder:
             "timestamps_until_ns": None,
         }
         threads = [
-            {"tid": 100 + i, "name": name, "pid": 1, "host": ""}
+            {
+                "tid": 100 + i,
+                "name": name,
+                "pid": 1,
+                "host": "",
+                **self.thread_details.get(name, {}),
+            }
             for i, name in enumerate(self.threads)
         ]
         entries = [

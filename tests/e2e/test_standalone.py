@@ -290,7 +290,7 @@ def test_speedscope_opens_in_a_tab_and_inline_with_this_profile(page: Page):
 
 def check_speedscope(speedscope: Page | FrameLocator) -> None:
     # The thread with the most time is the one it opens.
-    expect(speedscope.get_by_text("upload-0 (2/2)")).to_be_visible()
+    expect(speedscope.get_by_text("upload-0 (101) (2/2)")).to_be_visible()
     speedscope.get_by_text("Sandwich").click()
     wait = speedscope.locator("tr").filter(has_text="Condition.wait")
     # 2.41 of this thread's 2.76 s.
@@ -310,8 +310,8 @@ def test_exports_are_what_they_say(page: Page):
     )
     speedscope = json.loads(saved("Speedscope file"))
     assert [(p["name"], p["endValue"]) for p in speedscope["profiles"]] == [
-        ("MainThread", 2_710_000_000),
-        ("upload-0", 2_760_000_000),
+        ("MainThread (100)", 2_710_000_000),
+        ("upload-0 (101)", 2_760_000_000),
     ]
     assert b"RandomForestRegressor.fit, sklearn/ensemble/_forest.py:456" in saved("Picture (SVG)")
     assert saved("Picture (PNG)").startswith(b"\x89PNG\r\n\x1a\n")

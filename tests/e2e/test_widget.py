@@ -168,7 +168,7 @@ def test_speedscope_comes_by_message(widget: Page):
     page = (STATIC / "speedscope" / "index.html").read_bytes()
     widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", encoded(page))
     speedscope = widget.frame_locator("iframe[title=Speedscope]")
-    expect(speedscope.get_by_text("upload-0 (2/2)")).to_be_visible()
+    expect(speedscope.get_by_text("upload-0 (101) (2/2)")).to_be_visible()
 
 
 def test_keys_of_the_view_do_not_reach_the_notebook(widget: Page):

@@ -22,6 +22,7 @@ export interface Meta {
   python_version: string;
   platform: string;
   notes: string[];
+  modules: { path: string; build_id?: string }[];
   timestamps_until_ns: number | null;
 }
 
@@ -281,6 +282,7 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       python_version: header.meta.python_version ?? '',
       platform: header.meta.platform ?? '',
       notes: header.meta.notes ?? [],
+      modules: header.meta.modules ?? [],
       timestamps_until_ns: header.meta.timestamps_until_ns ?? null,
     },
     threads: header.threads.map((thread) => ({

@@ -14,8 +14,8 @@ describe('toSpeedscope', () => {
 
   it('writes root first, nanoseconds, one profile a thread, the busiest open', () => {
     expect(file.profiles.map(({ name, endValue, weights }) => [name, endValue, weights])).toEqual([
-      ['MainThread', 42, [30, 12]],
-      ['Worker', 100, [100]],
+      ['MainThread (1)', 42, [30, 12]],
+      ['Worker (2)', 100, [100]],
     ]);
     expect(file.profiles[0].samples.map((stack) => stack.map((frame) => file.shared.frames[frame].name))).toEqual([
       ['main', 'load'],

@@ -1,5 +1,6 @@
 // Owns the sentences about a frame: its title, what a screen reader says, what the tooltip lists.
 import * as format from '../profile/format';
+import { severalProcesses } from '../profile/labels';
 import type { ThreadRow } from '../profile/rows';
 import { type CallTree, functionOf, hotLines, isFunction, threadOf } from '../profile/tree';
 import type { State } from './state';
@@ -17,8 +18,9 @@ export interface Described {
 
 export function threadLabel(state: State, row: ThreadRow): string {
   const thread = state.data.threads[row];
-  const hosts = new Set(state.data.threads.map(({ host, pid }) => `${host}:${pid}`));
-  const where = hosts.size > 1 ? ` · ${thread.host ? `${thread.host} ` : ''}pid ${thread.pid}` : '';
+  const where = severalProcesses(state.data.threads)
+    ? ` · ${thread.host ? `${thread.host} ` : ''}pid ${thread.pid}`
+    : '';
   return `${thread.name || `thread ${thread.tid}`}${where}`;
 }
 

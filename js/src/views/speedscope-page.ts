@@ -33,7 +33,7 @@ function attribute(text: string): string {
 
 /** Address of a page that shows the profile in Speedscope; revoke it when nothing shows it any more. */
 export function speedscopeUrl(page: string, profile: Profile, name: string): string {
-  const data = base64(JSON.stringify(toSpeedscope(profile, name)));
+  const data = base64(JSON.stringify(toSpeedscope(profile)));
   const handoff = `<div id="spprof-handoff" hidden data-name="${attribute(name)}.speedscope.json" data-data="${data}"></div><script>${HANDOFF}</script>`;
   // A function as replacement: the data must not be read for $ patterns.
   const filled = page.replace('</head><body>', (whole) => `${whole}${handoff}`);
