@@ -13,7 +13,8 @@ const MAY_USE: Record<string, string[]> = {
   canvas: ['dom', 'profile'],
   views: ['canvas', 'dom', 'state', 'profile'],
   shell: ['views', 'canvas', 'dom', 'state', 'profile'],
-  '': ['shell'],
+  hosts: [],
+  '': ['shell', 'hosts'],
 };
 
 /** Modules by path below src/, each with those it imports; types count as well. */

@@ -317,6 +317,19 @@ def test_exports_are_what_they_say(page: Page):
     assert saved("Picture (PNG)").startswith(b"\x89PNG\r\n\x1a\n")
 
 
+def test_page_without_speedscope_offers_the_file(open_page, tmp_path):
+    path = tmp_path / "small.html"
+    with path.open("wb") as file:
+        html.dump(container.decode(frontend_profiles.demo()), file, speedscope=False)
+    page = open_page(path)
+    show(page, "Speedscope")
+    view = page.locator(".sp-speedscope")
+    expect(view).to_contain_text("Speedscope is not part of this page")
+    with page.expect_download() as download:
+        view.get_by_role("button", name="Save the Speedscope file").click()
+    assert download.value.suggested_filename == "profile.speedscope.json"
+
+
 def test_difference_colours_what_changed(open_page, tmp_path):
     before, after = frontend_profiles.ProfileBuilder(), frontend_profiles.ProfileBuilder()
     main = ("main", "/home/ada/job.py", 1, False)

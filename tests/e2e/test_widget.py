@@ -171,6 +171,69 @@ def test_speedscope_comes_by_message(widget: Page):
     expect(speedscope.get_by_text("upload-0 (101) (2/2)")).to_be_visible()
 
 
+def open_in_a_tab(page: Page) -> Page:
+    page.get_by_role("button", name="Export").click()
+    with page.expect_popup() as popup:
+        page.get_by_role("button", name="Open in Speedscope").click()
+    return popup.value
+
+
+def check_that_the_file_is_offered(where: Locator) -> None:
+    with where.page.expect_download() as download:
+        where.get_by_role("button", name="Save the Speedscope file").click()
+    document = json.loads(Path(download.value.path()).read_bytes())
+    assert [p["thread"]["name"] for p in document["profiles"]] == ["MainThread", "upload-0"]
+
+
+def test_failing_speedscope_says_why_and_offers_the_file(widget: Page):
+    # What a model does whose kernel is gone.
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    arrive(widget, "view", "speedscope")
+    view = widget.locator(".sp-speedscope")
+    expect(view).to_contain_text("Speedscope cannot be shown: Comm is closed")
+    check_that_the_file_is_offered(view)
+    # Once the kernel is back, so is Speedscope.
+    widget.evaluate("void (model.send = function (content) { this.sent.push(content) })")
+    view.get_by_role("button", name="Try again").click()
+    expect(view).to_contain_text("Loading Speedscope")
+    page = (STATIC / "speedscope" / "index.html").read_bytes()
+    widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", encoded(page))
+    expect(view.locator("iframe[title=Speedscope]")).to_be_visible()
+
+
+def test_failing_speedscope_leaves_no_blank_tab(widget: Page):
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    tab = open_in_a_tab(widget)
+    alert = widget.get_by_role("alert")
+    expect(alert).to_contain_text("Speedscope was not opened: Comm is closed")
+    check_that_the_file_is_offered(alert)
+    assert tab.is_closed()
+    alert.get_by_role("button", name="Dismiss").click()
+    expect(alert).to_have_count(0)
+
+
+def test_speedscope_does_not_wait_for_ever_for_a_kernel(widget: Page):
+    widget.clock.install()
+    arrive(widget, "view", "speedscope")
+    tab = open_in_a_tab(widget)
+    # The reader sees that the tab waits for something.
+    expect(tab.get_by_text("Loading Speedscope")).to_be_visible()
+    widget.clock.fast_forward(21_000)
+    expect(widget.locator(".sp-speedscope")).to_contain_text("the kernel did not answer within 20 s")
+    expect(widget.get_by_role("alert")).to_contain_text("the kernel did not answer within 20 s")
+    assert tab.is_closed()
+
+
+def test_page_that_speedscope_cannot_use_is_said_to_be_so(widget: Page):
+    arrive(widget, "view", "speedscope")
+    tab = open_in_a_tab(widget)
+    page = encoded(b"<html>something else</html>")
+    widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", page)
+    expect(widget.locator(".sp-speedscope")).to_contain_text("no place for the profile")
+    expect(widget.get_by_role("alert")).to_contain_text("no place for the profile")
+    assert tab.is_closed()
+
+
 def test_keys_of_the_view_do_not_reach_the_notebook(widget: Page):
     # JupyterLab takes no shortcut from an element marked so, nor from what is in it.
     suppressing = widget.locator("section.spprof")

@@ -12,6 +12,7 @@ import { speedscopeUrl } from '../views/speedscope-page';
 import type { Context, View } from '../views/view';
 import { Details } from './details';
 import { type ExportKind, save } from './export';
+import { Messages, reason } from './messages';
 import { Theme, type ThemeChoice } from './theme';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
@@ -34,7 +35,7 @@ export interface Host {
   viewed(view: ViewName): void;
   /** Text of a source file, null where there is none. */
   source(path: string): Promise<string | null>;
-  /** Speedscope's page, null where there is none. */
+  /** Speedscope's page, null where there is none; rejects with the reason where it cannot be had now. */
   speedscope(): Promise<string | null>;
 }
 
@@ -48,7 +49,7 @@ export class App {
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
   private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
   private readonly stage = h('div', { class: 'sp-stage' });
-  private readonly live = h('div', { class: 'sp-live', role: 'status', 'aria-live': 'polite' });
+  private readonly messages = new Messages();
   private readonly context: Context;
   private readonly views = new Map<(context: Context) => View, View>();
   /** Ends what keeps the screen and the host in step with the state. */
@@ -70,17 +71,19 @@ export class App {
       speedscope: () => this.openSpeedscope(),
     });
     this.details = new Details(this.state, {
-      copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
+      copy: (text) =>
+        void copyText(text).then((done) => this.messages.say(done ? 'Stack copied' : 'Copying was refused')),
     });
     const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched);
     this.root.append(
       this.toolbar.element,
+      this.messages.element,
       facts,
       this.crumbs,
       this.stage,
       this.details.element,
       this.tooltip.element,
-      this.live,
+      this.messages.live,
     );
     this.theme = new Theme(this.root, (dark) => this.state.setLook({ dark }));
     this.context = {
@@ -92,7 +95,8 @@ export class App {
       resized: () => this.fitStage(),
       source: (path) => host.source(path),
       speedscope: () => host.speedscope(),
-      say: (text) => this.say(text),
+      saveSpeedscope: () => this.save('speedscope'),
+      say: (text) => this.messages.say(text),
     };
     const { state } = this;
     this.stops = [
@@ -217,10 +221,6 @@ export class App {
     else this.tooltip.hide();
   }
 
-  private say(text: string): void {
-    this.live.textContent = text;
-  }
-
   private reset(): void {
     const { tree, inverted } = this.state.choices;
     const { threads, split } = tree;
@@ -244,21 +244,32 @@ export class App {
   }
 
   private save(kind: ExportKind): void {
-    save(kind, this.state).catch((error: unknown) => this.say(`Not saved: ${(error as Error).message}`));
+    save(kind, this.state).catch((error: unknown) => this.messages.warn(`Not saved: ${reason(error)}`));
   }
 
   private openSpeedscope(): void {
     // Opened within the click: a browser takes a tab that opens later for a pop-up.
     const tab = window.open('', '_blank');
-    void this.host.speedscope().then((page) => {
-      if (page === null || !tab) {
-        tab?.close();
-        this.say(page === null ? 'Speedscope is not part of this page' : 'The browser refused a new tab');
-        if (page !== null) this.state.update({ view: 'speedscope' });
-        return;
-      }
-      tab.location.href = speedscopeUrl(page, this.state.data, 'profile');
-    });
+    if (!tab) {
+      this.messages.say('The browser refused a new tab');
+      this.state.update({ view: 'speedscope' });
+      return;
+    }
+    tab.document.title = 'Speedscope';
+    tab.document.body.textContent = 'Loading Speedscope…';
+    const { data } = this.state;
+    this.host
+      .speedscope()
+      .then((page) => {
+        if (page === null) throw new Error('it is not part of this page');
+        tab.location.href = speedscopeUrl(page, data, 'profile');
+      })
+      .catch((error: unknown) => {
+        tab.close();
+        this.messages.warn(`Speedscope was not opened: ${reason(error)}`, [
+          { text: 'Save the Speedscope file', run: () => this.save('speedscope') },
+        ]);
+      });
   }
 
   private showNotes(): void {

@@ -76,7 +76,7 @@ export class SourceView implements View {
   }
 
   private textOf(path: string): Promise<string | null> {
-    const known = this.texts.get(path) ?? this.context.source(path);
+    const known = this.texts.get(path) ?? this.context.source(path).catch(() => null);
     this.texts.set(path, known);
     // A host that has no answer now, as a kernel that is busy, may have one later.
     void known.then((text) => text === null && this.texts.delete(path));

@@ -41,7 +41,9 @@ export interface Context {
   resized(): void;
   /** Text of a source file, null where the host has none. */
   source(path: string): Promise<string | null>;
-  /** Speedscope's page, null where the host has none. */
+  /** Speedscope's page, null where the host has none; rejects with the reason where it cannot be had now. */
   speedscope(): Promise<string | null>;
+  /** Saves the profile as a file that Speedscope opens. */
+  saveSpeedscope(): void;
   say(text: string): void;
 }
