@@ -135,7 +135,10 @@ def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     from .widget import FlameGraphWidget
 
     data = container.encode(profile, for_display=True)
-    return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
+    # Kept alive only where it holds more than what is shown.
+    thinned = profile._tables.rows > container.DISPLAY_ROWS
+    whole = (lambda: container.encode(profile)) if thinned else None
+    return FlameGraphWidget(data, whole=whole, **({} if view is None else {"view": view}))
 
 
 def _static_html(profile: Displayable, key: str | None) -> str:

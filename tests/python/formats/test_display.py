@@ -35,3 +35,18 @@ def test_a_profile_that_is_a_little_too_long_keeps_most_of_its_rows() -> None:
     )
     assert LIMIT / 2 <= rows <= LIMIT
     assert container.decode(shown).tree() == profile.tree()
+
+
+def test_what_is_merged_for_display_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(container, "DISPLAY_ROWS", 700)
+    profile = alternating(1000)
+    shown = container.encode(profile, for_display=True)
+    assert header_of(shown)["thinned_from"] == 1000
+    [note] = container.decode(shown).notes
+    assert note.startswith("shown coarser in time than it was taken: 1,000 rows merged into ")
+    for whole in (
+        container.encode(profile),
+        container.encode(alternating(600), for_display=True),
+    ):
+        assert "thinned_from" not in header_of(whole)
+        assert not container.decode(whole).notes
