@@ -37,6 +37,7 @@ async function main(): Promise<void> {
       return (await sources)[path] ?? null;
     },
     speedscope: () => text('spprof-speedscope'),
+    whole: () => Promise.resolve(null),
   };
   const app = new App(root, host, document);
   app.setData(await embedded(data));

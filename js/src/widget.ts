@@ -34,6 +34,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
       path in sources()
         ? Promise.resolve(sources()[path] || null)
         : questions.ask(`source ${path}`, { type: 'source', file: path }),
+    whole: () => questions.ask<DataView<ArrayBuffer>>('profile', { type: 'profile' }),
     speedscope: async () => {
       speedscope ??= await questions.ask<string>('speedscope', { type: 'speedscope' });
       return speedscope;
@@ -55,6 +56,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
       if (content.type === 'speedscope' && buffers.length > 0)
         questions.answer('speedscope', new TextDecoder().decode(buffers[0]));
+      if (content.type === 'profile' && buffers.length > 0) questions.answer('profile', buffers[0]);
     },
   };
   for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected'])

@@ -330,6 +330,20 @@ def test_page_without_speedscope_offers_the_file(open_page, tmp_path):
     assert download.value.suggested_filename == "profile.speedscope.json"
 
 
+def test_page_with_a_coarser_copy_says_so_when_it_is_saved(open_page, tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "DISPLAY_ROWS", 20)
+    path = tmp_path / "coarser.html"
+    with path.open("wb") as file:
+        html.dump(container.decode(frontend_profiles.demo()), file)
+    page = open_page(path)
+    expect(page.get_by_text("shown coarser in time than it was taken")).to_be_visible()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Profile (.spprof)").click()
+    assert download.value.suggested_filename == "profile-coarser.spprof"
+    expect(page.get_by_role("alert")).to_contain_text("This page holds no more than is shown")
+
+
 def test_difference_colours_what_changed(open_page, tmp_path):
     before, after = frontend_profiles.ProfileBuilder(), frontend_profiles.ProfileBuilder()
     main = ("main", "/home/ada/job.py", 1, False)

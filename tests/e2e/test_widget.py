@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, expect
 
 import spprof
 
@@ -219,7 +219,9 @@ def test_speedscope_does_not_wait_for_ever_for_a_kernel(widget: Page):
     # The reader sees that the tab waits for something.
     expect(tab.get_by_text("Loading Speedscope")).to_be_visible()
     widget.clock.fast_forward(21_000)
-    expect(widget.locator(".sp-speedscope")).to_contain_text("the kernel did not answer within 20 s")
+    expect(widget.locator(".sp-speedscope")).to_contain_text(
+        "the kernel did not answer within 20 s"
+    )
     expect(widget.get_by_role("alert")).to_contain_text("the kernel did not answer within 20 s")
     assert tab.is_closed()
 
@@ -232,6 +234,52 @@ def test_page_that_speedscope_cannot_use_is_said_to_be_so(widget: Page):
     expect(widget.locator(".sp-speedscope")).to_contain_text("no place for the profile")
     expect(widget.get_by_role("alert")).to_contain_text("no place for the profile")
     assert tab.is_closed()
+
+
+def thinned() -> bytes:
+    """The demo as if it had been merged from more rows for display."""
+    builder = frontend_profiles.demo_builder()
+    builder.header["thinned_from"] = 1_000_000
+    return builder.encode()
+
+
+def save_profile(page: Page) -> Download:
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Profile (.spprof)").click()
+    return download.value
+
+
+def test_saves_what_it_shows_where_that_is_the_whole(widget: Page):
+    download = save_profile(widget)
+    assert Path(download.path()).read_bytes() == frontend_profiles.demo()
+    assert widget.evaluate("model.sent") == []
+
+
+def test_saves_the_whole_profile_where_it_shows_a_coarser_copy(widget: Page):
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(thinned()))
+    widget.evaluate(
+        "(whole) => void (model.send = (content) => { model.sent.push(content);"
+        " model.message({type: 'profile'}, [whole]) })",
+        encoded(),
+    )
+    download = save_profile(widget)
+    assert download.suggested_filename == "profile.spprof"
+    assert Path(download.path()).read_bytes() == frontend_profiles.demo()
+    assert widget.evaluate("model.sent") == [{"type": "profile"}]
+
+
+def test_says_so_where_only_the_coarser_copy_can_be_saved(widget: Page):
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(thinned()))
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    widget.get_by_role("button", name="Export").click()
+    widget.get_by_role("button", name="Profile (.spprof)").click()
+    alert = widget.get_by_role("alert")
+    expect(alert).to_contain_text("The whole profile cannot be had: Comm is closed")
+    with widget.expect_download() as download:
+        alert.get_by_role("button", name="Save it coarser in time").click()
+    assert download.value.suggested_filename == "profile-coarser.spprof"
+    assert Path(download.value.path()).read_bytes() == thinned()
 
 
 def test_keys_of_the_view_do_not_reach_the_notebook(widget: Page):

@@ -51,6 +51,8 @@ export interface Profile {
   /** Weights before, where this profile is a difference; see difference.ts. */
   readonly sampleBaseline: Column<SampleRow, number> | null;
   readonly byteLength: number;
+  /** Sample rows before some were merged for display; null where these are all. */
+  readonly thinnedFrom: number | null;
 }
 
 export const NATIVE = 1;
@@ -92,6 +94,7 @@ interface ColumnEntry {
 interface Header {
   meta: Partial<Meta>;
   threads: Partial<Thread>[];
+  thinned_from?: number;
   columns: ColumnEntry[];
 }
 
@@ -309,6 +312,7 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
     sampleState: columns.u8('sample.state'),
     sampleBaseline: null,
     byteLength: bytes.length,
+    thinnedFrom: header.thinned_from ?? null,
   };
   check(profile);
   return profile;

@@ -6,12 +6,12 @@ import { notesOf } from '../profile/notes';
 import type { FuncRow } from '../profile/rows';
 import { type Selection, VIEWS, type ViewName } from '../state/choices';
 import type { Described } from '../state/describe';
-import { keep, onChange, State } from '../state/state';
+import { type ContainerBytes, keep, onChange, State } from '../state/state';
 import { VIEW_KINDS } from '../views/registry';
 import { speedscopeUrl } from '../views/speedscope-page';
 import type { Context, View } from '../views/view';
 import { Details } from './details';
-import { type ExportKind, save } from './export';
+import { type ExportKind, save, saveContainer } from './export';
 import { Messages, reason } from './messages';
 import { Theme, type ThemeChoice } from './theme';
 import { Toolbar } from './toolbar';
@@ -37,6 +37,8 @@ export interface Host {
   source(path: string): Promise<string | null>;
   /** Speedscope's page, null where there is none; rejects with the reason where it cannot be had now. */
   speedscope(): Promise<string | null>;
+  /** The container of which the shown one is a coarser copy, null where there is none; rejects as above. */
+  whole(): Promise<ContainerBytes | null>;
 }
 
 export class App {
@@ -244,7 +246,25 @@ export class App {
   }
 
   private save(kind: ExportKind): void {
-    save(kind, this.state).catch((error: unknown) => this.messages.warn(`Not saved: ${reason(error)}`));
+    const { messages } = this;
+    if (kind === 'spprof' && this.state.data.thinnedFrom !== null) void this.saveWhole();
+    else save(kind, this.state).catch((error: unknown) => messages.warn(`Not saved: ${reason(error)}`));
+  }
+
+  /** What is shown is a copy, coarser in time; what is saved is all, where it can be had. */
+  private async saveWhole(): Promise<void> {
+    const { messages, state } = this;
+    const shown = state.container;
+    messages.say('Asking for the whole profile');
+    try {
+      const whole = await this.host.whole();
+      saveContainer(whole ?? shown, whole === null);
+      if (whole === null) messages.warn('This page holds no more than is shown: the file is as coarse in time.');
+    } catch (error) {
+      messages.warn(`The whole profile cannot be had: ${reason(error)}`, [
+        { text: 'Save it coarser in time', run: () => saveContainer(shown, true) },
+      ]);
+    }
   }
 
   private openSpeedscope(): void {

@@ -5,7 +5,7 @@ import * as format from '../profile/format';
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
 import { native, spoken, title } from '../state/describe';
-import type { State } from '../state/state';
+import type { ContainerBytes, State } from '../state/state';
 
 /** The call tree as it is zoomed and filtered. */
 export function svgOf(state: State): string {
@@ -50,6 +50,11 @@ export async function pngOf(svg: string): Promise<Blob> {
   });
 }
 
+/** Of a coarser copy the name says so, as a note within it does. */
+export function saveContainer(container: ContainerBytes, coarser: boolean): void {
+  download(coarser ? 'profile-coarser.spprof' : 'profile.spprof', container, 'application/octet-stream');
+}
+
 export type ExportKind = 'svg' | 'png' | 'speedscope' | 'spprof';
 
 export async function save(kind: ExportKind, state: State): Promise<void> {
@@ -57,5 +62,5 @@ export async function save(kind: ExportKind, state: State): Promise<void> {
   else if (kind === 'png') download('profile.png', await pngOf(svgOf(state)), 'image/png');
   else if (kind === 'speedscope')
     download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.data)), 'application/json');
-  else download('profile.spprof', state.container, 'application/octet-stream');
+  else saveContainer(state.container, false);
 }
