@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -68,6 +69,15 @@ class TestMerge:
         assert merged.start_time.tzinfo is not None
 
 
+def fill_of(svg: str, title: str) -> tuple[int, ...]:
+    """Colour on a light page, 0 to 255, of the frame whose tooltip begins like this."""
+    style = re.search(rf'<g class="(c\d+)"[^>]*><title>{title}', svg)
+    assert style is not None
+    color = re.search(rf"\.{style[1]}{{fill:#(..)(..)(..)}}", svg)
+    assert color is not None
+    return tuple(int(part, 16) for part in color.groups())
+
+
 class TestDiff:
     BEFORE = profile(
         *[Sample(0, 1, "t", [PARSE, MAIN])] * 6, *[Sample(0, 1, "t", [WORK, MAIN])] * 2
@@ -129,8 +139,12 @@ class TestDiff:
         path = tmp_path / "d.svg"
         spprof.diff(self.BEFORE, self.AFTER).save(path)
         text = path.read_text()
-        assert 'class="u5"><title>work (a.py)\n25.00% before, 75.00% after (+50.00%)' in text
-        assert 'class="l5"><title>parse (b.py)\n75.00% before, 25.00% after (-50.00%)' in text
+        red, _, blue = fill_of(text, r"work \(a\.py\)\n25\.00% before, 75\.00% after \(\+50\.00%\)")
+        assert red > blue
+        # Less than before, and still as wide as it was.
+        red, _, blue = fill_of(text, r"parse \(b\.py\)\n75\.00% before, 25\.00% after \(-50\.00%\)")
+        assert red < blue
+        assert 'width="789.33"' in text
 
     def test_formats_that_cannot_show_it(self, tmp_path) -> None:
         with pytest.raises(ValueError, match="Unknown format 'pprof' for a difference"):

@@ -48,6 +48,7 @@ export function contrast(one: Rgb, other: Rgb): number {
 export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 
 export interface Scheme {
+  readonly page: Rgb;
   readonly text: Rgb;
   readonly dimText: Rgb;
   /** Runs of frames too narrow to be drawn one by one. */
@@ -60,6 +61,7 @@ export interface Scheme {
 
 export const SCHEMES: Record<'light' | 'dark', Scheme> = {
   light: {
+    page: [255, 255, 255],
     text: [24, 26, 31],
     dimText: [58, 62, 72],
     rest: [216, 218, 223],
@@ -68,6 +70,7 @@ export const SCHEMES: Record<'light' | 'dark', Scheme> = {
     thread: [214, 219, 228],
   },
   dark: {
+    page: [23, 24, 28],
     text: [244, 245, 247],
     dimText: [214, 217, 224],
     rest: [62, 65, 72],

@@ -17,7 +17,7 @@ export interface Place {
 export type Origin = 'cell' | 'package' | 'stdlib' | 'file' | 'library' | 'interpreter';
 
 const PACKAGES = /^.*?(?:site|dist)-packages\//;
-const STDLIB = /^.*?\/(?:lib(?:64)?\/python\d[\w.]*|Lib(?=\/\w+(?:\/|\.py)))\//;
+const STDLIB = /^(?:.*?\/)?(?:lib(?:64)?\/python\d[\w.]*|Lib(?=\/\w+(?:\/|\.py)))\//;
 const CELL = /^(?:In \[.*\]|<ipython-input-(\d+)-.*>)$/;
 // numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so, libc.so.6, python311.dll
 const LIBRARY = /(?:\.(?:cpython|cp|abi|pypy)[\w-]*)?(?:\.so(?:\.[\d.]+)?|\.pyd|\.dylib|\.dll)$/i;

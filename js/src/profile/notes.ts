@@ -8,6 +8,11 @@ export interface Note {
   warning: boolean;
 }
 
+/** What a profile's weights measure. */
+export function timeKind({ meta }: Profile): string {
+  return meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
+}
+
 /** How much was measured, and everything that limits what it says. */
 export function notesOf(profile: Profile): Note[] {
   const { meta, sampleCount, sampleWeight, sampleTime, sampleBaseline } = profile;
@@ -22,7 +27,6 @@ export function notesOf(profile: Profile): Note[] {
     if (sampleTime[row] < 0) timeless += sampleCount[row];
   }
   const notes: Note[] = [];
-  const kind = meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
   const of = meta.duration_ns > 0 ? ` over ${format.duration(meta.duration_ns)}` : '';
   if (sampleBaseline) {
     const moved = `${format.change(weight - before)}, ${weight > before ? '+' : ''}${format.share(weight - before, before)}`;
@@ -31,7 +35,10 @@ export function notesOf(profile: Profile): Note[] {
       ...meta.notes.map((text) => ({ text, warning: true })),
     ];
   }
-  notes.push({ text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${kind}${of}`, warning: false });
+  notes.push({
+    text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${timeKind(profile)}${of}`,
+    warning: false,
+  });
   if (meta.python_version) notes.push({ text: `Python ${meta.python_version}`, warning: false });
   if (samples === 0) notes.push({ text: 'No samples: nothing ran long enough to be seen', warning: true });
   if (meta.dropped_count > 0) {

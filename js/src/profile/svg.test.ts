@@ -18,7 +18,12 @@ function picture(text: string, window?: { from: number; to: number }): Document 
   const svg = toSvg(
     layout,
     makePainter('module', false, profile, names, tree),
-    { title: name, spoken: name, native: (node) => node > 0 && names.native(functionOf(tree, node) as FuncRow) },
+    {
+      title: name,
+      spoken: name,
+      module: () => '',
+      native: (node) => node > 0 && names.native(functionOf(tree, node) as FuncRow),
+    },
     { from: 0, to: layout.width, dark: false, bottomUp: false, heading: 'A <run> & "more"', ...window },
   );
   return new DOMParser().parseFromString(svg, 'image/svg+xml');
@@ -33,18 +38,18 @@ const frames = (svg: Document): string[] =>
 describe('toSvg', () => {
   it('draws every frame where it lies', () => {
     expect(frames(picture('main;a 75\nmain;b 25'))).toEqual([
-      'all 0.0+1199.3@26',
-      'main 0.0+1199.3@45',
-      'a 0.0+899.3@64',
-      'b 900.0+299.3@64',
+      'all 8.00+1184.00@28',
+      'main 8.00+1184.00@49',
+      'a 8.00+888.00@70',
+      'b 896.00+296.00@70',
     ]);
   });
 
   it('draws only the window', () => {
     expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual([
-      'all 0.0+1199.3@26',
-      'main 0.0+1199.3@45',
-      'b 0.0+1199.3@64',
+      'all 8.00+1184.00@28',
+      'main 8.00+1184.00@49',
+      'b 8.00+1184.00@70',
     ]);
   });
 

@@ -2,9 +2,10 @@
 
 import { download } from '../dom/clipboard';
 import * as format from '../profile/format';
+import { timeKind } from '../profile/notes';
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
-import { native, spoken, title } from '../state/describe';
+import { module, native, spoken, title } from '../state/describe';
 import type { ContainerBytes, State } from '../state/state';
 
 /** The call tree as it is zoomed and filtered. */
@@ -20,13 +21,14 @@ export function svgOf(state: State): string {
       title: (node) => title(state, tree, node),
       spoken: (node) => spoken(state, tree, node),
       native: (node) => native(state, tree, node),
+      module: (node) => module(state, tree, node),
     },
     {
       from,
       to: from + whole,
       dark: state.dark,
       bottomUp: state.choices.view === 'flame',
-      heading: `${zoomed > 0 ? `${title(state, tree, zoomed)} · ` : ''}${format.duration(tree.total[zoomed])} · ${format.counted(tree.totalCount[zoomed], 'sample')}`,
+      heading: `${zoomed > 0 ? `${title(state, tree, zoomed)} · ` : ''}${format.duration(tree.total[zoomed])} of ${timeKind(state.data)}, ${format.counted(tree.totalCount[zoomed], 'sample')}`,
     },
   );
 }

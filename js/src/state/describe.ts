@@ -32,14 +32,17 @@ export function title(state: State, tree: CallTree, node: number): string {
   return `All · ${format.duration(tree.total[0])}`;
 }
 
+/** What stands behind a frame's title; in a difference first how much it changed. */
 export function module(state: State, tree: CallTree, node: number): string {
-  const key = tree.key[node];
-  if (!isFunction(key)) return '';
-  const where = state.names.place(key);
+  const func = functionOf(tree, node);
+  if (func === null) return '';
+  const where = state.names.place(func);
   const { baseline } = tree;
-  const moved = baseline ? `${format.change(tree.total[node] - baseline[node])}  ` : '';
-  // A cell's own code is called by its cell already.
-  return moved + (where.module === state.names.title(key) ? '' : where.module);
+  return [
+    ...(baseline ? [format.change(tree.total[node] - baseline[node])] : []),
+    // A cell's own code is called by its cell already.
+    ...(where.module !== state.names.title(func) ? [where.module] : []),
+  ].join('  ');
 }
 
 export function native(state: State, tree: CallTree, node: number): boolean {

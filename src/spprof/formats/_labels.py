@@ -6,6 +6,7 @@ Must not know any one format.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from .. import _columns as columns
 from .._columns import Tables, ThreadRow
@@ -59,6 +60,12 @@ def looks_native(place: str, has_line: bool) -> bool:
     if has_line:
         return lowered.endswith(_NATIVE_SOURCE)
     return not (lowered.endswith(_PYTHON_SOURCE) or lowered.startswith(("<", "in [")))
+
+
+def function_files(tables: Tables) -> Iterator[tuple[str, bool]]:
+    """File of each function, and whether it is native, in the order of the table."""
+    for file, flags in zip(tables.func_file, tables.func_flags):
+        yield tables.strings[file], bool(flags & columns.NATIVE)
 
 
 def shown_line(tables: Tables, frame: int, lines: bool) -> int:

@@ -9,6 +9,7 @@ import base64
 import importlib.util
 import io
 import os
+import re
 import secrets
 import sys
 from typing import TYPE_CHECKING, Any, Union
@@ -141,6 +142,17 @@ def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     return FlameGraphWidget(data, whole=whole, **({} if view is None else {"view": view}))
 
 
+# The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the
+# page's, as hosts mark it, not what the reader prefers elsewhere.
+_PICTURE_STYLE = (
+    ".spprof-picture { color-scheme: light } "
+    'body[data-jp-theme-light="false"] .spprof-picture, '
+    "body.vscode-dark .spprof-picture, "
+    "body.vscode-high-contrast:not(.vscode-high-contrast-light) .spprof-picture "
+    "{ color-scheme: dark }"
+)
+
+
 def _static_html(profile: Displayable, key: str | None) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
@@ -150,10 +162,14 @@ def _static_html(profile: Displayable, key: str | None) -> str:
     """
     data = base64.b64encode(_picture(profile)).decode("ascii")
     text = f"Flame graph of {profile._for_output().sample_count} samples"
-    image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+    image = (
+        f'<img class="spprof-picture" alt="{text}" style="max-width: 100%" '
+        f'src="data:image/svg+xml;base64,{data}">'
+    )
     if key is None:
-        return image
+        return f"<style>{_PICTURE_STYLE}</style>{image}"
     return (
+        f"<style>{_PICTURE_STYLE}</style>"
         f"<style>html:has(.{key}) .{key}-static, "
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
         f'<div class="{key}-static">{image}</div>'
@@ -171,6 +187,11 @@ def _picture(profile: Displayable) -> bytes:
     return picture.getvalue()
 
 
+_LIBRARY_FOLDER = re.compile(
+    r"(?:(?:site|dist)-packages|lib(?:64)?[/\\]python[\d.]+|Lib)[/\\](?:lib-dynload[/\\])?$"
+)
+
+
 def _without_places(profile: Profile) -> Profile:
     """Name files by package instead of by place: notebooks are passed on with their outputs."""
     t = profile._tables
@@ -181,7 +202,13 @@ def _without_places(profile: Profile) -> Profile:
         if os.path.isabs(path):
             folder = next((each for each in folders if path.startswith(each)), None)
             # What is imported from nowhere on the path keeps its last folder, to be told apart.
-            strings[index] = path[len(folder) :] if folder else os.sep.join(path.split(os.sep)[-2:])
+            # What says that a file is a package's or the standard library's decides its colour.
+            library = _LIBRARY_FOLDER.search(folder) if folder else None
+            strings[index] = (
+                (library[0] if library else "") + path[len(folder) :]
+                if folder
+                else os.sep.join(path.split(os.sep)[-2:])
+            )
     return type(profile)._of(t.same_stacks(strings=strings))
 
 

@@ -14,24 +14,24 @@ EXAMPLES = next(p for p in Path(__file__).parents if p.name == "tests") / "examp
 sys.path.insert(0, str(EXAMPLES))
 import shared_examples  # noqa: E402
 
-ALL = {name: (profile, truth) for name, profile, truth in shared_examples.examples()}
+NAMES = [*shared_examples.EXAMPLES, shared_examples.DIFFERENCE]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 def test_is_what_is_written(name: str) -> None:
-    profile, truth = ALL[name]
     # js/test/examples.test.ts compares with the same file.
-    assert shared_examples.truths(profile) == truth
+    assert shared_examples.told(name) == shared_examples.expected(name)
 
 
 def test_all_are_there_and_as_they_were_built() -> None:
-    assert ALL.keys() == shared_examples.EXAMPLES.keys()
+    assert sorted(path.stem for path in EXAMPLES.glob("*.json")) == sorted(NAMES)
     for name, build in shared_examples.EXAMPLES.items():
         assert build().encode() == (EXAMPLES / f"{name}.spprof").read_bytes()
 
 
 def test_a_speedscope_document_brings_back_all_that_it_holds(tmp_path: Path) -> None:
-    profile, truth = ALL["session"]
+    profile = spprof.load(EXAMPLES / "session.spprof")
+    truth = shared_examples.expected("session")
     path = tmp_path / "session.speedscope.json"
     path.write_text(json.dumps(truth["speedscope"]), encoding="utf-8")
     read = spprof.load(path)
