@@ -24,6 +24,8 @@ export interface Meta {
   notes: string[];
   modules: { path: string; build_id?: string }[];
   timestamps_until_ns: number | null;
+  /** Whose the threads are, where this is a difference of two profiles. */
+  difference: { before: ThreadRow[]; after: ThreadRow[] } | null;
 }
 
 /** The columns of a profile. Times and weights are nanoseconds in doubles: exact up to 104 days. */
@@ -287,6 +289,7 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       notes: header.meta.notes ?? [],
       modules: header.meta.modules ?? [],
       timestamps_until_ns: header.meta.timestamps_until_ns ?? null,
+      difference: header.meta.difference ?? null,
     },
     threads: header.threads.map((thread) => ({
       tid: thread.tid ?? 0,
@@ -320,6 +323,12 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
 
 // Every later module indexes these columns unchecked, so a bad index must end here.
 function check(p: Profile): void {
+  for (const side of ['before', 'after'] as const) {
+    const rows = p.meta.difference?.[side] ?? [];
+    if (!Array.isArray(rows) || !rows.every((row) => p.threads[row] !== undefined)) {
+      throw new ContainerError(`meta.difference.${side} is no list of threads`);
+    }
+  }
   sameLength('func', p.funcName, p.funcFile, p.funcLine, p.funcFlags);
   sameLength('frame', p.frameFunc, p.frameLine);
   sameLength('stack', p.stackParent, p.stackFrame);

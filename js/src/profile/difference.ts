@@ -1,9 +1,23 @@
-// Owns reading a difference: both profiles in one container, their threads named `before: ...` and `after: ...`.
+// Owns reading a difference: both profiles in one container, which says whose the threads are.
 import type { Profile, Thread } from './container';
 import { type FrameRow, type FuncRow, rowsOf, type SampleRow, type ThreadRow, type Writable } from './rows';
 
 const BEFORE = 'before: ';
 const AFTER = 'after: ';
+
+/** Which threads were before, by row; null where the profile is no difference. */
+function sidesOf({ meta, threads }: Profile): boolean[] | null {
+  if (meta.difference) {
+    const before = new Set(meta.difference.before);
+    return threads.map((_, row) => before.has(row as ThreadRow));
+  }
+  // Files of a time before differences said what they are.
+  const named = threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : ''));
+  return new Set(named).size === 2 && !named.includes('') ? named.map((side) => side === BEFORE) : null;
+}
+
+const withoutSide = (name: string): string =>
+  [BEFORE, AFTER].reduce((text, side) => (text.startsWith(side) ? text.slice(side.length) : text), name);
 
 /**
  * One profile whose weights are those after and whose baselines are those before; any other profile comes
@@ -11,15 +25,13 @@ const AFTER = 'after: ';
  */
 export function asDifference(profile: Profile): Profile {
   const { threads } = profile;
-  const sides = new Set(
-    threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : '')),
-  );
-  if (sides.size !== 2 || sides.has('')) return profile;
+  const wasBefore = sidesOf(profile);
+  if (wasBefore === null) return profile;
 
   const merged: Thread[] = [];
   const rowOf = new Map<string, ThreadRow>();
   const threadRow = threads.map((thread) => {
-    const name = thread.name.slice(thread.name.startsWith(BEFORE) ? BEFORE.length : AFTER.length);
+    const name = withoutSide(thread.name);
     let row = rowOf.get(name);
     if (row === undefined) {
       row = (merged.push({ ...thread, name }) - 1) as ThreadRow;
@@ -44,7 +56,7 @@ export function asDifference(profile: Profile): Profile {
   for (let row = 0 as SampleRow; row < rows; row++) {
     const of = profile.sampleThread[row];
     thread[row] = threadRow[of];
-    if (threads[of].name.startsWith(BEFORE)) {
+    if (wasBefore[of]) {
       baseline[row] = profile.sampleWeight[row];
     } else {
       weight[row] = profile.sampleWeight[row];
