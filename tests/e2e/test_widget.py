@@ -145,6 +145,19 @@ def test_live_profile_grows_in_place(widget: Page):
     expect(widget.get_by_role("searchbox")).to_have_value("pandas")
 
 
+def test_chosen_thread_stays_chosen_when_threads_are_numbered_anew(widget: Page):
+    threads = widget.get_by_role("combobox", name="Threads")
+    threads.select_option(label="upload-0 · 2.76 s")
+    builder = frontend_profiles.ProfileBuilder()
+    for i, name in enumerate(["watch", "MainThread", "upload-0"]):
+        call = (f"in_{name}", "/x/a.py", 1, False)
+        builder.sample(name, [(call, 1)], 10 + i, (i + 1) * 100_000_000)
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(builder.encode()))
+    expect(frames(widget, re.compile("^in_upload-0, .*, 300 ms, 100 %"))).to_have_count(1)
+    chosen = threads.locator("option:checked")
+    expect(chosen).to_have_text("upload-0 · 300 ms")
+
+
 def test_source_is_asked_for_once_and_shown_beside_its_times(widget: Page):
     arrive(widget, "selected", {"function": "load_orders"})
     arrive(widget, "view", "source")
