@@ -13,7 +13,7 @@ from pages import screenshot
 from playwright.sync_api import Browser, Page, expect
 
 from spprof import Frame, Profile, Sample
-from spprof.formats import container
+from spprof._profile.model import loads
 from spprof.jupyter import output
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
@@ -79,7 +79,7 @@ def test_is_light_or_dark_as_the_page_is(
 
 def test_a_saved_picture_zooms_and_searches(page: Page, tmp_path):
     path = tmp_path / "demo.svg"
-    container.decode(frontend_profiles.demo()).save(path)
+    loads(frontend_profiles.demo()).save(path)
     page.goto(path.as_uri())
     frame = page.locator("g.frames > g", has=page.locator("title", has_text="load_orders (In [2]"))
     # All of the name, and as much of its module as there is room for.

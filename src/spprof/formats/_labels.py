@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .. import _columns as columns
-from .._columns import Tables, ThreadRow
+from .._profile.tables import NATIVE, FrameIndex, Tables, ThreadRow
 from .._version import __version__
 
 _THREAD_LABEL = re.compile(r"(?P<name>.*) \((?P<tid>\d+)\)(?:, process (?P<pid>\d+))?", re.DOTALL)
@@ -65,10 +64,10 @@ def looks_native(place: str, has_line: bool) -> bool:
 def function_files(tables: Tables) -> Iterator[tuple[str, bool]]:
     """File of each function, and whether it is native, in the order of the table."""
     for file, flags in zip(tables.func_file, tables.func_flags):
-        yield tables.strings[file], bool(flags & columns.NATIVE)
+        yield tables.strings[file], bool(flags & NATIVE)
 
 
-def shown_line(tables: Tables, frame: int, lines: bool) -> int:
+def shown_line(tables: Tables, frame: FrameIndex, lines: bool) -> int:
     """Line to print for a frame: the executed one, or its function's first where known."""
     executed, first = tables.frame_line[frame], tables.func_line[tables.frame_func[frame]]
     if lines:
@@ -78,6 +77,6 @@ def shown_line(tables: Tables, frame: int, lines: bool) -> int:
     return first if first or is_native(tables, frame) else executed
 
 
-def is_native(tables: Tables, frame: int) -> bool:
+def is_native(tables: Tables, frame: FrameIndex) -> bool:
     """Whether a frame is machine code."""
-    return bool(tables.func_flags[tables.frame_func[frame]] & columns.NATIVE)
+    return bool(tables.func_flags[tables.frame_func[frame]] & NATIVE)

@@ -13,13 +13,16 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .._queries import CallNode, format_ns, tree
+from .._profile.queries import CallNode, sample_count, tree
+from .._profile.tables import measure
+from .._profile.text import notes as notes_of
+from .._profile.words import format_ns
 from . import _labels as labels
 from . import _look as look
 
 if TYPE_CHECKING:
-    from .._compare import ProfileDiff
-    from .._model import Profile
+    from .._profile.compare import Difference
+    from .._profile.tables import Tables
 
 WIDTH = 1200
 _ROW = 21
@@ -54,7 +57,7 @@ class Box:
 
 
 def dump(
-    profile: Profile,
+    tables: Tables,
     file: BinaryIO,
     *,
     title: str | None = None,
@@ -65,7 +68,7 @@ def dump(
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     file : binary file
     title : str, optional
     max_bytes : int, optional
@@ -74,18 +77,15 @@ def dump(
     min_share : float
         Frames under this share of the total (0 to 1) are folded.
     """
-    root = tree(profile._tables, lines=False)
-    samples = f"{profile.sample_count} samples"
-    heading = title or f"{format_ns(root.total_ns)} of {_measure(profile)}, {samples}"
-    notes = list(profile.notes)
-    if profile.dropped_count and not any("dropped" in note for note in notes):
-        notes.insert(0, f"{profile.dropped_count} samples were dropped")
-    colors = look.ModuleColors(labels.function_files(profile._tables))
-    _write(file, _boxes(root, colors), heading, notes, max_bytes, min_share)
+    root = tree(tables, lines=False)
+    samples = f"{sample_count(tables)} samples"
+    heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
+    colors = look.ModuleColors(labels.function_files(tables))
+    _write(file, _boxes(root, colors), heading, notes_of(tables), max_bytes, min_share)
 
 
 def dump_diff(
-    difference: ProfileDiff,
+    difference: Difference,
     file: BinaryIO,
     *,
     title: str | None = None,
@@ -97,14 +97,10 @@ def dump_diff(
     A frame is as wide as the larger of its two times, so that what is gone can be seen as well.
     """
     root = _diff_boxes(difference)
-    before, after = difference.before.total_weight_ns, difference.after.total_weight_ns
+    before, after = difference.before_ns, difference.after_ns
     heading = title or f"{format_ns(before)} before, {format_ns(after)} after"
     notes = ["warm: more time than before; cold: less, or none any more; grey: the same"]
     _write(file, root, heading, notes, max_bytes, min_share)
-
-
-def _measure(profile: Profile) -> str:
-    return {"cpu": "CPU time", "wall": "wall time"}.get(profile.mode, "time")
 
 
 def _place(node: CallNode) -> str:
@@ -149,7 +145,7 @@ class _DiffNode:
     children: dict[tuple[str, str], _DiffNode] = field(default_factory=dict)
 
 
-def _diff_boxes(difference: ProfileDiff) -> Box:
+def _diff_boxes(difference: Difference) -> Box:
     root = _DiffNode("all", "")
     for entry in difference.stacks:
         path = [root]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from spprof import Frame, Profile, Sample
+from spprof._profile.model import loads
 from spprof.formats import container
 
 LIMIT = container.DISPLAY_ROWS
@@ -27,26 +28,26 @@ def header_of(data: bytes) -> dict[str, Any]:
 def test_a_profile_that_is_a_little_too_long_keeps_most_of_its_rows() -> None:
     # 8,078 of 200,000 were left.
     profile = alternating(210_000)
-    shown = container.encode(profile, for_display=True)
+    shown = container.encode(profile._tables, for_display=True)
     rows = next(
         column["length"]
         for column in header_of(shown)["columns"]
         if column["name"] == "sample.time"
     )
     assert LIMIT / 2 <= rows <= LIMIT
-    assert container.decode(shown).tree() == profile.tree()
+    assert loads(shown).tree() == profile.tree()
 
 
 def test_what_is_merged_for_display_says_so(monkeypatch) -> None:
     monkeypatch.setattr(container, "DISPLAY_ROWS", 700)
     profile = alternating(1000)
-    shown = container.encode(profile, for_display=True)
+    shown = container.encode(profile._tables, for_display=True)
     assert header_of(shown)["thinned_from"] == 1000
-    [note] = container.decode(shown).notes
+    [note] = loads(shown).notes
     assert note.startswith("shown coarser in time than it was taken: 1,000 rows merged into ")
     for whole in (
-        container.encode(profile),
-        container.encode(alternating(600), for_display=True),
+        container.encode(profile._tables),
+        container.encode(alternating(600)._tables, for_display=True),
     ):
         assert "thinned_from" not in header_of(whole)
-        assert not container.decode(whole).notes
+        assert not loads(whole).notes
