@@ -1,17 +1,16 @@
 // Builds the front end: the widget module, the standalone page's script and style, and the bundled
 // Speedscope as one page. `node build.mjs [--outdir DIR]`; needs no network.
-import { build } from 'esbuild';
+
 import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({ options: { outdir: { type: 'string' } } });
-const outdir = resolve(
-  values.outdir ?? process.env.SPPROF_STATIC_DIR ?? join(here, '..', 'src', 'spprof', 'static'),
-);
+const outdir = resolve(values.outdir ?? process.env.SPPROF_STATIC_DIR ?? join(here, '..', 'src', 'spprof', 'static'));
 
 const shared = {
   absWorkingDir: here,
@@ -72,6 +71,8 @@ await cp(join(speedscope, 'LICENSE'), join(outdir, 'speedscope', 'LICENSE'));
 for (const name of ['release.txt', 'source-code-pro.LICENSE.md']) {
   await cp(join(release, name), join(outdir, 'speedscope', name));
 }
+
+await cp(join(here, 'node_modules', '@preact', 'signals-core', 'LICENSE'), join(outdir, 'signals-core.LICENSE'));
 
 /** Gzipped, without Speedscope, which only comes when asked for. */
 const LIMIT = 120_000;

@@ -2,7 +2,7 @@
 // the page with the views.
 import './style.css';
 import './standalone.css';
-import { App, type Host } from './views/app';
+import { App, type Host } from './shell/app';
 
 /** The bytes of a base64 script element, inflated where it says so. */
 async function embedded(element: Element): Promise<ArrayBuffer> {
@@ -37,6 +37,7 @@ async function main(): Promise<void> {
       return (await sources)[path] ?? null;
     },
     speedscope: () => text('spprof-speedscope'),
+    whole: () => Promise.resolve(null),
   };
   const app = new App(root, host, document);
   app.setData(await embedded(data));

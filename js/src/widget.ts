@@ -1,7 +1,8 @@
 // Owns the meeting of the front end with an anywidget model: traits in, selection, search and view out, files
 // asked for by message.
 import './style.css';
-import { App, type Selected } from './views/app';
+import { Questions } from './hosts/questions';
+import { App, type Selected } from './shell/app';
 
 interface Model {
   get(name: string): unknown;
@@ -12,26 +13,9 @@ interface Model {
   send(content: unknown): void;
 }
 
-/** How long a kernel may take to answer before it counts as gone. */
-const ANSWER_MS = 20_000;
-
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
-  const waiting = new Map<string, (text: string) => void>();
-  let speedscope: Promise<string | null> | null = null;
-
-  const ask = (content: { type: string; file?: string }, key: string): Promise<string | null> =>
-    new Promise((resolve) => {
-      const late = setTimeout(() => {
-        waiting.delete(key);
-        resolve(null);
-      }, ANSWER_MS);
-      waiting.set(key, (text) => {
-        clearTimeout(late);
-        waiting.delete(key);
-        resolve(text || null);
-      });
-      model.send(content);
-    });
+  const questions = new Questions((content) => model.send(content));
+  let speedscope: string | null = null;
 
   // A change that came from Python must not go back to it.
   const tell = (name: string, value: unknown): void => {
@@ -46,13 +30,14 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     selected: (selected) => tell('selected', selected),
     searched: (text) => tell('search', text),
     viewed: (view) => tell('view', view),
-    source: (path) => (path in sources() ? Promise.resolve(sources()[path] || null) : ask({ type: 'source', file: path }, `source ${path}`)),
+    source: (path) =>
+      path in sources()
+        ? Promise.resolve(sources()[path] || null)
+        : questions.ask(`source ${path}`, { type: 'source', file: path }),
+    whole: () => questions.ask<DataView<ArrayBuffer>>('profile', { type: 'profile' }),
     speedscope: async () => {
-      speedscope ??= ask({ type: 'speedscope' }, 'speedscope');
-      const page = await speedscope;
-      // A kernel that was busy may answer the next time.
-      if (page === null) speedscope = null;
-      return page;
+      speedscope ??= await questions.ask<string>('speedscope', { type: 'speedscope' });
+      return speedscope;
     },
   });
 
@@ -66,13 +51,16 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     'change:search': () => app.setSearch(String(model.get('search') ?? '')),
     'change:selected': () => app.setSelected((model.get('selected') ?? {}) as Selected),
     'change:sources': () => {
-      for (const [path, text] of Object.entries(sources())) waiting.get(`source ${path}`)?.(text);
+      for (const [path, text] of Object.entries(sources())) questions.answer(`source ${path}`, text || null);
     },
     'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
-      if (content.type === 'speedscope' && buffers.length > 0) waiting.get('speedscope')?.(new TextDecoder().decode(buffers[0]));
+      if (content.type === 'speedscope' && buffers.length > 0)
+        questions.answer('speedscope', new TextDecoder().decode(buffers[0]));
+      if (content.type === 'profile' && buffers.length > 0) questions.answer('profile', buffers[0]);
     },
   };
-  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected']) handlers[event]();
+  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected'])
+    handlers[event]();
   for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
   return () => {
     for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);

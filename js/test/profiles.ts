@@ -1,7 +1,9 @@
 // Owns profiles for tests: written down as call lists, encoded as the container is specified.
-import { plainCrc32 } from './crc';
+
 import { decode, type Profile } from '../src/profile/container';
 import { Names } from '../src/profile/names';
+import type { FuncRow } from '../src/profile/rows';
+import { plainCrc32 } from './crc';
 
 export interface TestSample {
   /** Root first: `name`, `name@file`, `name@file:line`; a leading `*` makes it native. */
@@ -30,7 +32,11 @@ function row<V>(map: Map<string, V>, key: string, make: (row: number) => V): V {
   return value;
 }
 
-export function encode(samples: TestSample[], meta: Record<string, unknown> = {}, patch?: (columns: Map<string, Column>) => void): Uint8Array<ArrayBuffer> {
+export function encode(
+  samples: TestSample[],
+  meta: Record<string, unknown> = {},
+  patch?: (columns: Map<string, Column>) => void,
+): Uint8Array<ArrayBuffer> {
   const table: Table = { strings: new Map(), funcs: new Map(), frames: new Map(), stacks: new Map() };
   const text = (value: string): number => row(table.strings, value, (at) => at);
   const threads = new Map<string, number>();
@@ -38,8 +44,16 @@ export function encode(samples: TestSample[], meta: Record<string, unknown> = {}
     let parent = -1;
     for (const call of sample.calls) {
       const native = call.startsWith('*');
-      const [, name, file = 'app.py', line = '1'] = /^\*?([^@]+)(?:@([^:]*))?(?::(\d+))?$/.exec(call) as unknown as string[];
-      const func = row(table.funcs, `${native}${name}@${file}`, (at) => ({ row: at, name: text(name), file: text(file), line: 1, native }));
+      const [, name, file = 'app.py', line = '1'] = /^\*?([^@]+)(?:@([^:]*))?(?::(\d+))?$/.exec(
+        call,
+      ) as unknown as string[];
+      const func = row(table.funcs, `${native}${name}@${file}`, (at) => ({
+        row: at,
+        name: text(name),
+        file: text(file),
+        line: 1,
+        native,
+      }));
       const frame = `${func.row}:${line}`;
       row(table.frames, frame, () => ({ func: func.row, line: Number(line) }));
       const frameRow = [...table.frames.keys()].indexOf(frame);
@@ -62,29 +76,100 @@ export function encode(samples: TestSample[], meta: Record<string, unknown> = {}
   for (const part of bytes) offsets.push(offsets[offsets.length - 1] + part.length);
   const columns = new Map<string, Column>();
   const add = (name: string, type: string, values: number[]): void => void columns.set(name, { type, values });
-  add('strings.bytes', 'u8', bytes.flatMap((part) => [...part]));
+  add(
+    'strings.bytes',
+    'u8',
+    bytes.flatMap((part) => [...part]),
+  );
   add('strings.offsets', 'u32', offsets);
   const funcs = [...table.funcs.values()];
-  add('func.name', 'u32', funcs.map(({ name }) => name));
-  add('func.file', 'u32', funcs.map(({ file }) => file));
-  add('func.line', 'i32', funcs.map(({ line }) => line));
-  add('func.flags', 'u8', funcs.map(({ native }) => (native ? 1 : 0)));
+  add(
+    'func.name',
+    'u32',
+    funcs.map(({ name }) => name),
+  );
+  add(
+    'func.file',
+    'u32',
+    funcs.map(({ file }) => file),
+  );
+  add(
+    'func.line',
+    'i32',
+    funcs.map(({ line }) => line),
+  );
+  add(
+    'func.flags',
+    'u8',
+    funcs.map(({ native }) => (native ? 1 : 0)),
+  );
   const frames = [...table.frames.values()];
-  add('frame.func', 'u32', frames.map(({ func }) => func));
-  add('frame.line', 'i32', frames.map(({ line }) => line));
-  add('frame.address', 'u64', frames.map(() => 0));
+  add(
+    'frame.func',
+    'u32',
+    frames.map(({ func }) => func),
+  );
+  add(
+    'frame.line',
+    'i32',
+    frames.map(({ line }) => line),
+  );
+  add(
+    'frame.address',
+    'u64',
+    frames.map(() => 0),
+  );
   const stacks = [...table.stacks.values()];
-  add('stack.parent', 'i32', stacks.map(({ parent }) => parent));
-  add('stack.frame', 'u32', stacks.map(({ frame }) => frame));
-  add('sample.thread', 'u32', rows.map(({ thread }) => thread));
-  add('sample.stack', 'u32', rows.map(({ stack }) => stack));
-  add('sample.time', 'i64', rows.map(({ time }) => time));
-  add('sample.last', 'i64', rows.map(({ last }) => last));
-  add('sample.count', 'u32', rows.map(({ count }) => count));
-  add('sample.weight', 'i64', rows.map(({ weight }) => weight));
-  add('sample.state', 'u8', rows.map(({ state }) => state));
+  add(
+    'stack.parent',
+    'i32',
+    stacks.map(({ parent }) => parent),
+  );
+  add(
+    'stack.frame',
+    'u32',
+    stacks.map(({ frame }) => frame),
+  );
+  add(
+    'sample.thread',
+    'u32',
+    rows.map(({ thread }) => thread),
+  );
+  add(
+    'sample.stack',
+    'u32',
+    rows.map(({ stack }) => stack),
+  );
+  add(
+    'sample.time',
+    'i64',
+    rows.map(({ time }) => time),
+  );
+  add(
+    'sample.last',
+    'i64',
+    rows.map(({ last }) => last),
+  );
+  add(
+    'sample.count',
+    'u32',
+    rows.map(({ count }) => count),
+  );
+  add(
+    'sample.weight',
+    'i64',
+    rows.map(({ weight }) => weight),
+  );
+  add(
+    'sample.state',
+    'u8',
+    rows.map(({ state }) => state),
+  );
   patch?.(columns);
-  return container({ meta, threads: [...threads.keys()].map((name, i) => ({ tid: i + 1, name, pid: 7, host: '' })) }, columns);
+  return container(
+    { meta, threads: [...threads.keys()].map((name, i) => ({ tid: i + 1, name, pid: 7, host: '' })) },
+    columns,
+  );
 }
 
 export interface Column {
@@ -129,11 +214,14 @@ export function seal(bytes: Uint8Array<ArrayBuffer>): void {
   new DataView(bytes.buffer).setUint32(bytes.length - 4, plainCrc32(bytes.subarray(0, -4)), true);
 }
 
-export function profileOf(samples: TestSample[], meta: Record<string, unknown> = {}): { profile: Profile; names: Names; func: (name: string) => number } {
+export function profileOf(
+  samples: TestSample[],
+  meta: Record<string, unknown> = {},
+): { profile: Profile; names: Names; func: (name: string) => FuncRow } {
   const profile = decode(encode(samples, meta));
   const names = new Names(profile);
-  const func = (name: string): number => {
-    for (let at = 0; at < profile.funcName.length; at++) if (names.name(at) === name) return at;
+  const func = (name: string): FuncRow => {
+    for (let at = 0 as FuncRow; at < profile.funcName.length; at++) if (names.name(at) === name) return at;
     throw new Error(`no function ${name}`);
   };
   return { profile, names, func };

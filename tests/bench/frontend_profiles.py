@@ -34,7 +34,9 @@ class ProfileBuilder:
     frames: dict[tuple[int, int], int] = field(default_factory=dict)
     stacks: dict[tuple[int, int], int] = field(default_factory=dict)
     threads: list[str] = field(default_factory=list)
+    thread_details: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
+    header: dict[str, Any] = field(default_factory=dict)
     end_ns: int = 0
 
     def string(self, text: str) -> int:
@@ -128,7 +130,13 @@ class ProfileBuilder:
             "timestamps_until_ns": None,
         }
         threads = [
-            {"tid": 100 + i, "name": name, "pid": 1, "host": ""}
+            {
+                "tid": 100 + i,
+                "name": name,
+                "pid": 1,
+                "host": "",
+                **self.thread_details.get(name, {}),
+            }
             for i, name in enumerate(self.threads)
         ]
         entries = [
@@ -139,7 +147,9 @@ class ProfileBuilder:
         # Offsets stand in the header and depend on its length: settle them in rounds.
         for _ in range(8):
             before = header
-            header = json.dumps({"meta": meta, "threads": threads, "columns": entries}).encode()
+            header = json.dumps(
+                {"meta": meta, **self.header, "threads": threads, "columns": entries}
+            ).encode()
             at = -(-(16 + len(header)) // 8) * 8
             for entry, (_, _, raw, _) in zip(entries, columns):
                 entry["offset"] = at
@@ -163,6 +173,11 @@ def _function(name: str, file: str, line: int, native: bool = False) -> Function
 
 
 def demo() -> bytes:
+    """The container of `demo_builder`."""
+    return demo_builder().encode()
+
+
+def demo_builder() -> ProfileBuilder:
     """A cell that loads a table, groups it and fits a model, with a worker thread beside it."""
     cell = _function("<module>", "In [3]", 1)
     load = _function("load_orders", "In [2]", 4)
@@ -279,7 +294,7 @@ def demo() -> bytes:
             state=0 | 1 << 2,
         )
         at += busy * step
-    return builder.encode()
+    return builder
 
 
 def synthetic(nodes: int, seed: int = 1) -> bytes:

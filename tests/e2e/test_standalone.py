@@ -291,7 +291,7 @@ def test_speedscope_opens_in_a_tab_and_inline_with_this_profile(page: Page):
 
 def check_speedscope(speedscope: Page | FrameLocator) -> None:
     # The thread with the most time is the one it opens.
-    expect(speedscope.get_by_text("upload-0 (2/2)")).to_be_visible()
+    expect(speedscope.get_by_text("upload-0 (101) (2/2)")).to_be_visible()
     speedscope.get_by_text("Sandwich").click()
     wait = speedscope.locator("tr").filter(has_text="Condition.wait")
     # 2.41 of this thread's 2.76 s.
@@ -309,11 +309,38 @@ def test_exports_are_what_they_say(page: Page):
     assert loads(saved("Profile (.spprof)")) == loads(frontend_profiles.demo())
     speedscope = json.loads(saved("Speedscope file"))
     assert [(p["name"], p["endValue"]) for p in speedscope["profiles"]] == [
-        ("MainThread", 2_710_000_000),
-        ("upload-0", 2_760_000_000),
+        ("MainThread (100)", 2_710_000_000),
+        ("upload-0 (101)", 2_760_000_000),
     ]
     assert b"RandomForestRegressor.fit, sklearn/ensemble/_forest.py:456" in saved("Picture (SVG)")
     assert saved("Picture (PNG)").startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_page_without_speedscope_offers_the_file(open_page, tmp_path):
+    path = tmp_path / "small.html"
+    with path.open("wb") as file:
+        html.dump(container.decode(frontend_profiles.demo()), file, speedscope=False)
+    page = open_page(path)
+    show(page, "Speedscope")
+    view = page.locator(".sp-speedscope")
+    expect(view).to_contain_text("Speedscope is not part of this page")
+    with page.expect_download() as download:
+        view.get_by_role("button", name="Save the Speedscope file").click()
+    assert download.value.suggested_filename == "profile.speedscope.json"
+
+
+def test_page_with_a_coarser_copy_says_so_when_it_is_saved(open_page, tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "DISPLAY_ROWS", 20)
+    path = tmp_path / "coarser.html"
+    with path.open("wb") as file:
+        html.dump(container.decode(frontend_profiles.demo()), file)
+    page = open_page(path)
+    expect(page.get_by_text("shown coarser in time than it was taken")).to_be_visible()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Profile (.spprof)").click()
+    assert download.value.suggested_filename == "profile-coarser.spprof"
+    expect(page.get_by_role("alert")).to_contain_text("This page holds no more than is shown")
 
 
 def test_difference_colours_what_changed(open_page, tmp_path):
@@ -324,7 +351,7 @@ def test_difference_colours_what_changed(open_page, tmp_path):
     before.sample("MainThread", [(main, 2), (parse, 11)], 10, 300_000_000)
     after.sample("MainThread", [(main, 2), (parse, 11)], 10, 100_000_000)
     after.sample("MainThread", [(main, 3), (write, 21)], 20, 50_000_000)
-    profiles = [container.decode(builder.encode()) for builder in (before, after)]
+    profiles = [loads(builder.encode()) for builder in (before, after)]
     path = tmp_path / "difference.html"
     spprof.diff(*profiles).save(path)
     page = open_page(path)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, expect
 
 import spprof
 
@@ -145,6 +145,19 @@ def test_live_profile_grows_in_place(widget: Page):
     expect(widget.get_by_role("searchbox")).to_have_value("pandas")
 
 
+def test_chosen_thread_stays_chosen_when_threads_are_numbered_anew(widget: Page):
+    threads = widget.get_by_role("combobox", name="Threads")
+    threads.select_option(label="upload-0 · 2.76 s")
+    builder = frontend_profiles.ProfileBuilder()
+    for i, name in enumerate(["watch", "MainThread", "upload-0"]):
+        call = (f"in_{name}", "/x/a.py", 1, False)
+        builder.sample(name, [(call, 1)], 10 + i, (i + 1) * 100_000_000)
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(builder.encode()))
+    expect(frames(widget, re.compile("^in_upload-0, .*, 300 ms, 100 %"))).to_have_count(1)
+    chosen = threads.locator("option:checked")
+    expect(chosen).to_have_text("upload-0 · 300 ms")
+
+
 def test_source_is_asked_for_once_and_shown_beside_its_times(widget: Page):
     arrive(widget, "selected", {"function": "load_orders"})
     arrive(widget, "view", "source")
@@ -168,7 +181,118 @@ def test_speedscope_comes_by_message(widget: Page):
     page = (STATIC / "speedscope" / "index.html").read_bytes()
     widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", encoded(page))
     speedscope = widget.frame_locator("iframe[title=Speedscope]")
-    expect(speedscope.get_by_text("upload-0 (2/2)")).to_be_visible()
+    expect(speedscope.get_by_text("upload-0 (101) (2/2)")).to_be_visible()
+
+
+def open_in_a_tab(page: Page) -> Page:
+    page.get_by_role("button", name="Export").click()
+    with page.expect_popup() as popup:
+        page.get_by_role("button", name="Open in Speedscope").click()
+    return popup.value
+
+
+def check_that_the_file_is_offered(where: Locator) -> None:
+    with where.page.expect_download() as download:
+        where.get_by_role("button", name="Save the Speedscope file").click()
+    document = json.loads(Path(download.value.path()).read_bytes())
+    assert [p["thread"]["name"] for p in document["profiles"]] == ["MainThread", "upload-0"]
+
+
+def test_failing_speedscope_says_why_and_offers_the_file(widget: Page):
+    # What a model does whose kernel is gone.
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    arrive(widget, "view", "speedscope")
+    view = widget.locator(".sp-speedscope")
+    expect(view).to_contain_text("Speedscope cannot be shown: Comm is closed")
+    check_that_the_file_is_offered(view)
+    # Once the kernel is back, so is Speedscope.
+    widget.evaluate("void (model.send = function (content) { this.sent.push(content) })")
+    view.get_by_role("button", name="Try again").click()
+    expect(view).to_contain_text("Loading Speedscope")
+    page = (STATIC / "speedscope" / "index.html").read_bytes()
+    widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", encoded(page))
+    expect(view.locator("iframe[title=Speedscope]")).to_be_visible()
+
+
+def test_failing_speedscope_leaves_no_blank_tab(widget: Page):
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    tab = open_in_a_tab(widget)
+    alert = widget.get_by_role("alert")
+    expect(alert).to_contain_text("Speedscope was not opened: Comm is closed")
+    check_that_the_file_is_offered(alert)
+    assert tab.is_closed()
+    alert.get_by_role("button", name="Dismiss").click()
+    expect(alert).to_have_count(0)
+
+
+def test_speedscope_does_not_wait_for_ever_for_a_kernel(widget: Page):
+    widget.clock.install()
+    arrive(widget, "view", "speedscope")
+    tab = open_in_a_tab(widget)
+    # The reader sees that the tab waits for something.
+    expect(tab.get_by_text("Loading Speedscope")).to_be_visible()
+    widget.clock.fast_forward(21_000)
+    expect(widget.locator(".sp-speedscope")).to_contain_text(
+        "the kernel did not answer within 20 s"
+    )
+    expect(widget.get_by_role("alert")).to_contain_text("the kernel did not answer within 20 s")
+    assert tab.is_closed()
+
+
+def test_page_that_speedscope_cannot_use_is_said_to_be_so(widget: Page):
+    arrive(widget, "view", "speedscope")
+    tab = open_in_a_tab(widget)
+    page = encoded(b"<html>something else</html>")
+    widget.evaluate("(text) => model.message({type: 'speedscope'}, [text])", page)
+    expect(widget.locator(".sp-speedscope")).to_contain_text("no place for the profile")
+    expect(widget.get_by_role("alert")).to_contain_text("no place for the profile")
+    assert tab.is_closed()
+
+
+def thinned() -> bytes:
+    """The demo as if it had been merged from more rows for display."""
+    builder = frontend_profiles.demo_builder()
+    builder.header["thinned_from"] = 1_000_000
+    return builder.encode()
+
+
+def save_profile(page: Page) -> Download:
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Profile (.spprof)").click()
+    return download.value
+
+
+def test_saves_what_it_shows_where_that_is_the_whole(widget: Page):
+    download = save_profile(widget)
+    assert Path(download.path()).read_bytes() == frontend_profiles.demo()
+    assert widget.evaluate("model.sent") == []
+
+
+def test_saves_the_whole_profile_where_it_shows_a_coarser_copy(widget: Page):
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(thinned()))
+    widget.evaluate(
+        "(whole) => void (model.send = (content) => { model.sent.push(content);"
+        " model.message({type: 'profile'}, [whole]) })",
+        encoded(),
+    )
+    download = save_profile(widget)
+    assert download.suggested_filename == "profile.spprof"
+    assert Path(download.path()).read_bytes() == frontend_profiles.demo()
+    assert widget.evaluate("model.sent") == [{"type": "profile"}]
+
+
+def test_says_so_where_only_the_coarser_copy_can_be_saved(widget: Page):
+    widget.evaluate("(data) => model.arrive('data', bytes(data))", encoded(thinned()))
+    widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
+    widget.get_by_role("button", name="Export").click()
+    widget.get_by_role("button", name="Profile (.spprof)").click()
+    alert = widget.get_by_role("alert")
+    expect(alert).to_contain_text("The whole profile cannot be had: Comm is closed")
+    with widget.expect_download() as download:
+        alert.get_by_role("button", name="Save it coarser in time").click()
+    assert download.value.suggested_filename == "profile-coarser.spprof"
+    assert Path(download.value.path()).read_bytes() == thinned()
 
 
 def test_keys_of_the_view_do_not_reach_the_notebook(widget: Page):

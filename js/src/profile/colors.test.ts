@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
-import { contrast, makePainter, oklch, SCHEMES, type ColorMode } from './colors';
+import { type ColorMode, contrast, makePainter, oklch, SCHEMES } from './colors';
 import { asDifference } from './difference';
 import { buildTree } from './tree';
 
 const P = '/v/site-packages/';
 
-function painted(mode: ColorMode, dark = false): { color: (name: string) => string; palette: readonly (readonly [number, number, number])[] } {
+function painted(
+  mode: ColorMode,
+  dark = false,
+): { color: (name: string) => string; palette: readonly (readonly [number, number, number])[] } {
   const { profile, names, func } = profileOf([
     { calls: ['<module>@In [1]', `fit@${P}sklearn/a.py`, `*dot@${P}numpy/b.so`, '*memcpy@/lib/libc.so.6'], weight: 50 },
     { calls: ['<module>@In [1]', `agg@${P}pandas/a.py`, 'loads@/usr/lib/python3.11/json/__init__.py'], weight: 5 },
@@ -39,15 +42,18 @@ describe('contrast', () => {
 });
 
 describe('painters', () => {
-  it.each(['module', 'kind', 'self', 'diff'] as const)('%s: labels stay readable on every colour, light and dark', (mode) => {
-    for (const dark of [false, true]) {
-      const scheme = SCHEMES[dark ? 'dark' : 'light'];
-      for (const rgb of [...painted(mode, dark).palette, scheme.rest, scheme.unmatched, scheme.root, scheme.thread]) {
-        expect(contrast(scheme.text, rgb), `${mode} ${dark} ${rgb}`).toBeGreaterThan(5);
-        expect(contrast(scheme.dimText, rgb), `${mode} ${dark} ${rgb} dim`).toBeGreaterThan(4.5);
+  it.each(['module', 'kind', 'self', 'diff'] as const)(
+    '%s: labels stay readable on every colour, light and dark',
+    (mode) => {
+      for (const dark of [false, true]) {
+        const scheme = SCHEMES[dark ? 'dark' : 'light'];
+        for (const rgb of [...painted(mode, dark).palette, scheme.rest, scheme.unmatched, scheme.root, scheme.thread]) {
+          expect(contrast(scheme.text, rgb), `${mode} ${dark} ${rgb}`).toBeGreaterThan(5);
+          expect(contrast(scheme.dimText, rgb), `${mode} ${dark} ${rgb} dim`).toBeGreaterThan(4.5);
+        }
       }
-    }
-  });
+    },
+  );
 
   it('gives every package its own colour, and keeps user code apart', () => {
     const { color } = painted('module');
@@ -80,7 +86,11 @@ describe('painters', () => {
   });
 
   it('tells more from less from same in a difference', () => {
-    const { profile: both, names, func } = profileOf([
+    const {
+      profile: both,
+      names,
+      func,
+    } = profileOf([
       { calls: ['grew'], weight: 10, thread: 'before: M' },
       { calls: ['shrank'], weight: 30, thread: 'before: M' },
       { calls: ['same'], weight: 7, thread: 'before: M' },
@@ -90,7 +100,9 @@ describe('painters', () => {
     ]);
     const tree = buildTree(asDifference(both), names);
     const painter = makePainter('diff', false, both, names, tree);
-    const [grew, shrank, same] = ['grew', 'shrank', 'same'].map((name) => painter.palette[painter.row(Array.from(tree.key).indexOf(func(name)))]);
+    const [grew, shrank, same] = ['grew', 'shrank', 'same'].map(
+      (name) => painter.palette[painter.row(Array.from(tree.key).indexOf(func(name)))],
+    );
     expect(grew[0]).toBeGreaterThan(grew[2]);
     expect(shrank[2]).toBeGreaterThan(shrank[0]);
     expect(Math.abs(same[0] - same[2])).toBeLessThan(10);

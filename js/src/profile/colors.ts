@@ -1,7 +1,8 @@
 // Owns which colour a frame has and why. Colours are computed here, in OKLCH, so that contrast can be tested.
 import { NATIVE, type Profile } from './container';
 import type { Names, Place } from './names';
-import type { CallTree } from './tree';
+import { type FuncRow, rowsOf } from './rows';
+import { type CallTree, isFunction } from './tree';
 
 export type ColorMode = 'module' | 'kind' | 'self' | 'diff';
 export type Rgb = readonly [number, number, number];
@@ -47,6 +48,7 @@ export function contrast(one: Rgb, other: Rgb): number {
 export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 
 export interface Scheme {
+  readonly page: Rgb;
   readonly text: Rgb;
   readonly dimText: Rgb;
   /** Runs of frames too narrow to be drawn one by one. */
@@ -58,14 +60,30 @@ export interface Scheme {
 }
 
 export const SCHEMES: Record<'light' | 'dark', Scheme> = {
-  light: { text: [24, 26, 31], dimText: [58, 62, 72], rest: [216, 218, 223], unmatched: [236, 237, 240], root: [229, 231, 235], thread: [214, 219, 228] },
-  dark: { text: [244, 245, 247], dimText: [214, 217, 224], rest: [62, 65, 72], unmatched: [46, 48, 54], root: [50, 53, 60], thread: [58, 64, 76] },
+  light: {
+    page: [255, 255, 255],
+    text: [24, 26, 31],
+    dimText: [58, 62, 72],
+    rest: [216, 218, 223],
+    unmatched: [236, 237, 240],
+    root: [229, 231, 235],
+    thread: [214, 219, 228],
+  },
+  dark: {
+    page: [23, 24, 28],
+    text: [244, 245, 247],
+    dimText: [214, 217, 224],
+    rest: [62, 65, 72],
+    unmatched: [46, 48, 54],
+    root: [50, 53, 60],
+    thread: [58, 64, 76],
+  },
 };
 
 /** Hands out a palette row for each node or function; rows are few, so that a canvas changes colour seldom. */
-export interface Painter {
+export interface Painter<Of extends number = number> {
   readonly palette: readonly Rgb[];
-  row(of: number): number;
+  row(of: Of): number;
 }
 
 /** A number 0 to 1 that depends on nothing but the text. */
@@ -89,13 +107,15 @@ const SHADES = 3;
 function packageHues(profile: Profile, names: Names): Map<string, number> {
   const hues = new Map<string, number>();
   const taken = new Set<number>();
-  for (let func = 0; func < profile.funcName.length; func++) {
+  for (let func = 0 as FuncRow; func < profile.funcName.length; func++) {
     const { origin, group } = names.place(func);
     if (origin !== 'package' || hues.has(group)) continue;
     const wanted = Math.floor(fraction(group) * HUES);
     // Steps of 5 are far apart in hue and visit all 18.
     const steps = Array.from({ length: HUES }, (_, tries) => (wanted + 5 * tries) % HUES);
-    const apart = steps.find((step) => !taken.has(step) && !taken.has((step + 1) % HUES) && !taken.has((step + HUES - 1) % HUES));
+    const apart = steps.find(
+      (step) => !taken.has(step) && !taken.has((step + 1) % HUES) && !taken.has((step + HUES - 1) % HUES),
+    );
     const step = apart ?? steps.find((free) => !taken.has(free)) ?? wanted;
     taken.add(step);
     hues.set(group, step);
@@ -187,20 +207,26 @@ export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, na
     palette: colors,
     row: (node) => {
       const func = tree.key[node];
-      return func >= 0 ? ofFunction.row(func) : node === 0 ? colors.length - 2 : colors.length - 1;
+      return isFunction(func) ? ofFunction.row(func) : node === 0 ? colors.length - 2 : colors.length - 1;
     },
   };
 }
 
 /** Colours by what a function is, whatever it used. */
-export function functionPainter(mode: 'module' | 'kind', dark: boolean, profile: Profile, names: Names): Painter {
+export function functionPainter(
+  mode: 'module' | 'kind',
+  dark: boolean,
+  profile: Profile,
+  names: Names,
+): Painter<FuncRow> {
   const hues = mode === 'module' ? packageHues(profile, names) : new Map<string, number>();
   const palette = new Palette();
   const tones = new Map<string, number>();
-  const rowOf = Int32Array.from(profile.funcName, (_, func) => {
+  const rowOf = Int32Array.from(rowsOf<FuncRow>(profile.funcName.length), (func) => {
     const shade = Math.floor(fraction(names.name(func)) * SHADES);
     const native = (profile.funcFlags[func] & NATIVE) !== 0;
-    const { hue, chroma } = mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
+    const { hue, chroma } =
+      mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
     const key = `${hue} ${chroma} ${shade}`;
     let row = tones.get(key);
     if (row === undefined) tones.set(key, (row = palette.row(tone(dark, hue, chroma, shade))));

@@ -1,10 +1,13 @@
 import { crc32 as zlibCrc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { encode, folded, seal } from '../../test/profiles';
 import { plainCrc32 } from '../../test/crc';
+import { encode, folded, seal } from '../../test/profiles';
 import { ContainerError, crc32, decode } from './container';
+import type { SampleRow } from './rows';
 
 const SAMPLES = folded('main;löad 30\nmain;*sort 12');
+
+const FIRST = 0 as SampleRow;
 
 describe('crc32', () => {
   it('gives the check value of CRC-32', () => {
@@ -15,29 +18,35 @@ describe('crc32', () => {
   it('agrees with the plain algorithm at every length and alignment', () => {
     const bytes = Uint8Array.from({ length: 64 }, (_, i) => (i * 89 + 7) & 255);
     for (let from = 0; from < 9; from++) {
-      for (let to = from; to < 64; to += 5) expect(crc32(bytes.subarray(from, to))).toBe(plainCrc32(bytes.subarray(from, to)));
+      for (let to = from; to < 64; to += 5)
+        expect(crc32(bytes.subarray(from, to))).toBe(plainCrc32(bytes.subarray(from, to)));
     }
   });
 });
 
 describe('decode', () => {
   it('reads back what was written', () => {
-    const profile = decode(encode([{ calls: ['main@a.py:3', 'löad@b.py:7'], weight: 30, time: 2 ** 40, count: 4, state: 9, thread: 'T' }], { mode: 'wall', dropped_count: 5 }));
+    const profile = decode(
+      encode([{ calls: ['main@a.py:3', 'löad@b.py:7'], weight: 30, time: 2 ** 40, count: 4, state: 9, thread: 'T' }], {
+        mode: 'wall',
+        dropped_count: 5,
+      }),
+    );
     expect(Array.from(profile.funcName, (row) => profile.strings.get(row))).toEqual(['main', 'löad']);
     expect(Array.from(profile.funcFile, (row) => profile.strings.get(row))).toEqual(['a.py', 'b.py']);
     expect(Array.from(profile.frameLine)).toEqual([3, 7]);
     expect(Array.from(profile.stackParent)).toEqual([-1, 0]);
-    expect(profile.sampleTime[0]).toBe(2 ** 40);
-    expect(profile.sampleWeight[0]).toBe(30);
-    expect(profile.sampleCount[0]).toBe(4);
-    expect(profile.sampleState[0]).toBe(9);
+    expect(profile.sampleTime[FIRST]).toBe(2 ** 40);
+    expect(profile.sampleWeight[FIRST]).toBe(30);
+    expect(profile.sampleCount[FIRST]).toBe(4);
+    expect(profile.sampleState[FIRST]).toBe(9);
     expect(profile.threads[0].name).toBe('T');
     expect(profile.meta.mode).toBe('wall');
     expect(profile.meta.dropped_count).toBe(5);
   });
 
   it('keeps the sign of 64-bit numbers', () => {
-    expect(decode(encode([{ calls: ['f'], time: -1 }])).sampleTime[0]).toBe(-1);
+    expect(decode(encode([{ calls: ['f'], time: -1 }])).sampleTime[FIRST]).toBe(-1);
   });
 
   it('reads a view that does not lie on an 8-byte boundary', () => {
@@ -89,9 +98,15 @@ describe('decode', () => {
   });
 
   it('refuses missing columns, wrong types and columns of unlike length', () => {
-    expect(() => decode(encode(SAMPLES, {}, (columns) => columns.delete('sample.count')))).toThrow('column sample.count is missing');
-    expect(() => decode(encode(SAMPLES, {}, (columns) => columns.set('sample.count', { type: 'u8', values: [1, 1] })))).toThrow('column sample.count is u8, expected u32');
-    expect(() => decode(encode(SAMPLES, {}, (columns) => columns.get('sample.count')?.values.pop()))).toThrow('sample differ in length');
+    expect(() => decode(encode(SAMPLES, {}, (columns) => columns.delete('sample.count')))).toThrow(
+      'column sample.count is missing',
+    );
+    expect(() =>
+      decode(encode(SAMPLES, {}, (columns) => columns.set('sample.count', { type: 'u8', values: [1, 1] }))),
+    ).toThrow('column sample.count is u8, expected u32');
+    expect(() => decode(encode(SAMPLES, {}, (columns) => columns.get('sample.count')?.values.pop()))).toThrow(
+      'sample differ in length',
+    );
   });
 
   it('passes over columns it does not know', () => {

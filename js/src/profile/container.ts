@@ -1,5 +1,6 @@
 // Owns the bytes of the .spprof container: decodes them into typed columns and refuses what is damaged.
 // Knows nothing of trees or views.
+import type { Column, FrameRow, FuncRow, SampleRow, StackRow, StringRow, ThreadRow } from './rows';
 
 export interface Thread {
   tid: number;
@@ -21,7 +22,10 @@ export interface Meta {
   python_version: string;
   platform: string;
   notes: string[];
+  modules: { path: string; build_id?: string }[];
   timestamps_until_ns: number | null;
+  /** Whose the threads are, where this is a difference of two profiles. */
+  difference: { before: ThreadRow[]; after: ThreadRow[] } | null;
 }
 
 /** The columns of a profile. Times and weights are nanoseconds in doubles: exact up to 104 days. */
@@ -29,24 +33,28 @@ export interface Profile {
   readonly meta: Meta;
   readonly threads: readonly Thread[];
   readonly strings: StringTable;
-  readonly funcName: Uint32Array;
-  readonly funcFile: Uint32Array;
-  readonly funcLine: Int32Array;
-  readonly funcFlags: Uint8Array;
-  readonly frameFunc: Uint32Array;
-  readonly frameLine: Int32Array;
-  readonly stackParent: Int32Array;
-  readonly stackFrame: Uint32Array;
-  readonly sampleThread: Uint32Array;
-  readonly sampleStack: Uint32Array;
-  readonly sampleTime: Float64Array;
-  readonly sampleLast: Float64Array;
-  readonly sampleCount: Uint32Array;
-  readonly sampleWeight: Float64Array;
-  readonly sampleState: Uint8Array;
+  readonly funcName: Column<FuncRow, StringRow>;
+  readonly funcFile: Column<FuncRow, StringRow>;
+  /** First line of the definition, 0 unknown. */
+  readonly funcLine: Column<FuncRow, number>;
+  readonly funcFlags: Column<FuncRow, number>;
+  readonly frameFunc: Column<FrameRow, FuncRow>;
+  readonly frameLine: Column<FrameRow, number>;
+  /** The caller's stack; -1, which is no row, at the root. */
+  readonly stackParent: Column<StackRow, StackRow>;
+  readonly stackFrame: Column<StackRow, FrameRow>;
+  readonly sampleThread: Column<SampleRow, ThreadRow>;
+  readonly sampleStack: Column<SampleRow, StackRow>;
+  readonly sampleTime: Column<SampleRow, number>;
+  readonly sampleLast: Column<SampleRow, number>;
+  readonly sampleCount: Column<SampleRow, number>;
+  readonly sampleWeight: Column<SampleRow, number>;
+  readonly sampleState: Column<SampleRow, number>;
   /** Weights before, where this profile is a difference; see difference.ts. */
-  readonly sampleBaseline: Float64Array | null;
+  readonly sampleBaseline: Column<SampleRow, number> | null;
   readonly byteLength: number;
+  /** Sample rows before some were merged for display; null where these are all. */
+  readonly thinnedFrom: number | null;
 }
 
 export const NATIVE = 1;
@@ -65,10 +73,8 @@ export class StringTable {
     this.decoded = new Array<string | undefined>(this.length);
   }
 
-  get(row: number): string {
-    return (this.decoded[row] ??= this.decoder.decode(
-      this.bytes.subarray(this.offsets[row], this.offsets[row + 1]),
-    ));
+  get(row: StringRow): string {
+    return (this.decoded[row] ??= this.decoder.decode(this.bytes.subarray(this.offsets[row], this.offsets[row + 1])));
   }
 }
 
@@ -90,6 +96,7 @@ interface ColumnEntry {
 interface Header {
   meta: Partial<Meta>;
   threads: Partial<Thread>[];
+  thinned_from?: number;
   columns: ColumnEntry[];
 }
 
@@ -145,7 +152,8 @@ function aligned(source: ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer>
 
 function readHeader(bytes: Uint8Array<ArrayBuffer>): Header {
   if (bytes.length < 20) throw new ContainerError(`not a profile: ${bytes.length} bytes are too few`);
-  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw new ContainerError('not a profile: the magic bytes are missing');
+  if (MAGIC.some((byte, i) => bytes[i] !== byte))
+    throw new ContainerError('not a profile: the magic bytes are missing');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(8, true);
   if (version !== VERSION) {
@@ -156,11 +164,15 @@ function readHeader(bytes: Uint8Array<ArrayBuffer>): Header {
   const expected = view.getUint32(bytes.length - 4, true);
   const actual = crc32(bytes.subarray(0, bytes.length - 4));
   if (expected !== actual) {
-    throw new ContainerError(`profile is damaged or cut off: checksum ${actual.toString(16)}, expected ${expected.toString(16)}`);
+    throw new ContainerError(
+      `profile is damaged or cut off: checksum ${actual.toString(16)}, expected ${expected.toString(16)}`,
+    );
   }
   let header: Partial<Header>;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(16, 16 + headerLength))) as Partial<Header>;
+    header = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(16, 16 + headerLength)),
+    ) as Partial<Header>;
   } catch (error) {
     throw new ContainerError(`profile header is not readable: ${(error as Error).message}`);
   }
@@ -182,10 +194,17 @@ class Columns {
       // A column of a type from the future is only a problem to who asks for it.
       if (size === undefined) continue;
       const { offset, length } = column;
-      if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0 || offset % 8 !== 0) {
+      if (
+        !Number.isSafeInteger(offset) ||
+        !Number.isSafeInteger(length) ||
+        offset < 0 ||
+        length < 0 ||
+        offset % 8 !== 0
+      ) {
         throw new ContainerError(`column ${column.name} has a bad offset or length`);
       }
-      if (offset + length * size > bytes.length - 4) throw new ContainerError(`column ${column.name} reaches past the end`);
+      if (offset + length * size > bytes.length - 4)
+        throw new ContainerError(`column ${column.name} reaches past the end`);
       this.entries.set(column.name, column);
     }
   }
@@ -210,6 +229,11 @@ class Columns {
     return this.view(name, 'u32', Uint32Array);
   }
 
+  /** Rows of another table, which `check` has yet to find within it. */
+  rows<At extends number, Value extends number>(name: string, type: 'u32' | 'i32' = 'u32'): Column<At, Value> {
+    return (type === 'u32' ? this.u32(name) : this.i32(name)) as unknown as Column<At, Value>;
+  }
+
   i32(name: string): Int32Array {
     return this.view(name, 'i32', Int32Array);
   }
@@ -230,9 +254,10 @@ function sameLength(table: string, ...columns: { length: number }[]): void {
   }
 }
 
-function within(name: string, values: Uint32Array, limit: number): void {
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] >= limit) throw new ContainerError(`${name} row ${i} points at ${values[i]}, past the last of ${limit}`);
+function within<At extends number>(name: string, values: Column<At, number>, limit: number): void {
+  for (let i = 0 as At; i < values.length; i++) {
+    if (values[i] >= limit)
+      throw new ContainerError(`${name} row ${i} points at ${values[i]}, past the last of ${limit}`);
   }
 }
 
@@ -262,7 +287,9 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       python_version: header.meta.python_version ?? '',
       platform: header.meta.platform ?? '',
       notes: header.meta.notes ?? [],
+      modules: header.meta.modules ?? [],
       timestamps_until_ns: header.meta.timestamps_until_ns ?? null,
+      difference: header.meta.difference ?? null,
     },
     threads: header.threads.map((thread) => ({
       tid: thread.tid ?? 0,
@@ -271,16 +298,16 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       host: thread.host ?? '',
     })),
     strings: new StringTable(stringBytes, offsets),
-    funcName: columns.u32('func.name'),
-    funcFile: columns.u32('func.file'),
+    funcName: columns.rows('func.name'),
+    funcFile: columns.rows('func.file'),
     funcLine: columns.i32('func.line'),
     funcFlags: columns.u8('func.flags'),
-    frameFunc: columns.u32('frame.func'),
+    frameFunc: columns.rows('frame.func'),
     frameLine: columns.i32('frame.line'),
-    stackParent: columns.i32('stack.parent'),
-    stackFrame: columns.u32('stack.frame'),
-    sampleThread: columns.u32('sample.thread'),
-    sampleStack: columns.u32('sample.stack'),
+    stackParent: columns.rows('stack.parent', 'i32'),
+    stackFrame: columns.rows('stack.frame'),
+    sampleThread: columns.rows('sample.thread'),
+    sampleStack: columns.rows('sample.stack'),
     sampleTime: columns.i64('sample.time'),
     sampleLast: columns.i64('sample.last'),
     sampleCount: columns.u32('sample.count'),
@@ -288,6 +315,7 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
     sampleState: columns.u8('sample.state'),
     sampleBaseline: null,
     byteLength: bytes.length,
+    thinnedFrom: header.thinned_from ?? null,
   };
   check(profile);
   return profile;
@@ -295,6 +323,12 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
 
 // Every later module indexes these columns unchecked, so a bad index must end here.
 function check(p: Profile): void {
+  for (const side of ['before', 'after'] as const) {
+    const rows = p.meta.difference?.[side] ?? [];
+    if (!Array.isArray(rows) || !rows.every((row) => p.threads[row] !== undefined)) {
+      throw new ContainerError(`meta.difference.${side} is no list of threads`);
+    }
+  }
   sameLength('func', p.funcName, p.funcFile, p.funcLine, p.funcFlags);
   sameLength('frame', p.frameFunc, p.frameLine);
   sameLength('stack', p.stackParent, p.stackFrame);
@@ -314,9 +348,11 @@ function check(p: Profile): void {
   within('stack.frame', p.stackFrame, p.frameFunc.length);
   within('sample.stack', p.sampleStack, p.stackParent.length);
   within('sample.thread', p.sampleThread, p.threads.length);
-  for (let row = 0; row < p.stackParent.length; row++) {
+  for (let row = 0 as StackRow; row < p.stackParent.length; row++) {
     if (p.stackParent[row] >= row || p.stackParent[row] < -1) {
-      throw new ContainerError(`stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`);
+      throw new ContainerError(
+        `stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`,
+      );
     }
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
 import { asDifference } from './difference';
-import { notesOf } from '../views/notes';
+import { notesOf } from './notes';
 import { buildTree, invertTree } from './tree';
 
 describe('asDifference', () => {
@@ -21,6 +21,20 @@ describe('asDifference', () => {
     expect([tree.total[at('kept')], tree.baseline?.[at('kept')]]).toEqual([30, 10]);
   });
 
+  it('believes what the profile says of its threads before their names', () => {
+    const samples = [
+      { calls: ['f'], weight: 40, thread: 'Main' },
+      { calls: ['f'], weight: 25, thread: 'after: all' },
+    ];
+    const said = asDifference(profileOf(samples, { difference: { before: [1], after: [0] } }).profile);
+    expect(buildTree(said, names).total[0]).toBe(40);
+    expect(buildTree(said, names).baseline?.[0]).toBe(25);
+    expect(asDifference(profileOf(samples).profile).sampleBaseline).toBeNull();
+    expect(() => profileOf(samples, { difference: { before: [1], after: [2] } })).toThrow(
+      /after is no list of threads/,
+    );
+  });
+
   it('shows what is gone as wide as it was', () => {
     expect([tree.total[at('old')], tree.baseline?.[at('old')], tree.extent[at('old')]]).toEqual([0, 40, 40]);
   });
@@ -38,7 +52,10 @@ describe('asDifference', () => {
   });
 
   it('leaves other profiles as they are', () => {
-    const plain = profileOf([{ calls: ['a'], thread: 'before: x' }, { calls: ['a'], thread: 'y' }]).profile;
+    const plain = profileOf([
+      { calls: ['a'], thread: 'before: x' },
+      { calls: ['a'], thread: 'y' },
+    ]).profile;
     expect(asDifference(plain)).toBe(plain);
   });
 });

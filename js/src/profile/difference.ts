@@ -1,8 +1,23 @@
-// Owns reading a difference: both profiles in one container, their threads named `before: ...` and `after: ...`.
+// Owns reading a difference: both profiles in one container, which says whose the threads are.
 import type { Profile, Thread } from './container';
+import { type FrameRow, type FuncRow, rowsOf, type SampleRow, type ThreadRow, type Writable } from './rows';
 
 const BEFORE = 'before: ';
 const AFTER = 'after: ';
+
+/** Which threads were before, by row; null where the profile is no difference. */
+function sidesOf({ meta, threads }: Profile): boolean[] | null {
+  if (meta.difference) {
+    const before = new Set(meta.difference.before);
+    return threads.map((_, row) => before.has(row as ThreadRow));
+  }
+  // Files of a time before differences said what they are.
+  const named = threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : ''));
+  return new Set(named).size === 2 && !named.includes('') ? named.map((side) => side === BEFORE) : null;
+}
+
+const withoutSide = (name: string): string =>
+  [BEFORE, AFTER].reduce((text, side) => (text.startsWith(side) ? text.slice(side.length) : text), name);
 
 /**
  * One profile whose weights are those after and whose baselines are those before; any other profile comes
@@ -10,44 +25,51 @@ const AFTER = 'after: ';
  */
 export function asDifference(profile: Profile): Profile {
   const { threads } = profile;
-  const sides = new Set(threads.map(({ name }) => (name.startsWith(BEFORE) ? BEFORE : name.startsWith(AFTER) ? AFTER : '')));
-  if (sides.size !== 2 || sides.has('')) return profile;
+  const wasBefore = sidesOf(profile);
+  if (wasBefore === null) return profile;
 
   const merged: Thread[] = [];
-  const rowOf = new Map<string, number>();
+  const rowOf = new Map<string, ThreadRow>();
   const threadRow = threads.map((thread) => {
-    const name = thread.name.slice(thread.name.startsWith(BEFORE) ? BEFORE.length : AFTER.length);
+    const name = withoutSide(thread.name);
     let row = rowOf.get(name);
     if (row === undefined) {
-      row = merged.push({ ...thread, name }) - 1;
+      row = (merged.push({ ...thread, name }) - 1) as ThreadRow;
       rowOf.set(name, row);
     }
     return row;
   });
 
-  const funcOf = new Map<string, number>();
-  const same = Uint32Array.from(profile.funcName, (name, func) => {
-    const key = `${name},${profile.funcFile[func]},${profile.funcFlags[func]}`;
+  const funcOf = new Map<string, FuncRow>();
+  const same = Array.from(rowsOf<FuncRow>(profile.funcName.length), (func): FuncRow => {
+    const key = `${profile.funcName[func]},${profile.funcFile[func]},${profile.funcFlags[func]}`;
     const first = funcOf.get(key) ?? func;
     funcOf.set(key, first);
     return first;
   });
 
   const rows = profile.sampleStack.length;
-  const weight = profile.sampleWeight.slice();
-  const count = profile.sampleCount.slice();
-  const baseline = new Float64Array(rows);
-  for (let row = 0; row < rows; row++) {
-    if (!threads[profile.sampleThread[row]].name.startsWith(BEFORE)) continue;
-    baseline[row] = weight[row];
-    weight[row] = 0;
-    count[row] = 0;
+  const weight: Writable<SampleRow, number> = new Float64Array(rows);
+  const count: Writable<SampleRow, number> = new Uint32Array(rows);
+  const baseline: Writable<SampleRow, number> = new Float64Array(rows);
+  const thread = new Uint32Array(rows) as unknown as Writable<SampleRow, ThreadRow>;
+  for (let row = 0 as SampleRow; row < rows; row++) {
+    const of = profile.sampleThread[row];
+    thread[row] = threadRow[of];
+    if (wasBefore[of]) {
+      baseline[row] = profile.sampleWeight[row];
+    } else {
+      weight[row] = profile.sampleWeight[row];
+      count[row] = profile.sampleCount[row];
+    }
   }
+  const frameFunc = new Uint32Array(profile.frameFunc.length) as unknown as Writable<FrameRow, FuncRow>;
+  for (const frame of rowsOf<FrameRow>(frameFunc.length)) frameFunc[frame] = same[profile.frameFunc[frame]];
   return {
     ...profile,
     threads: merged,
-    frameFunc: profile.frameFunc.map((func) => same[func]),
-    sampleThread: profile.sampleThread.map((thread) => threadRow[thread]),
+    frameFunc,
+    sampleThread: thread,
     sampleWeight: weight,
     sampleCount: count,
     sampleBaseline: baseline,

@@ -1,13 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
-import { layOut, neighbour, nodeAtPoint, visit, type Layout } from './layout';
-import { buildTree } from './tree';
+import { type Layout, layOut, neighbour, nodeAtPoint, visit } from './layout';
+import { buildTree, functionOf } from './tree';
 
 function make(text: string): { layout: Layout; name: (node: number) => string; node: (name: string) => number } {
   const { profile, names } = profileOf(folded(text));
   const tree = buildTree(profile, names);
-  const name = (node: number): string => (tree.key[node] < 0 ? 'all' : names.name(tree.key[node]));
-  return { layout: layOut(tree), name, node: (wanted) => Array.from({ length: tree.length }, (_, n) => n).find((n) => name(n) === wanted) ?? -1 };
+  const name = (node: number): string => {
+    const func = functionOf(tree, node);
+    return func === null ? 'all' : names.name(func);
+  };
+  return {
+    layout: layOut(tree),
+    name,
+    node: (wanted) => Array.from({ length: tree.length }, (_, n) => n).find((n) => name(n) === wanted) ?? -1,
+  };
 }
 
 const TEXT = 'main;a;x 30\nmain;a 10\nmain;b;y 35\nmain 25';
@@ -34,12 +41,17 @@ describe('nodeAtPoint', () => {
   });
 
   it('agrees with a search through all frames', () => {
-    const { layout } = make(Array.from({ length: 400 }, (_, i) => `r${i % 3};s${i % 17};t${i % 41};u${i} ${1 + ((i * 7919) % 97)}`).join('\n'));
+    const { layout } = make(
+      Array.from({ length: 400 }, (_, i) => `r${i % 3};s${i % 17};t${i % 41};u${i} ${1 + ((i * 7919) % 97)}`).join(
+        '\n',
+      ),
+    );
     const { tree, start } = layout;
     for (let x = 0.5; x < layout.width; x += layout.width / 211) {
       for (let depth = 0; depth <= 5; depth++) {
         let expected = -1;
-        for (let n = 0; n < tree.length; n++) if (tree.depth[n] === depth && start[n] <= x && x < start[n] + tree.extent[n]) expected = n;
+        for (let n = 0; n < tree.length; n++)
+          if (tree.depth[n] === depth && start[n] <= x && x < start[n] + tree.extent[n]) expected = n;
         expect(nodeAtPoint(layout, x, depth)).toBe(expected);
       }
     }
@@ -47,10 +59,19 @@ describe('nodeAtPoint', () => {
 });
 
 describe('visit', () => {
-  const visited = (layout: Layout, name: (node: number) => string, window: Partial<Parameters<typeof visit>[1]>): { nodes: string[]; rest: number[][] } => {
+  const visited = (
+    layout: Layout,
+    name: (node: number) => string,
+    window: Partial<Parameters<typeof visit>[1]>,
+  ): { nodes: string[]; rest: number[][] } => {
     const nodes: string[] = [];
     const rest: number[][] = [];
-    visit(layout, { from: 0, to: layout.width, minDepth: 0, maxDepth: 99, minWidth: 0, ...window }, (node) => nodes.push(name(node)), (...run) => rest.push(run));
+    visit(
+      layout,
+      { from: 0, to: layout.width, minDepth: 0, maxDepth: 99, minWidth: 0, ...window },
+      (node) => nodes.push(name(node)),
+      (...run) => rest.push(run),
+    );
     return { nodes, rest };
   };
 
@@ -75,7 +96,12 @@ describe('visit', () => {
   it('touches no more of a wide tree than is in sight', () => {
     const { layout } = make(Array.from({ length: 3000 }, (_, i) => `main;f${i} ${i < 10 ? 1000 : 1}`).join('\n'));
     let shown = 0;
-    visit(layout, { from: 0, to: layout.width, minDepth: 0, maxDepth: 9, minWidth: 50 }, () => shown++, () => undefined);
+    visit(
+      layout,
+      { from: 0, to: layout.width, minDepth: 0, maxDepth: 9, minWidth: 50 },
+      () => shown++,
+      () => undefined,
+    );
     expect(shown).toBe(12);
   });
 });

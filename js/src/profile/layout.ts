@@ -70,7 +70,8 @@ export function visit(
       if (start[child] >= window.to) break;
       if (tree.extent[child] < window.minWidth) {
         const last = tree.childList[end - 1];
-        if (depth + 1 >= window.minDepth) rest(start[child], Math.min(window.to, start[last] + tree.extent[last]), depth + 1);
+        if (depth + 1 >= window.minDepth)
+          rest(start[child], Math.min(window.to, start[last] + tree.extent[last]), depth + 1);
         break;
       }
       pending.push(child);

@@ -1,5 +1,6 @@
 // Owns how a function is called on screen: short file, module, package, label. Knows nothing of weights.
 import { NATIVE, type Profile } from './container';
+import type { FuncRow } from './rows';
 
 export interface Place {
   /** Path as the profile has it. */
@@ -16,7 +17,7 @@ export interface Place {
 export type Origin = 'cell' | 'package' | 'stdlib' | 'file' | 'library' | 'interpreter';
 
 const PACKAGES = /^.*?(?:site|dist)-packages\//;
-const STDLIB = /^.*?\/(?:lib(?:64)?\/python\d[\w.]*|Lib(?=\/\w+(?:\/|\.py)))\//;
+const STDLIB = /^(?:.*?\/)?(?:lib(?:64)?\/python\d[\w.]*|Lib(?=\/\w+(?:\/|\.py)))\//;
 const CELL = /^(?:In \[.*\]|<ipython-input-(\d+)-.*>)$/;
 // numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so, libc.so.6, python311.dll
 const LIBRARY = /(?:\.(?:cpython|cp|abi|pypy)[\w-]*)?(?:\.so(?:\.[\d.]+)?|\.pyd|\.dylib|\.dll)$/i;
@@ -79,7 +80,11 @@ export function shortNative(name: string): string {
       result += letter;
     }
   }
-  const words = result.trim().replace(/\[(?:clone|abi)[^\]]*\]/g, '').trim().split(' ');
+  const words = result
+    .trim()
+    .replace(/\[(?:clone|abi)[^\]]*\]/g, '')
+    .trim()
+    .split(' ');
   const short = words[words.length - 1];
   return depth === 0 && /^(?!::)[\w~:({}).$*&]+$/.test(short) ? short.replace(/^[*&]+/, '') : name;
 }
@@ -93,37 +98,38 @@ export class Names {
     this.places = new Array<Place | undefined>(profile.strings.length * 2);
   }
 
-  name(func: number): string {
+  name(func: FuncRow): string {
     return this.profile.strings.get(this.profile.funcName[func]);
   }
 
-  native(func: number): boolean {
+  native(func: FuncRow): boolean {
     return (this.profile.funcFlags[func] & NATIVE) !== 0;
   }
 
-  place(func: number): Place {
+  place(func: FuncRow): Place {
     const native = this.native(func);
     const file = this.profile.funcFile[func];
     return (this.places[file * 2 + (native ? 1 : 0)] ??= place(this.profile.strings.get(file), native));
   }
 
   /** What stands on a frame before the module: a cell's own code is called by its cell. */
-  title(func: number): string {
+  title(func: FuncRow): string {
     const name = this.name(func);
     const where = this.place(func);
-    if (where.origin === 'cell' && (name === '<module>' || name === '<cell>' || name.startsWith('<cell line:'))) return where.file;
+    if (where.origin === 'cell' && (name === '<module>' || name === '<cell>' || name.startsWith('<cell line:')))
+      return where.file;
     if (name === '') return '(unnamed)';
     return this.native(func) ? (this.shortened[func] ??= shortNative(name)) : name;
   }
 
   /** `sklearn/linear_model/_base.py:123`; the line is left out where there is none. */
-  location(func: number, line = this.profile.funcLine[func]): string {
+  location(func: FuncRow, line = this.profile.funcLine[func]): string {
     const { file } = this.place(func);
     return line > 0 ? `${file || '?'}:${line}` : file || '?';
   }
 
   /** Identity of a function across two profiles of the same program. */
-  identity(func: number): string {
+  identity(func: FuncRow): string {
     const p = this.profile;
     return `${p.funcFlags[func] & NATIVE}\0${p.strings.get(p.funcFile[func])}\0${this.name(func)}\0${p.funcLine[func]}`;
   }

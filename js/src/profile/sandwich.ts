@@ -1,6 +1,7 @@
 // Owns the view from one function: everything that calls it, everything it calls.
+import type { FuncRow } from './rows';
 import { walkPaths } from './table';
-import { calleesOf, callersOf, type CallTree } from './tree';
+import { type CallTree, calleesOf, callersOf } from './tree';
 
 export interface Sandwich {
   /** First level: the function; below it its callers, up to the roots. */
@@ -10,10 +11,10 @@ export interface Sandwich {
 }
 
 /** Both trees count outermost calls only, so that each totals what the table says of the function. */
-export function sandwich(tree: CallTree, functions: number, func: number): Sandwich {
+export function sandwich(tree: CallTree, functions: number, func: FuncRow): Sandwich {
   const nodes: number[] = [];
-  walkPaths(tree, functions, (node, outermost) => {
-    if (outermost && tree.key[node] === func) nodes.push(node);
+  walkPaths(tree, functions, (node, on, outermost) => {
+    if (outermost && on === func) nodes.push(node);
   });
   const { baseline } = tree;
   return {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
+import { type FuncRow, rowsOf } from './rows';
 import { coverage, matchFunctions, parseQuery, type Query } from './search';
 import { buildTree } from './tree';
 
@@ -9,7 +10,9 @@ function found(text: string, query: string): { names: string[]; covered: number;
   const { profile, names } = profileOf(folded(text));
   const matches = matchFunctions(names, profile.funcName.length, parseQuery(query) as Query);
   return {
-    names: Array.from(matches.keys()).filter((func) => matches[func]).map((func) => names.name(func)),
+    names: Array.from(rowsOf<FuncRow>(matches.length))
+      .filter((func) => matches[func])
+      .map((func) => names.name(func)),
     ...coverage(buildTree(profile, names), matches),
   };
 }
@@ -43,7 +46,15 @@ describe('parseQuery', () => {
 describe('matchFunctions', () => {
   it('looks at name, module, and file', () => {
     const text = `main;fit@${LIB} 5\nmain;other@z.py 5`;
-    for (const query of ['fit', 'sklearn', 'linear_model/_base', 'sklearn.linear_model._base.fit', '/_base\\.py:1$/', '/^fit$/', LIB]) {
+    for (const query of [
+      'fit',
+      'sklearn',
+      'linear_model/_base',
+      'sklearn.linear_model._base.fit',
+      '/_base\\.py:1$/',
+      '/^fit$/',
+      LIB,
+    ]) {
       expect(found(text, query).names, query).toEqual(['fit']);
     }
   });
@@ -51,7 +62,11 @@ describe('matchFunctions', () => {
 
 describe('coverage', () => {
   it('counts a match inside a match once', () => {
-    expect(found('a;fit;b;fit_inner 10\na;fit 5\na;refit 7\na 78', 'fit')).toMatchObject({ covered: 22, nodes: 3, functions: 3 });
+    expect(found('a;fit;b;fit_inner 10\na;fit 5\na;refit 7\na 78', 'fit')).toMatchObject({
+      covered: 22,
+      nodes: 3,
+      functions: 3,
+    });
   });
 
   it('is zero where nothing matches', () => {

@@ -1,6 +1,7 @@
 // Owns searching: from what was typed to the functions it matches and the share they cover.
 import type { Names } from './names';
-import type { CallTree } from './tree';
+import type { Column, FuncRow, Writable } from './rows';
+import { type CallTree, isFunction } from './tree';
 
 export interface Query {
   readonly text: string;
@@ -26,10 +27,13 @@ export function parseQuery(text: string): Query | null {
   return { text: trimmed, problem: '', test: (value) => value.toLowerCase().includes(lower) };
 }
 
+/** 1 for each function that matches. */
+export type Marks = Column<FuncRow, number>;
+
 /** Marks the functions whose name, module or file matches. */
-export function matchFunctions(names: Names, functions: number, query: Query): Uint8Array {
-  const matches = new Uint8Array(functions);
-  for (let func = 0; func < functions; func++) {
+export function matchFunctions(names: Names, functions: number, query: Query): Marks {
+  const matches: Writable<FuncRow, number> = new Uint8Array(functions);
+  for (let func = 0 as FuncRow; func < functions; func++) {
     const { module, file, path } = names.place(func);
     const title = names.title(func);
     if (
@@ -54,19 +58,19 @@ export interface Found {
   covered: number;
 }
 
-export function coverage(tree: CallTree, matches: Uint8Array): Found {
+export function coverage(tree: CallTree, matches: Marks): Found {
   const within = new Uint8Array(tree.length);
-  const seen = new Set<number>();
+  const seen = new Set<FuncRow>();
   let nodes = 0;
   let covered = 0;
   for (let node = 1; node < tree.length; node++) {
     const above = within[tree.parent[node]];
     const key = tree.key[node];
-    const hit = key >= 0 && matches[key] === 1;
-    within[node] = above | (hit ? 1 : 0);
-    if (!hit) continue;
+    const hit = isFunction(key) && matches[key] === 1 ? key : null;
+    within[node] = above | (hit === null ? 0 : 1);
+    if (hit === null) continue;
     nodes++;
-    seen.add(key);
+    seen.add(hit);
     if (!above) covered += tree.total[node];
   }
   return { nodes, functions: seen.size, covered };

@@ -1,6 +1,7 @@
 // Owns the time of one file line by line.
 import type { Profile } from './container';
-import { sumByStack, type SampleFilter } from './sums';
+import type { StackRow, StringRow } from './rows';
+import { type SampleFilter, sumByStack } from './sums';
 
 export interface LineTime {
   /** Nanoseconds with this line executing itself. */
@@ -9,17 +10,16 @@ export interface LineTime {
   total: number;
 }
 
-/** Times by line of the file that `func` is defined in; line 0 gathers what has no line. */
-export function lineTimes(profile: Profile, func: number, filter: SampleFilter): Map<number, LineTime> {
+/** Times by line of one file; line 0 gathers what has no line. */
+export function lineTimes(profile: Profile, file: StringRow, filter: SampleFilter): Map<number, LineTime> {
   const { stackParent, stackFrame, frameFunc, frameLine, funcFile } = profile;
-  const file = funcFile[func];
   const { weight, subtree, used } = sumByStack(profile, filter);
-  const lineOf = (stack: number): number => {
+  const lineOf = (stack: StackRow): number => {
     const frame = stackFrame[stack];
     return funcFile[frameFunc[frame]] === file ? frameLine[frame] : -1;
   };
   const times = new Map<number, LineTime>();
-  for (let stack = 0; stack < stackParent.length; stack++) {
+  for (let stack = 0 as StackRow; stack < stackParent.length; stack++) {
     if (!used[stack]) continue;
     const line = lineOf(stack);
     if (line < 0) continue;

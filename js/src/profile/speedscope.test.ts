@@ -14,16 +14,24 @@ describe('toSpeedscope', () => {
 
   it('writes root first, nanoseconds, one profile a thread, the busiest open', () => {
     expect(file.profiles.map(({ name, endValue, weights }) => [name, endValue, weights])).toEqual([
-      ['MainThread', 42, [30, 12]],
-      ['Worker', 100, [100]],
+      ['MainThread (1)', 42, [30, 12]],
+      ['Worker (2)', 100, [100]],
     ]);
-    expect(file.profiles[0].samples.map((stack) => stack.map((frame) => file.shared.frames[frame].name))).toEqual([['main', 'load'], ['main']]);
+    expect(file.profiles[0].samples.map((stack) => stack.map((frame) => file.shared.frames[frame].name))).toEqual([
+      ['main', 'load'],
+      ['main'],
+    ]);
     expect(file.activeProfileIndex).toBe(1);
   });
 
   it('has every key that the format requires', () => {
     // The schema that Speedscope's own release carries.
-    const schema = JSON.parse(readFileSync(new URL('../../node_modules/speedscope/dist/release/file-format-schema.json', import.meta.url), 'utf8')) as {
+    const schema = JSON.parse(
+      readFileSync(
+        new URL('../../node_modules/speedscope/dist/release/file-format-schema.json', import.meta.url),
+        'utf8',
+      ),
+    ) as {
       definitions: Record<string, { required?: string[] }>;
     };
     const need = (name: string): string[] => schema.definitions[name].required ?? [];

@@ -1,10 +1,16 @@
-// Owns the Speedscope file made in the browser: one sampled profile a thread, weights in nanoseconds.
-import type { Profile } from './container';
+// Owns the Speedscope file made in the browser. It is the same document as `formats/speedscope.py` writes: one
+// sampled profile a thread, and what Speedscope does not provide for in additional keys, which it ignores.
+import { type Meta, NATIVE, type Profile, type Thread } from './container';
+import { severalProcesses, threadLabel } from './labels';
+import { type FrameRow, rowsOf, type SampleRow, type StackRow } from './rows';
 
 interface SpeedscopeFrame {
   name: string;
   file?: string;
   line?: number;
+  /** The line is that of the definition, not the one executed. */
+  definition?: true;
+  native?: true;
 }
 
 interface SampledProfile {
@@ -13,65 +19,120 @@ interface SampledProfile {
   unit: 'nanoseconds';
   startValue: number;
   endValue: number;
+  thread?: Thread;
   samples: number[][];
   weights: number[];
+  /** Samples in each run, where not all are single ones. */
+  counts?: number[];
 }
+
+/** What comes back when the file is read again. */
+const KEPT_META = [
+  'start_time',
+  'end_time',
+  'duration_ns',
+  'interval_ns',
+  'mode',
+  'engine',
+  'weights',
+  'dropped_count',
+  'python_version',
+  'platform',
+  'notes',
+  'modules',
+] as const;
 
 export interface SpeedscopeFile {
   $schema: string;
-  name: string;
   exporter: string;
+  name: string;
   activeProfileIndex: number;
+  spprof: Pick<Meta, (typeof KEPT_META)[number]>;
   shared: { frames: SpeedscopeFrame[] };
   profiles: SampledProfile[];
 }
 
-/** Frames are functions, so that one function is one name in every Speedscope view. */
-export function toSpeedscope(profile: Profile, name: string): SpeedscopeFile {
-  const { strings, funcName, funcFile, funcLine, stackParent, stackFrame, frameFunc } = profile;
-  const frames = Array.from(funcName, (row, func): SpeedscopeFrame => {
-    const file = strings.get(funcFile[func]);
-    return {
-      name: strings.get(row) || '(unnamed)',
-      ...(file ? { file } : {}),
-      ...(funcLine[func] > 0 ? { line: funcLine[func] } : {}),
-    };
+const EMPTY: SampledProfile = {
+  type: 'sampled',
+  name: 'no samples',
+  unit: 'nanoseconds',
+  startValue: 0,
+  endValue: 0,
+  samples: [],
+  weights: [],
+};
+
+/** Speedscope's frames are functions, so that one function is one name in all its views. */
+function frameTable(profile: Profile): { frames: SpeedscopeFrame[]; indexOf: (frame: FrameRow) => number } {
+  const { strings, funcName, funcFile, funcLine, funcFlags, frameFunc, frameLine } = profile;
+  const frames: SpeedscopeFrame[] = [];
+  const known = new Map<string, number>();
+  const indices = Array.from(rowsOf<FrameRow>(frameFunc.length), (row) => {
+    const func = frameFunc[row];
+    const native = (funcFlags[func] & NATIVE) !== 0;
+    // Without its first line a Python function is only known by where it executes; a native one is known by its name.
+    const line = funcLine[func] || (native ? 0 : frameLine[row]);
+    const key = `${func}:${line}`;
+    let index = known.get(key);
+    if (index === undefined) {
+      const file = strings.get(funcFile[func]);
+      index = frames.push({
+        name: strings.get(funcName[func]) || '(unnamed)',
+        ...(file ? { file } : {}),
+        ...(line > 0 ? { line } : {}),
+        ...(line > 0 && funcLine[func] ? { definition: true } : {}),
+        ...(native ? { native } : {}),
+      });
+      known.set(key, --index);
+    }
+    return index;
   });
+  return { frames, indexOf: (frame) => indices[frame] };
+}
+
+export function toSpeedscope(profile: Profile, name?: string): SpeedscopeFile {
+  const { meta, threads, stackParent, stackFrame } = profile;
+  const { sampleThread, sampleStack, sampleWeight, sampleCount, sampleBaseline } = profile;
+  const { frames, indexOf } = frameTable(profile);
   const paths: (number[] | undefined)[] = [];
-  const pathOf = (stack: number): number[] => {
+  const pathOf = (stack: StackRow): number[] => {
     const known = paths[stack];
     if (known) return known;
     const path: number[] = [];
-    for (let at = stack; at >= 0; at = stackParent[at]) path.push(frameFunc[stackFrame[at]]);
+    for (let at = stack; at >= 0; at = stackParent[at]) path.push(indexOf(stackFrame[at]));
     return (paths[stack] = path.reverse());
   };
-  const profiles = profile.threads.map(
-    (thread): SampledProfile => ({
-      type: 'sampled',
-      name: thread.name || `thread ${thread.tid}`,
-      unit: 'nanoseconds',
-      startValue: 0,
-      endValue: 0,
-      samples: [],
-      weights: [],
-    }),
-  );
-  for (let row = 0; row < profile.sampleStack.length; row++) {
-    const of = profiles[profile.sampleThread[row]];
-    of.samples.push(pathOf(profile.sampleStack[row]));
-    of.weights.push(profile.sampleWeight[row]);
-    of.endValue += profile.sampleWeight[row];
+  const several = severalProcesses(threads);
+  const made = threads.map((thread) => ({
+    ...EMPTY,
+    name: threadLabel(thread, several),
+    thread,
+    samples: [] as number[][],
+    weights: [] as number[],
+    counts: [] as number[],
+  }));
+  let runs = false;
+  for (let row = 0 as SampleRow; row < sampleStack.length; row++) {
+    // Of a difference, what is there after it.
+    if (sampleBaseline && sampleCount[row] === 0) continue;
+    const of = made[sampleThread[row]];
+    of.samples.push(pathOf(sampleStack[row]));
+    of.weights.push(sampleWeight[row]);
+    of.counts.push(sampleCount[row]);
+    of.endValue += sampleWeight[row];
+    if (sampleCount[row] !== 1) runs = true;
   }
-  const used = profiles.filter(({ samples }) => samples.length > 0);
-  // Speedscope opens no file without a profile in it.
-  if (used.length === 0) used.push({ type: 'sampled', name: 'no samples', unit: 'nanoseconds', startValue: 0, endValue: 0, samples: [], weights: [] });
-  const busiest = used.reduce((best, { endValue }, i) => (endValue > used[best].endValue ? i : best), 0);
+  const used: SampledProfile[] = made
+    .filter(({ samples }) => samples.length > 0)
+    .map(({ counts, ...rest }) => (runs ? { ...rest, counts } : rest));
   return {
     $schema: 'https://www.speedscope.app/file-format-schema.json',
-    name,
     exporter: 'spprof',
-    activeProfileIndex: busiest,
+    name: name ?? `Python profile of ${meta.start_time}`,
+    activeProfileIndex: used.reduce((best, { endValue }, i) => (endValue > used[best].endValue ? i : best), 0),
+    spprof: Object.fromEntries(KEPT_META.map((key) => [key, meta[key]])) as SpeedscopeFile['spprof'],
     shared: { frames },
-    profiles: used,
+    // Speedscope opens no file without a profile in it.
+    profiles: used.length > 0 ? used : [EMPTY],
   };
 }

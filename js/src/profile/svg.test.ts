@@ -3,18 +3,27 @@ import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { makePainter } from './colors';
 import { layOut } from './layout';
+import type { FuncRow } from './rows';
 import { toSvg } from './svg';
-import { buildTree } from './tree';
+import { buildTree, functionOf } from './tree';
 
 function picture(text: string, window?: { from: number; to: number }): Document {
   const { profile, names } = profileOf(folded(text));
   const tree = buildTree(profile, names);
   const layout = layOut(tree);
-  const name = (node: number): string => (tree.key[node] < 0 ? 'all' : names.name(tree.key[node]));
+  const name = (node: number): string => {
+    const func = functionOf(tree, node);
+    return func === null ? 'all' : names.name(func);
+  };
   const svg = toSvg(
     layout,
     makePainter('module', false, profile, names, tree),
-    { title: name, spoken: name, native: (node) => tree.key[node] >= 0 && names.native(tree.key[node]) },
+    {
+      title: name,
+      spoken: name,
+      module: () => '',
+      native: (node) => node > 0 && names.native(functionOf(tree, node) as FuncRow),
+    },
     { from: 0, to: layout.width, dark: false, bottomUp: false, heading: 'A <run> & "more"', ...window },
   );
   return new DOMParser().parseFromString(svg, 'image/svg+xml');
@@ -28,11 +37,20 @@ const frames = (svg: Document): string[] =>
 
 describe('toSvg', () => {
   it('draws every frame where it lies', () => {
-    expect(frames(picture('main;a 75\nmain;b 25'))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'a 0.0+899.3@64', 'b 900.0+299.3@64']);
+    expect(frames(picture('main;a 75\nmain;b 25'))).toEqual([
+      'all 8.00+1184.00@28',
+      'main 8.00+1184.00@49',
+      'a 8.00+888.00@70',
+      'b 896.00+296.00@70',
+    ]);
   });
 
   it('draws only the window', () => {
-    expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual(['all 0.0+1199.3@26', 'main 0.0+1199.3@45', 'b 0.0+1199.3@64']);
+    expect(frames(picture('main;a 75\nmain;b 25', { from: 75, to: 100 }))).toEqual([
+      'all 8.00+1184.00@28',
+      'main 8.00+1184.00@49',
+      'b 8.00+1184.00@70',
+    ]);
   });
 
   it('keeps foreign names text', () => {
@@ -43,6 +61,9 @@ describe('toSvg', () => {
 
   it('marks native frames without colour', () => {
     const texts = Array.from(picture('main;*memcpy 10').querySelectorAll('text'));
-    expect(texts.map((text) => [text.textContent, text.getAttribute('font-style')]).slice(-2)).toEqual([['main', null], ['memcpy', 'italic']]);
+    expect(texts.map((text) => [text.textContent, text.getAttribute('font-style')]).slice(-2)).toEqual([
+      ['main', null],
+      ['memcpy', 'italic'],
+    ]);
   });
 });

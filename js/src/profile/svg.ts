@@ -1,28 +1,54 @@
 // Owns the picture of a call tree as an SVG document of its own.
-import { css, SCHEMES, type Painter } from './colors';
-import { visit, type Layout } from './layout';
+import { css, type Painter, SCHEMES } from './colors';
+import { type Layout, visit } from './layout';
 
 export interface SvgLabels {
   title(node: number): string;
   /** The full sentence, shown by viewers when the pointer rests on a frame. */
   spoken(node: number): string;
   native(node: number): boolean;
+  /** What stands behind the title, where there is room. */
+  module(node: number): string;
 }
 
 const WIDTH = 1200;
-const ROW = 19;
-/** Frames below this share of what is shown are folded away. */
+const MARGIN = 8;
+const HEAD = 28;
+const ROW = 21;
+/** Between a frame's edge and its label. */
+const PAD = 5;
+/** Frames below this share of what is shown are folded into one. */
 const FLOOR = 0.001;
-// Wide enough for any sans-serif at 12 px: a label that is cut beats one that runs over.
-const LETTER = 6.6;
+// Rather too much for any sans-serif at 12 px: a label that is cut beats one that runs over.
+const LETTER = 7;
+/** A label, or a module behind it, that would be cut to fewer letters than these is left out. */
+const FIRST_LETTERS = 3;
+const FIRST_MODULE = 4;
+/** Narrower native frames are not hatched. */
+const HATCHED = 6;
 
-function escape(text: string): string {
-  // Control characters have no place in XML, not even escaped.
-  return text
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
-    .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+function xml(text: string): string {
+  return (
+    text
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they have no place in XML, not even escaped
+      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
+      .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`)
+  );
 }
 
+const cut = (text: string, letters: number): string => `${text.slice(0, letters - 1)}…`;
+
+/** What of a label fits, and of the module behind it if all of the label does. */
+function fitting(title: string, module: string, wide: number): { label: string; behind: string } {
+  // Widths are sums of fractions: what fits to a thousandth of a letter fits.
+  const room = Math.trunc((wide - 2 * PAD) / LETTER + 0.001);
+  if (title.length > room) return { label: room >= FIRST_LETTERS ? cut(title, room) : '', behind: '' };
+  const left = room - title.length - 1;
+  if (title === '' || module.length <= left) return { label: title, behind: title === '' ? '' : module };
+  return { label: title, behind: left >= FIRST_MODULE ? cut(module, left) : '' };
+}
+
+/** The picture as `formats/svg.py` draws it, of what is shown and in the colours in which it is shown. */
 export function toSvg(
   layout: Layout,
   painter: Painter,
@@ -30,41 +56,57 @@ export function toSvg(
   options: { from: number; to: number; dark: boolean; bottomUp: boolean; heading: string },
 ): string {
   const { tree, start } = layout;
-  const scheme = SCHEMES[options.dark ? 'dark' : 'light'];
-  const scale = WIDTH / (options.to - options.from || 1);
+  const { from, to, dark } = options;
+  const scheme = SCHEMES[dark ? 'dark' : 'light'];
+  const scale = (WIDTH - 2 * MARGIN) / (to - from || 1);
+  const minWidth = (to - from) * FLOOR;
   const nodes: number[] = [];
+  const folded: { from: number; to: number; depth: number }[] = [];
   visit(
     layout,
-    { from: options.from, to: options.to, minDepth: 0, maxDepth: tree.maxDepth, minWidth: (options.to - options.from) * FLOOR },
+    { from, to, minDepth: 0, maxDepth: tree.maxDepth, minWidth },
     (node) => nodes.push(node),
-    () => undefined,
+    (began, ended, depth) => {
+      if (ended - began >= minWidth) folded.push({ from: began, to: ended, depth });
+    },
   );
-  const rows = 1 + nodes.reduce((deepest, node) => Math.max(deepest, tree.depth[node]), 0);
-  const head = 26;
-  const height = head + rows * ROW + 4;
+  const depths = [...nodes.map((node) => tree.depth[node]), ...folded.map(({ depth }) => depth)];
+  const rows = 1 + depths.reduce((deepest, depth) => Math.max(deepest, depth), 0);
+  const height = HEAD + rows * ROW + 4;
+  const place = (began: number, ended: number, depth: number): { left: number; y: number; wide: number } => {
+    const left = MARGIN + Math.max(0, began - from) * scale;
+    const right = MARGIN + Math.min(to - from, ended - from) * scale;
+    return { left, y: HEAD + (options.bottomUp ? rows - 1 - depth : depth) * ROW, wide: right - left };
+  };
+  const box = ({ left, y, wide }: ReturnType<typeof place>): string =>
+    `x="${left.toFixed(2)}" y="${y}" width="${Math.max(0.1, wide).toFixed(2)}" height="${ROW - 1}"`;
+  const hatching = dark ? 'fill="#fff" fill-opacity="0.13"' : 'fill="#000" fill-opacity="0.11"';
   const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
-    '<defs><pattern id="native" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.2" height="6" fill="#000" fill-opacity="0.13"/></pattern></defs>',
-    `<rect width="${WIDTH}" height="${height}" fill="${options.dark ? '#17181c' : '#ffffff'}"/>`,
-    `<text x="6" y="17" fill="${css(scheme.text)}">${escape(options.heading)}</text>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif" font-size="12">`,
+    `<defs><pattern id="native" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.2" height="6" ${hatching}/></pattern></defs>`,
+    `<rect width="${WIDTH}" height="${height}" fill="${css(scheme.page)}"/>`,
+    `<text x="${MARGIN}" y="18" fill="${css(scheme.text)}">${xml(options.heading)}</text>`,
   ];
+  const stroke = `stroke="${css(scheme.page)}"`;
   for (const node of nodes) {
-    const left = Math.max(0, (start[node] - options.from) * scale);
-    const right = Math.min(WIDTH, (start[node] + tree.extent[node] - options.from) * scale);
-    const wide = Math.max(0.3, right - left - 0.7);
-    const depth = tree.depth[node];
-    const y = head + (options.bottomUp ? rows - 1 - depth : depth) * ROW;
-    const box = `x="${left.toFixed(1)}" y="${y}" width="${wide.toFixed(1)}" height="${ROW - 1}"`;
-    const letters = Math.floor((wide - 8) / LETTER);
-    const title = labels.title(node);
-    const label = title.length <= letters ? title : letters >= 3 ? `${title.slice(0, letters - 1)}…` : '';
+    const at = place(start[node], start[node] + tree.extent[node], tree.depth[node]);
     const native = labels.native(node);
+    const { label, behind } = fitting(labels.title(node), labels.module(node), at.wide);
+    const module = behind ? `<tspan dx="7" fill="${css(scheme.dimText)}">${xml(behind)}</tspan>` : '';
+    const style = `fill="${css(scheme.text)}"${native ? ' font-style="italic"' : ''}`;
     parts.push(
-      `<g><title>${escape(labels.spoken(node))}</title><rect ${box} fill="${css(painter.palette[painter.row(node)])}"/>` +
-        (native ? `<rect ${box} fill="url(#native)"/>` : '') +
-        (label ? `<text x="${(left + 4).toFixed(1)}" y="${y + 13}" fill="${css(scheme.text)}"${native ? ' font-style="italic"' : ''}>${escape(label)}</text>` : '') +
+      `<g><title>${xml(labels.spoken(node))}</title>` +
+        `<rect ${box(at)} fill="${css(painter.palette[painter.row(node)])}" ${stroke}/>` +
+        (native && at.wide > HATCHED ? `<rect ${box(at)} fill="url(#native)"/>` : '') +
+        (label
+          ? `<text x="${(at.left + PAD).toFixed(1)}" y="${at.y + 14}" ${style}>${xml(label)}${module}</text>`
+          : '') +
         '</g>',
     );
+  }
+  for (const run of folded) {
+    const rest = `fill="${css(scheme.rest)}" ${stroke}`;
+    parts.push(`<g><title>narrow frames</title><rect ${box(place(run.from, run.to, run.depth))} ${rest}/></g>`);
   }
   parts.push('</svg>');
   return parts.join('\n');

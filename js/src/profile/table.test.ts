@@ -5,7 +5,12 @@ import { buildTree } from './tree';
 
 function table(text: string): Record<string, [number, number]> {
   const { profile, names } = profileOf(folded(text));
-  return Object.fromEntries(functionTable(buildTree(profile, names), profile.funcName.length).map((row) => [names.name(row.func), [row.self, row.total]]));
+  return Object.fromEntries(
+    functionTable(buildTree(profile, names), profile.funcName.length).map((row) => [
+      names.name(row.func),
+      [row.self, row.total],
+    ]),
+  );
 }
 
 describe('functionTable', () => {
@@ -23,7 +28,9 @@ describe('sortRows', () => {
     const { profile, names } = profileOf(folded('a;b 5\nc 7\nd 5'));
     const rows = functionTable(buildTree(profile, names), profile.funcName.length);
     const order = (by: Parameters<typeof sortRows>[1], down: boolean): string =>
-      sortRows(rows, by, down, (func) => ({ name: names.name(func), module: 'm' })).map(({ func }) => names.name(func)).join('');
+      sortRows(rows, by, down, (func) => ({ name: names.name(func), module: 'm' }))
+        .map(({ func }) => names.name(func))
+        .join('');
     expect(order('self', true)).toBe('cbda');
     expect(order('total', true)).toBe('cabd');
     expect(order('name', false)).toBe('abcd');

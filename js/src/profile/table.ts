@@ -1,8 +1,9 @@
 // Owns the list of functions with what each used, itself and with what it called.
-import type { CallTree } from './tree';
+import type { FuncRow, Writable } from './rows';
+import { type CallTree, isFunction } from './tree';
 
 export interface FunctionRow {
-  func: number;
+  func: FuncRow;
   /** Nanoseconds in the function itself. */
   self: number;
   /** Nanoseconds with the function on the stack, once however often it is on it. */
@@ -14,18 +15,22 @@ export interface FunctionRow {
 }
 
 /** Visits the tree depth first, telling for each node whether its function is already on the path. */
-export function walkPaths(tree: CallTree, functions: number, enter: (node: number, outermost: boolean) => void): void {
-  const onPath = new Int32Array(functions);
+export function walkPaths(
+  tree: CallTree,
+  functions: number,
+  enter: (node: number, func: FuncRow, outermost: boolean) => void,
+): void {
+  const onPath: Writable<FuncRow, number> = new Int32Array(functions);
   const pending = [0];
   while (pending.length > 0) {
     const item = pending.pop() as number;
     if (item < 0) {
-      onPath[tree.key[~item]]--;
+      onPath[tree.key[~item] as FuncRow]--;
       continue;
     }
     const key = tree.key[item];
-    if (key >= 0) {
-      enter(item, onPath[key] === 0);
+    if (isFunction(key)) {
+      enter(item, key, onPath[key] === 0);
       onPath[key]++;
       pending.push(~item);
     }
@@ -35,8 +40,7 @@ export function walkPaths(tree: CallTree, functions: number, enter: (node: numbe
 
 export function functionTable(tree: CallTree, functions: number): FunctionRow[] {
   const rows: (FunctionRow | undefined)[] = new Array<FunctionRow | undefined>(functions);
-  walkPaths(tree, functions, (node, outermost) => {
-    const func = tree.key[node];
+  walkPaths(tree, functions, (node, func, outermost) => {
     const row = (rows[func] ??= { func, self: 0, total: 0, selfCount: 0, totalCount: 0, baseline: 0 });
     row.self += tree.self[node];
     row.selfCount += tree.selfCount[node];
@@ -51,10 +55,10 @@ export function functionTable(tree: CallTree, functions: number): FunctionRow[] 
 export type SortKey = 'name' | 'module' | 'self' | 'total' | 'samples' | 'change';
 
 export function sortRows(
-  rows: FunctionRow[],
+  rows: readonly FunctionRow[],
   by: SortKey,
   descending: boolean,
-  text: (func: number) => { name: string; module: string },
+  text: (func: FuncRow) => { name: string; module: string },
 ): FunctionRow[] {
   const sign = descending ? -1 : 1;
   const compare: Record<SortKey, (a: FunctionRow, b: FunctionRow) => number> = {

@@ -1,11 +1,11 @@
 // Owns the profile in the order of time: one lane a thread, calls as spans, and what the thread did meanwhile.
 // Knows nothing of canvases.
 import type { Profile } from './container';
+import type { Column, FuncRow, SampleRow, StackRow, ThreadRow } from './rows';
 import { runStart } from './sums';
 
 export interface Lane {
-  /** Row of `threads`. */
-  readonly thread: number;
+  readonly thread: ThreadRow;
   /** Nanoseconds this thread's samples stand for. */
   readonly weight: number;
   /** Rows of calls; row d has the spans rowStart[d] .. rowStart[d + 1] - 1, in time order. */
@@ -13,9 +13,9 @@ export interface Lane {
   readonly rowStart: Int32Array;
   readonly start: Float64Array;
   readonly end: Float64Array;
-  readonly func: Int32Array;
+  readonly func: Column<number, FuncRow>;
   /** The first stack of the span: the way up from it leads through the span's call. */
-  readonly stack: Int32Array;
+  readonly stack: Column<number, StackRow>;
   readonly states: States;
 }
 
@@ -35,7 +35,7 @@ export const gilOf = (state: number): number => (state >> 2) & 3;
 export function timeExtent(profile: Profile): [number, number] {
   let first = Infinity;
   let last = 0;
-  for (let row = 0; row < profile.sampleTime.length; row++) {
+  for (let row = 0 as SampleRow; row < profile.sampleTime.length; row++) {
     if (profile.sampleTime[row] < 0) continue;
     const began = runStart(profile, row);
     if (began < first) first = began;
@@ -56,7 +56,7 @@ class SpanList {
   private func = new Int32Array(1024);
   private stack = new Int32Array(1024);
 
-  push(row: number, start: number, end: number, func: number, stack: number): void {
+  push(row: number, start: number, end: number, func: FuncRow, stack: StackRow): void {
     const at = this.length++;
     if (at === this.row.length) this.grow();
     this.row[at] = row;
@@ -99,17 +99,24 @@ class SpanList {
       func[at] = this.func[i];
       stack[at] = this.stack[i];
     }
-    return { rows, rowStart, start, end, func, stack };
+    return {
+      rows,
+      rowStart,
+      start,
+      end,
+      func: func as unknown as Lane['func'],
+      stack: stack as unknown as Lane['stack'],
+    };
   }
 }
 
-export function buildLane(profile: Profile, thread: number): Lane {
+export function buildLane(profile: Profile, thread: ThreadRow): Lane {
   const { sampleThread, sampleStack, sampleTime, sampleLast, sampleWeight, sampleState } = profile;
   const { stackParent, stackFrame, frameFunc } = profile;
-  const rows: number[] = [];
+  const rows: SampleRow[] = [];
   let weight = 0;
   let sorted = true;
-  for (let row = 0; row < sampleThread.length; row++) {
+  for (let row = 0 as SampleRow; row < sampleThread.length; row++) {
     if (sampleThread[row] !== thread) continue;
     weight += sampleWeight[row];
     if (sampleTime[row] < 0) continue;
@@ -121,19 +128,19 @@ export function buildLane(profile: Profile, thread: number): Lane {
   const spans = new SpanList();
   const states: { start: number[]; end: number[]; state: number[] } = { start: [], end: [], state: [] };
   // The calls that are open, outermost first.
-  const openFunc: number[] = [];
+  const openFunc: FuncRow[] = [];
   const openStart: number[] = [];
-  const openStack: number[] = [];
+  const openStack: StackRow[] = [];
   const close = (depth: number, at: number): void => {
     while (openFunc.length > depth) {
       const row = openFunc.length - 1;
-      spans.push(row, openStart.pop() as number, at, openFunc.pop() as number, openStack.pop() as number);
+      spans.push(row, openStart.pop() as number, at, openFunc.pop() as FuncRow, openStack.pop() as StackRow);
     }
   };
   const tolerance = profile.meta.interval_ns * GAP_INTERVALS;
-  const path: number[] = [];
-  const stacks: number[] = [];
-  let previousStack = -1;
+  const path: FuncRow[] = [];
+  const stacks: StackRow[] = [];
+  let previousStack: StackRow | null = null;
   let previousEnd = -Infinity;
   for (const row of rows) {
     let start = Math.max(previousEnd, runStart(profile, row));
@@ -176,7 +183,11 @@ export function buildLane(profile: Profile, thread: number): Lane {
     thread,
     weight,
     ...spans.byRow(),
-    states: { start: Float64Array.from(states.start), end: Float64Array.from(states.end), state: Uint8Array.from(states.state) },
+    states: {
+      start: Float64Array.from(states.start),
+      end: Float64Array.from(states.end),
+      state: Uint8Array.from(states.state),
+    },
   };
 }
 
@@ -194,13 +205,13 @@ export function coarsen(lane: Lane, gap: number, from = -Infinity, to = Infinity
   const stack = new Int32Array(spans);
   const rowStart = new Int32Array(lane.rows + 1);
   // The functions of the stretch at hand and what each had of it; few, so that a search finds them fastest.
-  const seen: number[] = [];
+  const seen: FuncRow[] = [];
   const spent: number[] = [];
-  const stacks: number[] = [];
+  const stacks: StackRow[] = [];
   let length = 0;
   for (let row = 0; row < lane.rows; row++) {
     const first = length;
-    const emit = (began: number, ended: number, of: number, at: number): void => {
+    const emit = (began: number, ended: number, of: FuncRow, at: StackRow): void => {
       if (length > first && func[length - 1] === of && began - end[length - 1] <= gap) {
         end[length - 1] = ended;
         return;
@@ -242,8 +253,8 @@ export function coarsen(lane: Lane, gap: number, from = -Infinity, to = Infinity
     rowStart,
     start: start.slice(0, length),
     end: end.slice(0, length),
-    func: func.slice(0, length),
-    stack: stack.slice(0, length),
+    func: func.slice(0, length) as unknown as Lane['func'],
+    stack: stack.slice(0, length) as unknown as Lane['stack'],
   };
 }
 

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { show } from '../../test/show';
-import { buildTree, hotLines, invertTree, nodeAt, pathOf, WHOLE, type TreeOptions } from './tree';
+import type { FuncRow, ThreadRow } from './rows';
+import { buildTree, hotLines, invertTree, nodeAt, pathOf, type TreeOptions, WHOLE } from './tree';
 
-function shown(text: string, options: (func: (name: string) => number) => Partial<TreeOptions> = () => ({})): string[] {
+function shown(
+  text: string,
+  options: (func: (name: string) => FuncRow) => Partial<TreeOptions> = () => ({}),
+): string[] {
   const { profile, names, func } = profileOf(folded(text));
   return show(buildTree(profile, names, { ...WHOLE, ...options(func) }), names, profile);
 }
@@ -17,7 +21,14 @@ const BASIC = `
 
 describe('buildTree', () => {
   it('adds up self and total, largest child first', () => {
-    expect(shown(BASIC)).toEqual(['all 100/0', '  main 100/5', '    fit 60/10', '      dot 50/50', '    load 35/5', '      parse 30/30']);
+    expect(shown(BASIC)).toEqual([
+      'all 100/0',
+      '  main 100/5',
+      '    fit 60/10',
+      '      dot 50/50',
+      '    load 35/5',
+      '      parse 30/30',
+    ]);
   });
 
   it('makes one node of one function at different lines', () => {
@@ -27,37 +38,62 @@ describe('buildTree', () => {
     ]);
     const tree = buildTree(profile, names);
     expect(show(tree, names, profile)).toEqual(['all 10/0', '  main 10/0', '    f 10/10']);
-    expect(hotLines(profile, tree, 1)).toEqual([{ line: 4, weight: 6 }, { line: 3, weight: 4 }]);
+    expect(hotLines(profile, tree, 1)).toEqual([
+      { line: 4, weight: 6 },
+      { line: 3, weight: 4 },
+    ]);
   });
 
   it('leaves hidden functions out and gives their time to their caller', () => {
     expect(shown(BASIC, (func) => ({ hideFunctions: new Set([func('fit')]) }))).toEqual([
-      'all 100/0', '  main 100/15', '    dot 50/50', '    load 35/5', '      parse 30/30',
+      'all 100/0',
+      '  main 100/15',
+      '    dot 50/50',
+      '    load 35/5',
+      '      parse 30/30',
     ]);
   });
 
   it('gives the time of a hidden root to the whole', () => {
-    expect(shown('main;f 3\nmain 1', (func) => ({ hideFunctions: new Set([func('main')]) }))).toEqual(['all 4/1', '  f 3/3']);
+    expect(shown('main;f 3\nmain 1', (func) => ({ hideFunctions: new Set([func('main')]) }))).toEqual([
+      'all 4/1',
+      '  f 3/3',
+    ]);
   });
 
   it('hides a module group', () => {
     const lib = '/x/site-packages/numpy/core.py';
-    expect(shown(`main;dot@${lib};gemm@${lib};cb 8\nmain;dot@${lib} 2`, () => ({ hideGroups: new Set(['numpy']) }))).toEqual(['all 10/0', '  main 10/2', '    cb 8/8']);
+    expect(
+      shown(`main;dot@${lib};gemm@${lib};cb 8\nmain;dot@${lib} 2`, () => ({ hideGroups: new Set(['numpy']) })),
+    ).toEqual(['all 10/0', '  main 10/2', '    cb 8/8']);
   });
 
   it('focuses a function: only its stacks, from its outermost call on', () => {
     expect(shown('a;f;b;f;c 7\na;f 2\nd 90', (func) => ({ focusFunction: func('f') }))).toEqual([
-      'all 9/0', '  f 9/2', '    b 7/0', '      f 7/0', '        c 7/7',
+      'all 9/0',
+      '  f 9/2',
+      '    b 7/0',
+      '      f 7/0',
+      '        c 7/7',
     ]);
   });
 
   it('focuses a module group', () => {
     const lib = '/x/site-packages/numpy/core.py';
-    expect(shown(`main;dot@${lib};cb 8\nmain 90`, () => ({ focusGroup: 'numpy' }))).toEqual(['all 8/0', '  dot 8/0', '    cb 8/8']);
+    expect(shown(`main;dot@${lib};cb 8\nmain 90`, () => ({ focusGroup: 'numpy' }))).toEqual([
+      'all 8/0',
+      '  dot 8/0',
+      '    cb 8/8',
+    ]);
   });
 
   it('collapses direct and indirect recursion into the first frame', () => {
-    expect(shown('f;f;f 3\nf;g;f;h 4\nf 1', () => ({ collapseRecursion: true }))).toEqual(['all 8/0', '  f 8/4', '    h 4/4', '    g 0/0']);
+    expect(shown('f;f;f 3\nf;g;f;h 4\nf 1', () => ({ collapseRecursion: true }))).toEqual([
+      'all 8/0',
+      '  f 8/4',
+      '    h 4/4',
+      '    g 0/0',
+    ]);
   });
 
   it('merges or splits threads, and takes the ones asked for', () => {
@@ -66,10 +102,19 @@ describe('buildTree', () => {
       { calls: ['run', 'a'], weight: 5, thread: 'two' },
       { calls: ['run'], weight: 2, thread: 'two' },
     ]);
-    const tree = (options: Partial<TreeOptions>): string[] => show(buildTree(profile, names, { ...WHOLE, ...options }), names, profile);
+    const tree = (options: Partial<TreeOptions>): string[] =>
+      show(buildTree(profile, names, { ...WHOLE, ...options }), names, profile);
     expect(tree({})).toEqual(['all 10/0', '  run 10/2', '    a 8/8']);
-    expect(tree({ split: true })).toEqual(['all 10/0', '  [two] 7/0', '    run 7/2', '      a 5/5', '  [one] 3/0', '    run 3/0', '      a 3/3']);
-    expect(tree({ threads: new Set([0]) })).toEqual(['all 3/0', '  run 3/0', '    a 3/3']);
+    expect(tree({ split: true })).toEqual([
+      'all 10/0',
+      '  [two] 7/0',
+      '    run 7/2',
+      '      a 5/5',
+      '  [one] 3/0',
+      '    run 3/0',
+      '      a 3/3',
+    ]);
+    expect(tree({ threads: new Set([0 as ThreadRow]) })).toEqual(['all 3/0', '  run 3/0', '    a 3/3']);
   });
 
   it('leaves waiting samples or other times out when asked', () => {
@@ -85,7 +130,10 @@ describe('buildTree', () => {
   });
 
   it('keeps counts beside weights', () => {
-    const { profile, names } = profileOf([{ calls: ['a', 'b'], weight: 9, count: 3 }, { calls: ['a'], weight: 1 }]);
+    const { profile, names } = profileOf([
+      { calls: ['a', 'b'], weight: 9, count: 3 },
+      { calls: ['a'], weight: 1 },
+    ]);
     const tree = buildTree(profile, names);
     expect(Array.from(tree.totalCount)).toEqual([4, 4, 3]);
     expect(Array.from(tree.selfCount)).toEqual([0, 1, 3]);
@@ -108,14 +156,28 @@ describe('buildTree', () => {
 describe('invertTree', () => {
   it('starts from the functions that burn the time', () => {
     const { profile, names } = profileOf(folded('a;f 5\nb;f 3\nb 2'));
-    expect(show(invertTree(buildTree(profile, names)), names, profile)).toEqual(['all 10/0', '  f 8/0', '    a 5/5', '    b 3/3', '  b 2/2']);
+    expect(show(invertTree(buildTree(profile, names)), names, profile)).toEqual([
+      'all 10/0',
+      '  f 8/0',
+      '    a 5/5',
+      '    b 3/3',
+      '  b 2/2',
+    ]);
   });
 
   it('keeps the whole, filters included', () => {
     const { profile, names, func } = profileOf(folded(BASIC));
     const tree = buildTree(profile, names, { ...WHOLE, hideFunctions: new Set([func('fit')]) });
     expect(show(invertTree(tree), names, profile)).toEqual([
-      'all 100/0', '  dot 50/0', '    main 50/50', '  parse 30/0', '    load 30/0', '      main 30/30', '  main 15/15', '  load 5/0', '    main 5/5',
+      'all 100/0',
+      '  dot 50/0',
+      '    main 50/50',
+      '  parse 30/0',
+      '    load 30/0',
+      '      main 30/30',
+      '  main 15/15',
+      '  load 5/0',
+      '    main 5/5',
     ]);
   });
 });

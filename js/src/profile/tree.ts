@@ -2,7 +2,8 @@
 // Typed arrays throughout. Knows nothing of pixels.
 import type { Profile } from './container';
 import type { Names } from './names';
-import { sumByStack, type SampleFilter, type StackSums } from './sums';
+import type { Column, FuncRow, StackRow, ThreadRow, Writable } from './rows';
+import { type SampleFilter, type StackSums, sumByStack } from './sums';
 
 /**
  * Nodes are rows; a parent comes before its children; row 0 is the whole profile.
@@ -34,26 +35,37 @@ export interface CallTree {
 export interface Origins {
   readonly head: Int32Array;
   readonly next: Int32Array;
-  readonly stack: Int32Array;
+  readonly stack: Column<number, StackRow>;
   readonly weight: Float64Array;
 }
 
 export const ROOT = -1;
 export const THREAD = -2;
 
-/** The row of `threads` a node's key stands for, or -1. */
-export function threadOf(key: number): number {
-  return key <= THREAD ? THREAD - key : -1;
+/** Whether a node's key is a function, and no thread or the whole. */
+export function isFunction(key: number): key is FuncRow {
+  return key >= 0;
+}
+
+/** The function of a node; null for a thread's node and for the whole. */
+export function functionOf(tree: CallTree, node: number): FuncRow | null {
+  const key = tree.key[node];
+  return isFunction(key) ? key : null;
+}
+
+/** The thread that a node's key stands for, or null. */
+export function threadOf(key: number): ThreadRow | null {
+  return key <= THREAD ? ((THREAD - key) as ThreadRow) : null;
 }
 
 export interface TreeOptions extends SampleFilter {
   /** One subtree a thread rather than all threads in one. */
   split: boolean;
   /** Frames of these functions are left out, their time goes to their caller. */
-  hideFunctions: ReadonlySet<number>;
+  hideFunctions: ReadonlySet<FuncRow>;
   hideGroups: ReadonlySet<string>;
   /** Only stacks through this function, from it on. */
-  focusFunction: number | null;
+  focusFunction: FuncRow | null;
   /** Only stacks through this module group, from its first frame on. */
   focusGroup: string | null;
   /** A call to a function that is already on the stack goes on in that frame. */
@@ -133,12 +145,13 @@ const HIDE = 1;
 export function buildTree(profile: Profile, names: Names, options: TreeOptions = WHOLE): CallTree {
   const { stackParent, stackFrame, frameFunc, funcName } = profile;
   const functions = funcName.length;
-  const treatment = new Uint8Array(functions).fill(KEEP);
+  const treatment: Writable<FuncRow, number> = new Uint8Array(functions).fill(KEEP);
   for (const func of options.hideFunctions) treatment[func] = HIDE;
-  const inFocus = options.focusFunction !== null || options.focusGroup !== null ? new Uint8Array(functions) : null;
+  const inFocus: Writable<FuncRow, number> | null =
+    options.focusFunction !== null || options.focusGroup !== null ? new Uint8Array(functions) : null;
   if (inFocus && options.focusFunction !== null) inFocus[options.focusFunction] = 1;
   if (options.hideGroups.size > 0 || options.focusGroup !== null) {
-    for (let func = 0; func < functions; func++) {
+    for (let func = 0 as FuncRow; func < functions; func++) {
       const { group } = names.place(func);
       if (options.hideGroups.has(group)) treatment[func] = HIDE;
       if (inFocus && group === options.focusGroup) inFocus[func] = 1;
@@ -147,27 +160,30 @@ export function buildTree(profile: Profile, names: Names, options: TreeOptions =
 
   const table = new NodeTable();
   const nodeOfStack = new Int32Array(stackParent.length);
-  const passes: (number | null)[] = options.split
-    ? profile.threads.map((_, row) => row).filter((row) => options.threads === null || options.threads.has(row))
+  const nodes: Writable<StackRow, number> = nodeOfStack;
+  const passes: (ThreadRow | null)[] = options.split
+    ? profile.threads
+        .map((_, row) => row as ThreadRow)
+        .filter((row) => options.threads === null || options.threads.has(row))
     : [null];
-  const shares: { sums: StackSums; nodes: Int32Array }[] = [];
+  const shares: { sums: StackSums; nodes: Column<StackRow, number> }[] = [];
   for (const thread of passes) {
     const sums = sumByStack(profile, options, thread);
-    if (thread !== null && !sums.used.includes(1)) continue;
+    if (thread !== null && !sums.any) continue;
     const top = thread === null ? 0 : table.child(0, THREAD - thread);
     // -1: not there. With a focus, a stack is there once the focus lies on its path.
     const outside = inFocus ? -1 : top;
-    for (let stack = 0; stack < stackParent.length; stack++) {
+    for (let stack = 0 as StackRow; stack < stackParent.length; stack++) {
       if (!sums.used[stack]) {
-        nodeOfStack[stack] = -1;
+        nodes[stack] = -1;
         continue;
       }
       const parent = stackParent[stack];
-      let above = parent < 0 ? outside : nodeOfStack[parent];
+      let above = parent < 0 ? outside : nodes[parent];
       const func = frameFunc[stackFrame[stack]];
       if (above < 0 && inFocus?.[func]) above = top;
       if (above < 0 || treatment[func] === HIDE) {
-        nodeOfStack[stack] = above;
+        nodes[stack] = above;
         continue;
       }
       let node = -1;
@@ -179,9 +195,9 @@ export function buildTree(profile: Profile, names: Names, options: TreeOptions =
           }
         }
       }
-      nodeOfStack[stack] = node >= 0 ? node : table.child(above, func);
+      nodes[stack] = node >= 0 ? node : table.child(above, func);
     }
-    shares.push({ sums, nodes: options.split ? nodeOfStack.slice() : nodeOfStack });
+    shares.push({ sums, nodes: options.split ? nodeOfStack.slice() : nodes });
   }
 
   const length = table.length;
@@ -189,16 +205,19 @@ export function buildTree(profile: Profile, names: Names, options: TreeOptions =
   const selfCount = new Float64Array(length);
   const selfBaseline = profile.sampleBaseline ? new Float64Array(length) : null;
   let entries = 0;
-  for (const { nodes } of shares) for (const node of nodes) if (node > 0) entries++;
-  const origins: Origins & { next: Int32Array; stack: Int32Array; weight: Float64Array } = {
+  for (const { nodes } of shares) {
+    for (let stack = 0 as StackRow; stack < nodes.length; stack++) if (nodes[stack] > 0) entries++;
+  }
+  const originStack = new Int32Array(entries) as unknown as Writable<number, StackRow>;
+  const origins: Origins = {
     head: new Int32Array(length).fill(-1),
     next: new Int32Array(entries),
-    stack: new Int32Array(entries),
+    stack: originStack,
     weight: new Float64Array(entries),
   };
   let entry = 0;
   for (const { sums, nodes } of shares) {
-    for (let stack = 0; stack < nodes.length; stack++) {
+    for (let stack = 0 as StackRow; stack < nodes.length; stack++) {
       const node = nodes[stack];
       if (node < 0) continue;
       self[node] += sums.weight[stack];
@@ -207,7 +226,7 @@ export function buildTree(profile: Profile, names: Names, options: TreeOptions =
       if (node === 0) continue;
       // A hidden frame's stack maps to its caller's node but is no line of the caller.
       if (frameFunc[stackFrame[stack]] !== table.key[node]) continue;
-      origins.stack[entry] = stack;
+      originStack[entry] = stack;
       origins.weight[entry] = sums.subtree[stack];
       origins.next[entry] = origins.head[node];
       origins.head[node] = entry++;
@@ -253,7 +272,22 @@ function finish(
     const to = childStart[node + 1];
     if (to - from > 1) childList.subarray(from, to).sort((a, b) => extent[b] - extent[a] || a - b);
   }
-  return { length, parent, key, depth, self, total, selfCount, totalCount, baseline, childStart, childList, maxDepth, extent, origins };
+  return {
+    length,
+    parent,
+    key,
+    depth,
+    self,
+    total,
+    selfCount,
+    totalCount,
+    baseline,
+    childStart,
+    childList,
+    maxDepth,
+    extent,
+    origins,
+  };
 }
 
 // Below this share of the whole, a chain of callers is not followed: it could not be seen, and chains of
@@ -413,5 +447,7 @@ export function hotLines(profile: Profile, tree: CallTree, node: number): { line
     const line = profile.frameLine[profile.stackFrame[origins.stack[entry]]];
     byLine.set(line, (byLine.get(line) ?? 0) + origins.weight[entry]);
   }
-  return Array.from(byLine, ([line, weight]) => ({ line, weight })).sort((a, b) => b.weight - a.weight || a.line - b.line);
+  return Array.from(byLine, ([line, weight]) => ({ line, weight })).sort(
+    (a, b) => b.weight - a.weight || a.line - b.line,
+  );
 }

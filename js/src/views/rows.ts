@@ -1,5 +1,5 @@
 // Owns long lists: only the rows in sight are elements.
-import { h } from './dom';
+import { h } from '../dom/elements';
 
 export const LINE = 22;
 const OVERSCAN = 6;
@@ -68,7 +68,8 @@ export class Rows {
       made.push(element);
     }
     this.body.replaceChildren(...[spacer(first), ...made, spacer(this.count - last)].filter((row) => row !== null));
-    if (focused !== undefined) this.body.querySelector<HTMLElement>(`[data-row="${focused}"]`)?.focus({ preventScroll: true });
+    if (focused !== undefined)
+      this.body.querySelector<HTMLElement>(`[data-row="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   dispose(): void {

@@ -1,13 +1,15 @@
 // Owns the sandwich view: the list of functions, and for the selected one its callers above, its callees below.
-import { sandwich } from '../profile/sandwich';
-import { layOut, type Layout } from '../profile/layout';
-import { pathOf } from '../profile/tree';
-import { FlameChart } from './chart';
-import { describe } from './describe';
-import { h } from './dom';
+
+import { FlameChart } from '../canvas/flame-chart';
+import { h } from '../dom/elements';
+import type { Profile } from '../profile/container';
+import type { Layout } from '../profile/layout';
+import { functionOf, isFunction, pathOf } from '../profile/tree';
+import { describe } from '../state/describe';
+import type { Halves } from '../state/state';
 import { TableView } from './table-view';
 import { chartModel } from './tree-view';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 export class SandwichView implements View {
   readonly element: HTMLElement;
@@ -17,9 +19,7 @@ export class SandwichView implements View {
   private readonly callees: FlameChart;
   private readonly charts = h('div', { class: 'sp-sandwich-charts' });
   private readonly hint = h('p', { class: 'sp-empty' }, 'Nothing was sampled');
-  private layouts: { callers: Layout; callees: Layout } | null = null;
-  private func = -1;
-  private revision = -1;
+  private shown: { profile: Profile; halves: Halves } | null = null;
 
   constructor(private readonly context: Context) {
     this.table = new TableView(context, () => this.callees.focus(), true);
@@ -34,54 +34,48 @@ export class SandwichView implements View {
   private chart(label: string, side: 'callers' | 'callees'): FlameChart {
     const { context } = this;
     const { state } = context;
-    const treeOf = (): Layout | null => this.layouts?.[side] ?? null;
-    return new FlameChart(label, {
-      // A click zooms; the function in the middle stays, or the view would jump away under the pointer.
-      select: () => undefined,
-      zoom: () => undefined,
-      hover: (node, event) => {
-        const layout = treeOf();
-        context.tip(layout && node >= 0 ? describe(state, layout.tree, node, side === 'callees') : null, event);
+    const treeOf = (): Layout | null => this.shown?.halves[side] ?? null;
+    return new FlameChart(
+      label,
+      {
+        // A click zooms; the function in the middle stays, or the view would jump away under the pointer.
+        select: () => undefined,
+        zoom: () => undefined,
+        hover: (node, event) => {
+          const layout = treeOf();
+          context.tip(layout && node >= 0 ? describe(state, layout.tree, node, side === 'callees') : null, event);
+        },
+        actions: (node) => {
+          const layout = treeOf();
+          if (!layout) return;
+          const path = pathOf(layout.tree, node).filter(isFunction);
+          const func = functionOf(layout.tree, node);
+          if (func !== null) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
+        },
       },
-      actions: (node) => {
-        const layout = treeOf();
-        if (!layout) return;
-        const path = pathOf(layout.tree, node).filter((key) => key >= 0);
-        const func = layout.tree.key[node];
-        if (func >= 0) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
-      },
-    }, { hideRoot: true });
+      { hideRoot: true },
+    );
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
+  show(): void {
+    const { state } = this.context;
     this.table.show();
-    // Without a selection, what burns most is what one asks about first.
-    const burning = state.table.reduce((most, row) => (row.self > most.self ? row : most), { func: -1, self: -1 });
-    const func = state.choices.selection?.func ?? burning.func;
-    const chosen = func >= 0;
-    this.charts.classList.toggle('sp-nothing', !chosen);
-    if (!chosen) {
-      this.func = -1;
-      return;
-    }
-    const anew = func !== this.func || this.revision !== state.treeRevision;
-    this.func = func;
-    this.revision = state.treeRevision;
-    if (anew || !this.layouts) {
-      const { callers, callees } = sandwich(state.tree, state.functions, func);
-      this.layouts = { callers: layOut(callers), callees: layOut(callees) };
-    }
+    const { halves, data: profile } = state;
+    this.charts.classList.toggle('sp-nothing', halves === null);
+    const { shown } = this;
+    this.shown = halves && { profile, halves };
+    if (halves === null) return;
     for (const [chart, side] of [
       [this.callers, 'callers'],
       [this.callees, 'callees'],
     ] as const) {
-      const layout = this.layouts[side];
-      const model = chartModel(state, layout, dark);
+      const layout = halves[side];
+      const model = chartModel(state, layout);
       // The function itself is the first level; the root above it would only repeat it.
       const selected = layout.tree.length > 1 ? 1 : 0;
-      if (anew) chart.show(model, { zoom: 0, selected, keepWindow: data, bottomUp: side === 'callers' });
-      else chart.update(model, selected);
+      const keepWindow = shown !== null && shown.profile !== profile;
+      if (shown?.halves === halves) chart.update(model, selected);
+      else chart.show(model, { zoom: 0, selected, keepWindow, bottomUp: side === 'callers' });
     }
   }
 

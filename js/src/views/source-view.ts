@@ -1,7 +1,10 @@
 // Owns the source view: the lines of one file with the time of each beside it.
+
+import { h } from '../dom/elements';
 import * as format from '../profile/format';
-import { lineTimes, type LineTime } from '../profile/source';
-import { h } from './dom';
+import type { FuncRow, StringRow } from '../profile/rows';
+import type { LineTime } from '../profile/source';
+import type { FunctionRow } from '../profile/table';
 import { LINE, Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 
@@ -16,21 +19,30 @@ export class SourceView implements View {
   private readonly files = h('select', { class: 'sp-select sp-files', 'aria-label': 'File' });
   private readonly note = h('span', { class: 'sp-hint' });
   private lines: Shown[] = [];
-  private times = new Map<number, LineTime>();
   private whole = 0;
   private hottest = 0;
-  private func = -1;
-  private revision = -1;
-  private fileRevision = -1;
+  private shown: { func: FuncRow; times: ReadonlyMap<number, LineTime> } | null = null;
+  private filesOf: readonly FunctionRow[] | null = null;
   /** By path; null where the host has none. */
   private readonly texts = new Map<string, Promise<string | null>>();
 
   constructor(private readonly context: Context) {
-    const head = h('thead', {}, h('tr', {}, ...['Line', 'Self', 'Total', 'Source'].map((text) => h('th', { scope: 'col' }, text))));
+    const head = h(
+      'thead',
+      {},
+      h('tr', {}, ...['Line', 'Self', 'Total', 'Source'].map((text) => h('th', { scope: 'col' }, text))),
+    );
     this.rows = new Rows(head, 'Lines', (row) => this.line(row));
     this.rows.element.classList.add('sp-source');
-    this.files.addEventListener('change', () => context.select({ func: Number(this.files.value), stack: [] }));
-    this.element = h('div', { class: 'sp-source-view' }, h('div', { class: 'sp-source-head' }, this.files, this.note), this.rows.element);
+    this.files.addEventListener('change', () =>
+      context.select({ func: Number(this.files.value) as FuncRow, stack: [] }),
+    );
+    this.element = h(
+      'div',
+      { class: 'sp-source-view' },
+      h('div', { class: 'sp-source-head' }, this.files, this.note),
+      this.rows.element,
+    );
   }
 
   get height(): number {
@@ -39,51 +51,45 @@ export class SourceView implements View {
 
   show(): void {
     const { state } = this.context;
-    this.fillFiles();
-    // Without a selection, what burns most is what one wants to read.
-    const func = state.choices.selection?.func ?? this.busiest();
-    if (func < 0) {
+    this.fillFiles(state.table);
+    const { func, times } = state.source;
+    if (func === null) {
+      this.shown = null;
       this.lines = [];
       this.rows.show(0);
       this.note.textContent = 'Nothing was sampled';
       return;
     }
-    const sameFile = this.func >= 0 && func >= 0 && state.data.funcFile[this.func] === state.data.funcFile[func] && this.revision === state.treeRevision;
-    const moved = this.func !== func || this.revision !== state.treeRevision;
-    this.func = func;
-    this.revision = state.treeRevision;
+    const { shown } = this;
+    this.shown = { func, times };
     this.mark(func);
-    if (!moved) return;
-    if (sameFile) {
-      this.rows.show(this.lines.length);
-      this.scrollToFunction();
+    if (shown?.times === times) {
+      if (shown.func !== func) this.scrollTo(func);
       return;
     }
-    this.times = lineTimes(state.data, func, state.choices.tree);
     this.whole = state.tree.total[0];
-    this.hottest = Math.max(0, ...Array.from(this.times.values(), ({ total }) => total));
-    const { path } = state.names.place(func);
-    const text = this.texts.get(path) ?? this.context.source(path);
-    this.texts.set(path, text);
-    this.fill(null);
-    void text.then((found) => {
-      if (this.func === func) this.fill(found);
+    this.hottest = Math.max(0, ...Array.from(times.values(), ({ total }) => total));
+    this.fill(func, null);
+    void this.textOf(state.names.place(func).path).then((found) => {
+      if (this.shown?.times === times) this.fill(this.shown.func, found);
     });
   }
 
-  private busiest(): number {
-    const { table, names } = this.context.state;
-    const rows = table.filter(({ func }) => !names.native(func));
-    return rows.reduce((best, row) => (best === null || row.self > best.self ? row : best), null as (typeof rows)[number] | null)?.func ?? -1;
+  private textOf(path: string): Promise<string | null> {
+    const known = this.texts.get(path) ?? this.context.source(path).catch(() => null);
+    this.texts.set(path, known);
+    // A host that has no answer now, as a kernel that is busy, may have one later.
+    void known.then((text) => text === null && this.texts.delete(path));
+    return known;
   }
 
   /** One entry a file that has lines, by the time its functions burn themselves. */
-  private fillFiles(): void {
+  private fillFiles(table: readonly FunctionRow[]): void {
     const { state } = this.context;
-    if (this.fileRevision === state.treeRevision) return;
-    this.fileRevision = state.treeRevision;
-    const byFile = new Map<number, { func: number; self: number; most: number }>();
-    for (const { func, self } of state.table) {
+    if (this.filesOf === table) return;
+    this.filesOf = table;
+    const byFile = new Map<StringRow, { func: FuncRow; self: number; most: number }>();
+    for (const { func, self } of table) {
       if (state.names.native(func)) continue;
       const file = state.data.funcFile[func];
       const entry = byFile.get(file) ?? { func, self: 0, most: -1 };
@@ -94,36 +100,44 @@ export class SourceView implements View {
     const whole = state.tree.total[0];
     const options = Array.from(byFile.entries())
       .sort(([, a], [, b]) => b.self - a.self)
-      .map(([file, { func, self }]) => h('option', { value: func, 'data-file': file }, `${state.names.place(func).file || '?'} · ${format.share(self, whole)} self`));
+      .map(([file, { func, self }]) =>
+        h(
+          'option',
+          { value: func, 'data-file': file },
+          `${state.names.place(func).file || '?'} · ${format.share(self, whole)} self`,
+        ),
+      );
     this.files.replaceChildren(...options);
   }
 
-  private mark(func: number): void {
+  private mark(func: FuncRow): void {
     const file = String(this.context.state.data.funcFile[func]);
     for (const option of this.files.options) if (option.dataset.file === file) this.files.value = option.value;
   }
 
-  private fill(text: string | null): void {
+  private fill(func: FuncRow, text: string | null): void {
     const { names } = this.context.state;
     if (text) {
       const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
       this.lines = lines.map((line, i) => ({ line: i + 1, text: line }));
-      this.note.textContent = names.location(this.func);
+      this.note.textContent = names.location(func);
     } else {
       // The figures are worth showing even where the text is not at hand.
-      this.lines = Array.from(this.times.keys())
+      this.lines = Array.from(this.shown?.times.keys() ?? [])
         .filter((line) => line > 0)
         .sort((a, b) => a - b)
         .map((line) => ({ line, text: '' }));
-      this.note.textContent = names.native(this.func) ? 'Native code: no lines' : 'The source is not available here; these are its lines that took time';
+      this.note.textContent = names.native(func)
+        ? 'Native code: no lines'
+        : 'The source is not available here; these are its lines that took time';
     }
     this.rows.show(this.lines.length);
     this.context.resized();
-    this.scrollToFunction();
+    this.scrollTo(func);
   }
 
-  private scrollToFunction(): void {
-    const first = this.context.state.data.funcLine[this.func];
+  private scrollTo(func: FuncRow): void {
+    const first = this.context.state.data.funcLine[func];
     const at = this.lines.findIndex(({ line }) => line >= first);
     if (at >= 0) this.rows.element.scrollTop = Math.max(0, at - 2) * LINE;
     this.rows.show(this.lines.length);
@@ -131,14 +145,20 @@ export class SourceView implements View {
 
   private line(row: number): HTMLTableRowElement {
     const { line, text } = this.lines[row];
-    const time = this.times.get(line);
+    const time = this.shown?.times.get(line);
     const cell = (ns: number): HTMLTableCellElement => {
       if (ns === 0) return h('td', { class: 'sp-number' });
       const bar = h('i', { class: 'sp-bar' });
       bar.style.width = `${(ns / this.hottest) * 100}%`;
-      return h('td', { class: 'sp-number' }, bar, h('span', {}, format.duration(ns)), h('span', { class: 'sp-share' }, format.share(ns, this.whole)));
+      return h(
+        'td',
+        { class: 'sp-number' },
+        bar,
+        h('span', {}, format.duration(ns)),
+        h('span', { class: 'sp-share' }, format.share(ns, this.whole)),
+      );
     };
-    const first = this.context.state.data.funcLine[this.func];
+    const first = this.shown === null ? 0 : this.context.state.data.funcLine[this.shown.func];
     const heat = time && this.hottest > 0 ? Math.round((time.total / this.hottest) * 4) : 0;
     return h(
       'tr',

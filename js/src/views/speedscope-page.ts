@@ -1,13 +1,15 @@
 // Owns handing a profile to the bundled Speedscope: its page with the profile inside, as a Blob that never
 // leaves the browser.
-import { toSpeedscope } from '../profile/speedscope';
+
 import type { Profile } from '../profile/container';
+import { toSpeedscope } from '../profile/speedscope';
 
 /** Base64 of UTF-8 text, in pieces that fit an argument list. */
 function base64(text: string): string {
   const bytes = new TextEncoder().encode(text);
   const pieces: string[] = [];
-  for (let at = 0; at < bytes.length; at += 0x8000) pieces.push(String.fromCharCode(...bytes.subarray(at, at + 0x8000)));
+  for (let at = 0; at < bytes.length; at += 0x8000)
+    pieces.push(String.fromCharCode(...bytes.subarray(at, at + 0x8000)));
   return btoa(pieces.join(''));
 }
 
@@ -31,7 +33,7 @@ function attribute(text: string): string {
 
 /** Address of a page that shows the profile in Speedscope; revoke it when nothing shows it any more. */
 export function speedscopeUrl(page: string, profile: Profile, name: string): string {
-  const data = base64(JSON.stringify(toSpeedscope(profile, name)));
+  const data = base64(JSON.stringify(toSpeedscope(profile)));
   const handoff = `<div id="spprof-handoff" hidden data-name="${attribute(name)}.speedscope.json" data-data="${data}"></div><script>${HANDOFF}</script>`;
   // A function as replacement: the data must not be read for $ patterns.
   const filled = page.replace('</head><body>', (whole) => `${whole}${handoff}`);

@@ -1,32 +1,63 @@
-// Owns Speedscope as a view among the others: the bundled page in a frame.
-import { h } from './dom';
+// Owns Speedscope as a view among the others: the bundled page in a frame, or why there is none and what to do.
+import { button, h } from '../dom/elements';
+import type { Profile } from '../profile/container';
 import { speedscopeUrl } from './speedscope-page';
-import type { Change, Context, Crumb, View } from './view';
+import type { Context, Crumb, View } from './view';
 
 export class SpeedscopeView implements View {
   readonly element = h('div', { class: 'sp-speedscope' });
   readonly height = 560;
   private url = '';
+  private shown: Profile | null = null;
 
   constructor(private readonly context: Context) {}
 
-  show({ data }: Change): void {
-    if (this.url !== '' && !data) return;
-    const { state } = this.context;
+  show(): void {
+    const { data } = this.context.state;
+    if (this.shown === data) return;
+    this.shown = data;
+    void this.load(data);
+  }
+
+  private async load(profile: Profile): Promise<void> {
     this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Loading Speedscope…'));
-    void this.context.speedscope().then((page) => {
-      if (page === null) {
-        this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Speedscope is not part of this page. Export the profile as Speedscope JSON instead.'));
-        return;
-      }
-      URL.revokeObjectURL(this.url.split('#')[0]);
-      this.url = speedscopeUrl(page, state.data, 'profile');
-      this.element.replaceChildren(h('iframe', { class: 'sp-frame', title: 'Speedscope', src: this.url }));
-    });
+    let content: HTMLElement[];
+    let url = '';
+    try {
+      const page = await this.context.speedscope();
+      url = page === null ? '' : speedscopeUrl(page, profile, 'profile');
+      content =
+        page === null
+          ? this.instead('Speedscope is not part of this page')
+          : [h('iframe', { class: 'sp-frame', title: 'Speedscope', src: url })];
+    } catch (error) {
+      content = this.instead(`Speedscope cannot be shown: ${(error as Error).message}`, () => void this.load(profile));
+    }
+    // Another profile may have come meanwhile.
+    if (this.shown !== profile) {
+      URL.revokeObjectURL(url.split('#')[0]);
+      return;
+    }
+    this.revoke();
+    this.url = url;
+    this.element.replaceChildren(...content);
+  }
+
+  private instead(why: string, again?: () => void): HTMLElement[] {
+    const actions = [
+      button('Save the Speedscope file', { class: 'sp-action' }, () => this.context.saveSpeedscope()),
+      ...(again ? [button('Try again', { class: 'sp-action' }, again)] : []),
+    ];
+    return [h('p', { class: 'sp-empty', role: 'status' }, why), h('p', { class: 'sp-instead' }, ...actions)];
+  }
+
+  private revoke(): void {
+    URL.revokeObjectURL(this.url.split('#')[0]);
+    this.url = '';
   }
 
   focus(): void {
-    this.element.querySelector('iframe')?.focus();
+    this.element.querySelector<HTMLElement>('iframe, button')?.focus();
   }
 
   back(): boolean {
@@ -40,6 +71,7 @@ export class SpeedscopeView implements View {
   }
 
   dispose(): void {
-    URL.revokeObjectURL(this.url.split('#')[0]);
+    this.shown = null;
+    this.revoke();
   }
 }

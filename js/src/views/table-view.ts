@@ -1,7 +1,8 @@
 // Owns the table of functions: own and total time, sortable, filtered by the search.
+
+import { button, h } from '../dom/elements';
 import * as format from '../profile/format';
-import { sortRows, type FunctionRow, type SortKey } from '../profile/table';
-import { button, h } from './dom';
+import { type FunctionRow, type SortKey, sortRows } from '../profile/table';
 import { Rows } from './rows';
 import type { Context, Crumb, View } from './view';
 
@@ -20,7 +21,8 @@ export class TableView implements View {
   private by: SortKey = 'self';
   private descending = true;
   private shown: FunctionRow[] = [];
-  private revision = -1;
+  /** What the rows were last made of. */
+  private of: readonly FunctionRow[] | null = null;
 
   constructor(
     private readonly context: Context,
@@ -57,7 +59,7 @@ export class TableView implements View {
   private sort(key: SortKey): void {
     this.descending = this.by === key ? !this.descending : key !== 'name' && key !== 'module';
     this.by = key;
-    this.revision = -1;
+    this.of = null;
     this.fill();
   }
 
@@ -69,7 +71,10 @@ export class TableView implements View {
     const { state } = this.context;
     const { matches, names, data } = state;
     const rows = matches ? state.table.filter(({ func }) => matches[func]) : state.table;
-    this.shown = sortRows(rows, this.by, this.descending, (func) => ({ name: names.title(func), module: names.place(func).module }));
+    this.shown = sortRows(rows, this.by, this.descending, (func) => ({
+      name: names.title(func),
+      module: names.place(func).module,
+    }));
     for (const [key, cell] of this.heads) {
       if (key === this.by) cell.setAttribute('aria-sort', this.descending ? 'descending' : 'ascending');
       else cell.removeAttribute('aria-sort');
@@ -77,11 +82,11 @@ export class TableView implements View {
     }
     this.rows.show(this.shown.length);
     const { selection } = state.choices;
-    if (this.revision !== state.treeRevision && selection) {
+    if (this.of !== state.table && selection) {
       const at = this.shown.findIndex(({ func }) => func === selection.func);
       if (at >= 0) this.rows.reveal(at);
     }
-    this.revision = state.treeRevision;
+    this.of = state.table;
   }
 
   private line(row: number): HTMLTableRowElement {
@@ -93,7 +98,13 @@ export class TableView implements View {
     const time = (ns: number, kind: string): HTMLTableCellElement => {
       const bar = h('i', { class: 'sp-bar' });
       bar.style.width = `${whole > 0 ? Math.max(0, Math.min(100, (ns / whole) * 100)) : 0}%`;
-      return h('td', { class: `sp-number sp-col-${kind}` }, bar, h('span', {}, format.duration(ns)), h('span', { class: 'sp-share' }, format.share(ns, whole)));
+      return h(
+        'td',
+        { class: `sp-number sp-col-${kind}` },
+        bar,
+        h('span', {}, format.duration(ns)),
+        h('span', { class: 'sp-share' }, format.share(ns, whole)),
+      );
     };
     const native = names.native(func);
     const title = names.title(func);
@@ -110,11 +121,20 @@ export class TableView implements View {
       time(total, 'total'),
       this.compact || !state.data.sampleBaseline
         ? null
-        : h('td', { class: `sp-number sp-col-change ${total > baseline ? 'sp-more' : total < baseline ? 'sp-less' : ''}` }, format.change(total - baseline)),
+        : h(
+            'td',
+            { class: `sp-number sp-col-change ${total > baseline ? 'sp-more' : total < baseline ? 'sp-less' : ''}` },
+            format.change(total - baseline),
+          ),
       this.compact ? null : h('td', { class: 'sp-number sp-col-samples' }, format.count(totalCount)),
       this.compact ? null : h('td', { class: 'sp-col-module', title: where.path }, names.location(func)),
     ];
-    const line = h('tr', { 'data-row': row, tabindex: selected || row === 0 ? '0' : '-1', 'aria-selected': String(selected), class: selected ? 'sp-on' : null });
+    const line = h('tr', {
+      'data-row': row,
+      tabindex: selected || row === 0 ? '0' : '-1',
+      'aria-selected': String(selected),
+      class: selected ? 'sp-on' : null,
+    });
     for (const cell of cells) if (cell) line.append(cell);
     return line;
   }
@@ -135,7 +155,14 @@ export class TableView implements View {
     const line = (event.target as Element).closest('tr');
     if (line?.dataset.row === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     const row = Number(line.dataset.row);
-    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -row, End: this.shown.length };
+    const steps: Record<string, number> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: 15,
+      PageUp: -15,
+      Home: -row,
+      End: this.shown.length,
+    };
     if (event.key in steps) this.select(Math.max(0, Math.min(this.shown.length - 1, row + steps[event.key])));
     else if (event.key === 'Enter') this.open();
     else return;
@@ -163,4 +190,3 @@ export class TableView implements View {
     this.rows.dispose();
   }
 }
-

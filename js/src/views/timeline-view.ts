@@ -1,18 +1,18 @@
 // Owns the timeline view: which lanes there are, what their spans mean, and the way from a stretch of time to
 // the call tree of it.
-import { functionPainter } from '../profile/colors';
+
+import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
+import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { buildLane, gilOf, isWaiting, timeExtent, type Lane } from '../profile/timeline';
-import { threadLabel } from './describe';
-import { Lanes, type LaneCall, type LanesModel } from './lanes';
-import type { Described } from './describe';
-import type { Change, Context, Crumb, View } from './view';
+import type { FuncRow, StackRow } from '../profile/rows';
+import { type Lane, timeExtent } from '../profile/timeline';
+import type { Described } from '../state/describe';
+import { threadLabel } from '../state/describe';
+import type { Context, Crumb, View } from './view';
 
 export class TimelineView implements View {
   private readonly plot: Lanes;
-  private lanes: Lane[] = [];
-  private model: LanesModel | null = null;
-  private laneThreads: ReadonlySet<number> | null = null;
+  private shown: { profile: Profile; lanes: readonly Lane[] } | null = null;
 
   constructor(private readonly context: Context) {
     this.plot = new Lanes({
@@ -31,63 +31,43 @@ export class TimelineView implements View {
     return this.plot.contentHeight() + 4;
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
-    const { threads } = state.choices.tree;
-    const first = this.lanes.length === 0;
-    const relaid = data || first || threads !== this.laneThreads;
-    if (relaid) {
-      this.laneThreads = threads;
-      this.lanes = state.data.threads
-        .map((_, row) => row)
-        .filter((row) => threads === null || threads.has(row))
-        .map((row) => buildLane(state.data, row))
-        .filter(({ rows }) => rows > 0);
-    }
-    const mode = state.choices.colors === 'kind' ? 'kind' : 'module';
-    const { names } = state;
-    this.model = {
-      lanes: this.lanes,
-      extent: timeExtent(state.data),
-      painter: functionPainter(mode, dark, state.data, names),
-      dark,
+  show(): void {
+    const { state } = this.context;
+    const { names, lanes, data: profile } = state;
+    const model: LanesModel = {
+      lanes,
+      extent: timeExtent(profile),
+      painter: state.functionPainter,
+      dark: state.dark,
       matches: state.matches,
-      selectedFunc: state.choices.selection?.func ?? -1,
+      selectedFunc: state.choices.selection?.func ?? null,
       laneTitle: (lane) => this.laneTitle(lane),
       title: (func) => names.title(func),
       module: (func) => (names.place(func).module === names.title(func) ? '' : names.place(func).module),
       native: (func) => names.native(func),
       spoken: (lane, span) => this.spoken(lane, span),
     };
-    if (relaid) this.plot.show(this.model, { keepWindow: data && !first });
-    else this.plot.update(this.model);
+    const { shown } = this;
+    this.shown = { profile, lanes };
+    if (shown?.lanes === lanes) this.plot.update(model);
+    else this.plot.show(model, { keepWindow: shown !== null && shown.profile !== profile });
   }
 
   /** `MainThread · 2.7 s · waited 12 % · held the GIL 80 %`. */
   private laneTitle(lane: Lane): string {
-    const { start, end, state: states } = lane.states;
-    let known = 0;
-    let waited = 0;
-    let gilKnown = 0;
-    let held = 0;
-    for (let i = 0; i < states.length; i++) {
-      const length = end[i] - start[i];
-      known += length;
-      if (isWaiting(states[i])) waited += length;
-      if (gilOf(states[i]) > 0) gilKnown += length;
-      if (gilOf(states[i]) === 2) held += length;
-    }
+    const { state } = this.context;
+    const { weight, waited, gilShare } = state.threadTimes[lane.thread];
     return [
-      threadLabel(this.context.state, lane.thread),
-      format.duration(lane.weight),
-      ...(waited > 0 ? [`waited ${format.share(waited, known)}`] : []),
-      ...(gilKnown > 0 ? [`held the GIL ${format.share(held, known)}`] : []),
+      threadLabel(state, lane.thread),
+      format.duration(weight),
+      ...(waited > 0 ? [`waited ${format.share(waited, 1)}`] : []),
+      ...(gilShare !== null ? [`held the GIL ${format.share(gilShare, 1)}`] : []),
     ].join(' · ');
   }
 
-  private stackOf(innermost: number): number[] {
+  private stackOf(innermost: StackRow): FuncRow[] {
     const { stackParent, stackFrame, frameFunc } = this.context.state.data;
-    const stack: number[] = [];
+    const stack: FuncRow[] = [];
     for (let at = innermost; at >= 0; at = stackParent[at]) stack.push(frameFunc[stackFrame[at]]);
     return stack.reverse();
   }
@@ -115,7 +95,12 @@ export class TimelineView implements View {
         ['Lasts', format.duration(end - start)],
         ['Starts at', format.duration(Math.round(start))],
         ['Thread', threadLabel(state, lane.thread)],
-        ...(row ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [string, string][]) : []),
+        ...(row
+          ? ([['Everywhere', `${format.duration(row.total)} · ${format.share(row.total, state.tree.total[0])}`]] as [
+              string,
+              string,
+            ][])
+          : []),
       ],
       lines: [],
     };
@@ -142,7 +127,11 @@ export class TimelineView implements View {
     return [
       { text: 'All', go: () => this.plot.zoomOut() },
       { text: `${format.duration(Math.round(from))} – ${format.duration(Math.round(to))}`, go: () => undefined },
-      { text: 'Call tree of this time', action: true, go: () => state.update({ view: 'icicle', zoom: [], tree: { ...state.choices.tree, range: [from, to] } }) },
+      {
+        text: 'Call tree of this time',
+        action: true,
+        go: () => state.update({ view: 'icicle', zoom: [], tree: { ...state.choices.tree, range: [from, to] } }),
+      },
     ];
   }
 

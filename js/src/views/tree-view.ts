@@ -1,23 +1,26 @@
 // Owns the icicle and flame views: the aggregated call tree with its zoom and its way back.
-import { pathOf } from '../profile/tree';
-import { FlameChart, type ChartModel } from './chart';
-import { describe, module, spoken, title } from './describe';
-import { ROW } from './plot';
-import type { State } from './state';
-import type { Change, Context, Crumb, View } from './view';
+
+import { type ChartModel, FlameChart } from '../canvas/flame-chart';
+import { ROW } from '../canvas/plot';
+import type { Profile } from '../profile/container';
 import type { Layout } from '../profile/layout';
+import { functionOf, pathOf } from '../profile/tree';
+import type { ViewName } from '../state/choices';
+import { describe, module, native, spoken, title } from '../state/describe';
+import type { State } from '../state/state';
+import type { Context, Crumb, View } from './view';
 
 /** Everything a chart asks about the frames of a tree. */
-export function chartModel(state: State, layout: Layout, dark: boolean): ChartModel {
+export function chartModel(state: State, layout: Layout): ChartModel {
   const { tree } = layout;
   return {
     layout,
-    painter: state.painter(tree, dark),
-    dark,
+    painter: state.painter(tree),
+    dark: state.dark,
     matches: state.matches,
     title: (node) => title(state, tree, node),
     module: (node) => module(state, tree, node),
-    native: (node) => tree.key[node] >= 0 && state.names.native(tree.key[node]),
+    native: (node) => native(state, tree, node),
     spoken: (node) => spoken(state, tree, node),
   };
 }
@@ -27,15 +30,14 @@ const CRUMBS = 7;
 
 export class TreeView implements View {
   readonly chart: FlameChart;
-  private revision = -1;
-  private shownAs = '';
+  private shown: { profile: Profile; layout: Layout; view: ViewName } | null = null;
 
   constructor(private readonly context: Context) {
     const { state } = context;
     this.chart = new FlameChart('Call tree', {
       select: (node) => {
-        const key = state.aggregate.tree.key[node];
-        context.select(key >= 0 ? { func: key, stack: state.stackOf(node) } : null);
+        const func = functionOf(state.aggregate.tree, node);
+        context.select(func !== null ? { func, stack: state.stackOf(node) } : null);
       },
       zoom: (node) => state.update({ zoom: pathOf(state.aggregate.tree, node) }),
       hover: (node, event) => context.tip(node >= 0 ? describe(state, state.aggregate.tree, node) : null, event),
@@ -51,18 +53,20 @@ export class TreeView implements View {
     return Math.max(8, this.chart.rows) * ROW + 6;
   }
 
-  show({ data }: Change): void {
-    const { state, dark } = this.context;
-    const model = chartModel(state, state.aggregate.layout, dark);
+  show(): void {
+    const { state } = this.context;
+    const { layout } = state.aggregate;
+    const model = chartModel(state, layout);
     const selected = state.selectedNode();
     const { view } = state.choices;
-    if (this.revision === state.treeRevision && this.shownAs === view) {
+    const { shown } = this;
+    this.shown = { profile: state.data, layout, view };
+    if (shown?.layout === layout && shown.view === view) {
       this.chart.update(model, selected);
       return;
     }
-    this.revision = state.treeRevision;
-    this.shownAs = view;
-    this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow: data, bottomUp: view === 'flame' });
+    const keepWindow = shown !== null && shown.profile !== state.data;
+    this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow, bottomUp: view === 'flame' });
   }
 
   focus(): void {

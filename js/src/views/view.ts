@@ -1,21 +1,18 @@
 // Owns what the app and its views expect of one another.
-import type { Selection, Choices, State } from './state';
-import type { Described } from './describe';
 
-/** What changed since a view was last brought up to date. */
-export interface Change {
-  /** Another profile, or the same one grown. */
-  data: boolean;
-  before: Choices;
-  /** Light or dark, or the host's colours. */
-  theme: boolean;
-}
+import type { Selection } from '../state/choices';
+import type { Described } from '../state/describe';
+import type { State } from '../state/state';
 
 export interface View {
   readonly element: HTMLElement;
   /** How high its content is, in pixels; the stage is as high if there is room. */
   readonly height: number;
-  show(change: Change): void;
+  /**
+   * Brings the view up to date. Called again whenever something that it read from the state has changed while the
+   * view is on screen.
+   */
+  show(): void;
   focus(): void;
   /** One step back out; false where there is none. */
   back(): boolean;
@@ -34,7 +31,6 @@ export interface Crumb {
 
 export interface Context {
   readonly state: State;
-  readonly dark: boolean;
   select(selection: Selection | null): void;
   tip(described: Described | null, event: PointerEvent | null): void;
   /** Puts the keyboard on what can be done with the selection. */
@@ -45,7 +41,9 @@ export interface Context {
   resized(): void;
   /** Text of a source file, null where the host has none. */
   source(path: string): Promise<string | null>;
-  /** Speedscope's page, null where the host has none. */
+  /** Speedscope's page, null where the host has none; rejects with the reason where it cannot be had now. */
   speedscope(): Promise<string | null>;
+  /** Saves the profile as a file that Speedscope opens. */
+  saveSpeedscope(): void;
   say(text: string): void;
 }

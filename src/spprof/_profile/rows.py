@@ -253,18 +253,15 @@ def cut_runs(tables: Tables, pieces: Sequence[tuple[int, int, int]]) -> Tables:
 
 _STATE_VALUES = 256  # what a sample.state, one byte, can be
 
-# How finely `thin` may divide a profile: more parts than a screen has columns show nothing more.
-_PARTS = (4096, 1024, 256, 64, 16, 4, 1)
-
 
 def thin(tables: Tables, limit: int) -> Tables:
     """Merge equal stacks that are close to each other until about `limit` rows are left.
 
-    The rows are divided into parts; within one, each (thread, stack, state) becomes one row.
-    Counts and weights are exact. Within a part a thread's rows are laid out one after the other
-    in the order in which they first occurred, each as long as its share of the part's samples, so
-    that they do not overlap. A profile with more than `limit` distinct (thread, stack, state)
-    keeps them all.
+    The rows are divided into parts of equal length, the shortest with which the limit is met;
+    within one, each (thread, stack, state) becomes one row. Counts and weights are exact. Within a
+    part a thread's rows are laid out one after the other in the order in which they first occurred,
+    each as long as its share of the part's samples, so that they do not overlap. A profile with
+    more than `limit` distinct (thread, stack, state) keeps them all.
     """
     if tables.rows <= limit:
         return tables
@@ -279,26 +276,30 @@ def thin(tables: Tables, limit: int) -> Tables:
             )
         ],
     )
-    thinned = tables
-    for parts in _PARTS:
-        length = -(-tables.rows // parts)
-        if parts > 1 and _estimated_rows(keys, length) > limit:
-            continue
-        thinned = _merge_parts(tables, keys, length)
-        if thinned.rows <= limit:
-            break
-    return thinned
+    length = 2
+    while length < tables.rows:
+        # An estimate that is a little low would cost a merge that is thrown away.
+        if _estimated_rows(keys, length) <= 0.98 * limit:
+            thinned = _merge_parts(tables, keys, length)
+            if thinned.rows <= limit:
+                return thinned
+        length = max(length + 1, length * 9 // 8)
+    return _merge_parts(tables, keys, tables.rows)
 
 
-def _estimated_rows(keys: array[int], length: int) -> int:
-    """Rows left after merging parts of `length` rows, estimated from a quarter of them or less."""
+_ESTIMATED_FROM = 16_384  # rows
+
+
+def _estimated_rows(keys: array[int], length: int) -> float:
+    """Rows left after merging parts of `length` rows, estimated from some of the parts."""
     parts = -(-len(keys) // length)
-    looked_at = max(1, min(8, len(keys) // 4 // length))
+    looked_at = min(parts, max(1, _ESTIMATED_FROM // length))
     distinct = 0
     for i in range(looked_at):
-        start = parts * i // looked_at * length
-        distinct += len(set(keys[start : start + length]))
-    return distinct * parts // looked_at
+        # Golden ratio: spread evenly, and in step with nothing that repeats in a profile.
+        part = int(i * 0.6180339887 % 1 * parts)
+        distinct += len(set(keys[part * length : (part + 1) * length]))
+    return distinct * parts / looked_at
 
 
 def _merge_parts(tables: Tables, keys: array[int], length: int) -> Tables:

@@ -1,4 +1,4 @@
-"""Profiles in words: times, places, summaries. Each part by itself, joined by whoever shows it.
+"""Profiles in words: each part by itself, joined by whoever shows it.
 
 Must not know any file format, nor the terminal.
 """
@@ -7,30 +7,8 @@ from __future__ import annotations
 
 from .compare import Difference
 from .queries import FunctionStats, rate_hz, sample_count, threads, top
-from .tables import Tables
-
-_MEASURES = {"cpu": "CPU time", "wall": "wall time"}
-
-
-def measure(mode: str, otherwise: str = "time") -> str:
-    """What weights measure, in words: ``CPU time``, ``wall time``."""
-    return _MEASURES.get(mode, otherwise)
-
-
-def format_ns(ns: float) -> str:
-    """Nanoseconds as people write them: ``1.53 s``, ``12.0 ms``, ``340 µs``."""
-    if ns >= 1e9:
-        return f"{ns / 1e9:.2f} s"
-    if ns >= 1e6:
-        return f"{ns / 1e6:.1f} ms"
-    return f"{ns / 1e3:.0f} µs"
-
-
-def short_place(filename: str, lineno: int) -> str:
-    """The end of a path, with its line where known."""
-    parts = filename.replace("\\", "/").split("/")
-    short = "/".join(parts[-2:]) if len(parts) > 2 else filename
-    return f"{short}:{lineno}" if lineno else short
+from .tables import Tables, measure
+from .words import format_ns, short_place, shown
 
 
 def headline(tables: Tables) -> str:
@@ -55,7 +33,7 @@ def thread_lines(tables: Tables, n: int) -> list[str]:
     for thread in sorted(sampled, key=lambda thread: -thread.weight_ns)[:n]:
         gil = "" if thread.gil_share is None else f", held the GIL {thread.gil_share:.0%} of it"
         share = thread.weight_ns / whole
-        lines.append(f"{share:7.1%}  {thread.name} ({thread.thread_id}){gil}")
+        lines.append(f"{share:7.1%}  {shown(thread.name)} ({thread.thread_id}){gil}")
     if len(sampled) > n:
         lines.append(f"         and {len(sampled) - n} more")
     return lines
@@ -66,7 +44,7 @@ def notes(tables: Tables) -> list[str]:
     dropped = tables.meta.dropped_count
     said = any("dropped" in note for note in tables.meta.notes)
     lost = [f"{dropped} samples were dropped"] if dropped and not said else []
-    return [*lost, *tables.meta.notes]
+    return [*lost, *map(shown, tables.meta.notes)]
 
 
 def summary(tables: Tables, n: int = 10) -> str:
@@ -84,7 +62,7 @@ def summary(tables: Tables, n: int = 10) -> str:
 
 def _function_line(entry: FunctionStats) -> str:
     place = short_place(entry.filename, entry.lineno)
-    return f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {entry.function_name}" + (
+    return f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {shown(entry.function_name)}" + (
         f"  {place}" if place else ""
     )
 
@@ -101,7 +79,7 @@ def difference(found: Difference, n: int = 20) -> str:
         place = short_place(entry.places[0], 0)
         lines.append(
             f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
-            f"{entry.delta_share * 100:+7.1f}%  {entry.functions[0]}"
+            f"{entry.delta_share * 100:+7.1f}%  {shown(entry.functions[0])}"
             + (f"  {place}" if place else "")
         )
     return "\n".join(lines)

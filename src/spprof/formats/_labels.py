@@ -6,6 +6,7 @@ Must not know any one format.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from .._profile.tables import NATIVE, FrameIndex, Tables, ThreadRow
 from .._version import __version__
@@ -58,6 +59,12 @@ def looks_native(place: str, has_line: bool) -> bool:
     if has_line:
         return lowered.endswith(_NATIVE_SOURCE)
     return not (lowered.endswith(_PYTHON_SOURCE) or lowered.startswith(("<", "in [")))
+
+
+def function_files(tables: Tables) -> Iterator[tuple[str, bool]]:
+    """File of each function, and whether it is native, in the order of the table."""
+    for file, flags in zip(tables.func_file, tables.func_flags):
+        yield tables.strings[file], bool(flags & NATIVE)
 
 
 def shown_line(tables: Tables, frame: FrameIndex, lines: bool) -> int:

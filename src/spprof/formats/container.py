@@ -31,10 +31,18 @@ def encode(tables: Tables, *, for_display: bool = False) -> bytes:
     tables : Tables
     for_display : bool
         Merge equal stacks that are close in time until at most `DISPLAY_ROWS` sample rows are
-        left. Counts and weights stay exact, timestamps become coarser.
+        left. Counts and weights stay exact, timestamps become coarser; a note and `thinned_from`,
+        the number of rows before, in the header say so.
     """
     if for_display:
-        tables = thin(tables, DISPLAY_ROWS)
+        thinned = thin(tables, DISPLAY_ROWS)
+        if thinned is not tables:
+            note = (
+                f"shown coarser in time than it was taken: {tables.rows:,} rows merged into "
+                f"{thinned.rows:,}; totals are exact"
+            )
+            noted = thinned.same_stacks(meta=tables.meta.but(notes=(*tables.meta.notes, note)))
+            return b"".join(_parts(noted, thinned_from=tables.rows))
     return b"".join(_parts(tables))
 
 
@@ -43,7 +51,7 @@ def dump(tables: Tables, file: BinaryIO) -> None:
     file.writelines(_parts(tables))
 
 
-def _parts(tables: Tables) -> list[Any]:
+def _parts(tables: Tables, **more: int) -> list[Any]:
     texts = [text.encode("utf-8", "surrogatepass") for text in tables.strings]
     offsets = empty_column("sample.thread")
     position = 0
@@ -64,7 +72,12 @@ def _parts(tables: Tables) -> list[Any]:
             length = len(view) // _SIZES[kind]
             entries.append({"name": name, "type": kind, "offset": offset, "length": length})
             offset += _padded(len(view))
-        content = {"meta": tables.meta.as_dict(), "threads": tables.threads, "columns": entries}
+        content = {
+            "meta": tables.meta.as_dict(),
+            **more,
+            "threads": tables.threads,
+            "columns": entries,
+        }
         return json.dumps(content, separators=(",", ":")).encode()
 
     # Offsets count from the start of the file, so they depend on the length of the header that

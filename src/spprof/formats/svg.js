@@ -11,7 +11,9 @@
     var rect = g.querySelector('rect'), text = g.querySelector('text');
     return {
       g: g, rect: rect, text: text, x: +rect.getAttribute('x'), w: +rect.getAttribute('width'),
-      y: +rect.getAttribute('y'), name: g.getAttribute('data-n') || (text ? text.textContent : ''),
+      y: +rect.getAttribute('y'), rects: g.querySelectorAll('rect'),
+      name: g.getAttribute('data-n') || (text ? text.firstChild.data : ''),
+      module: g.getAttribute('data-m') || (text && text.children[0] ? text.children[0].textContent : ''),
       title: g.querySelector('title').textContent
     };
   });
@@ -27,18 +29,30 @@
       if (!above && !inside) return;
       var x = above ? MARGIN : MARGIN + (f.x - to.x) * scale;
       var w = above ? WIDTH - 2 * MARGIN : f.w * scale;
-      f.rect.setAttribute('x', x);
-      f.rect.setAttribute('width', w);
-      var fits = Math.floor((w - 4) / CHARACTER);
-      if (!f.text && fits >= 3) {
-        f.text = f.g.appendChild(document.createElementNS(svg.namespaceURI, 'text'));
-        f.text.setAttribute('y', f.y + 12);
-      }
-      if (!f.text) return;
-      f.text.setAttribute('x', x + 3);
-      var cut = f.name.length <= fits ? f.name : f.name.slice(0, fits - 1) + '\u2026';
-      f.text.textContent = fits < 3 ? '' : cut;
+      Array.prototype.forEach.call(f.rects, function (rect) {
+        rect.setAttribute('x', x);
+        rect.setAttribute('width', w);
+      });
+      label(f, x, Math.floor((w - 10) / CHARACTER));
     });
+  }
+  // What fits of the name, and of the module behind it if all of the name does.
+  function label(f, x, fits) {
+    var whole = f.name.length <= fits;
+    var name = whole ? f.name : fits >= 3 ? f.name.slice(0, fits - 1) + '\u2026' : '';
+    if (!f.text && name) {
+      f.text = f.g.appendChild(document.createElementNS(svg.namespaceURI, 'text'));
+      f.text.setAttribute('y', f.y + 14);
+    }
+    if (!f.text) return;
+    f.text.setAttribute('x', x + 5);
+    f.text.textContent = name;
+    var room = fits - f.name.length - 1;
+    if (!name || !whole || !f.module || (room < 4 && f.module.length > room)) return;
+    var behind = f.text.appendChild(document.createElementNS(svg.namespaceURI, 'tspan'));
+    behind.setAttribute('dx', 7);
+    behind.setAttribute('class', 'o');
+    behind.textContent = f.module.length <= room ? f.module : f.module.slice(0, room - 1) + '\u2026';
   }
   function search(wanted) {
     var test = null;

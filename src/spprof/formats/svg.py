@@ -7,7 +7,6 @@ Must not know any other format. With scripts off, or inside an <img>, the graph 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
@@ -15,24 +14,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from .._profile.queries import CallNode, sample_count, tree
-from .._profile.text import format_ns, measure
+from .._profile.tables import measure
 from .._profile.text import notes as notes_of
+from .._profile.words import format_ns
+from . import _labels as labels
+from . import _look as look
 
 if TYPE_CHECKING:
     from .._profile.compare import Difference
     from .._profile.tables import Tables
 
 WIDTH = 1200
-_ROW = 17
-_TOP = 44
+_ROW = 21
+_TOP = 48
 _MARGIN = 8
-_CHARACTER = 6.6  # width of a character of the 11 px monospace font, in px
+_PAD = 5  # between a frame's edge and its label, in px
+# Of 12 px sans-serif, in px. Rather too much: a label that is cut beats one that runs over.
+_CHARACTER = 7
+_FIRST_CHARACTERS = 3  # a label shorter than this is left out
+_FIRST_MODULE = 4
+_HATCHED = 6  # px; narrower native frames are not
 
 # Frames narrower than this share are folded into one box beside their siblings.
 _MIN_SHARE = 0.001
 _LARGEST_MIN_SHARE = 0.05
 
-_SHADES = 8  # each for Python (warm) and native (cool) frames
+_FOLDED: look.Tone = (look.LIGHT.rest, look.DARK.rest)
+_ROOT: look.Tone = (look.LIGHT.root, look.DARK.root)
 
 
 @dataclass
@@ -41,8 +49,10 @@ class Box:
 
     label: str
     title: str
-    style: str
+    tone: look.Tone
     value: int
+    module: str = ""
+    native: bool = False
     children: list[Box] = field(default_factory=list)
 
 
@@ -70,7 +80,8 @@ def dump(
     root = tree(tables, lines=False)
     samples = f"{sample_count(tables)} samples"
     heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
-    _write(file, _boxes(root), heading, notes_of(tables), max_bytes, min_share)
+    colors = look.ModuleColors(labels.function_files(tables))
+    _write(file, _boxes(root, colors), heading, notes_of(tables), max_bytes, min_share)
 
 
 def dump_diff(
@@ -81,14 +92,14 @@ def dump_diff(
     max_bytes: int | None = None,
     min_share: float = _MIN_SHARE,
 ) -> None:
-    """Write the flame graph of "after": red where a larger share of time is spent, blue where less.
+    """Write the flame graph of both: warm where more time is spent than before, cold where less.
 
-    What occurs only in "before" has no width; compare the other way around to see it.
+    A frame is as wide as the larger of its two times, so that what is gone can be seen as well.
     """
     root = _diff_boxes(difference)
     before, after = difference.before_ns, difference.after_ns
     heading = title or f"{format_ns(before)} before, {format_ns(after)} after"
-    notes = ["red: a larger share of the time than before; blue: a smaller one"]
+    notes = ["warm: more time than before; cold: less, or none any more; grey: the same"]
     _write(file, root, heading, notes, max_bytes, min_share)
 
 
@@ -98,28 +109,30 @@ def _place(node: CallNode) -> str:
     return f" ({node.filename}:{node.lineno})" if node.lineno else f" ({node.filename})"
 
 
-def _style(node: CallNode) -> str:
-    # Colour goes by module, so that neighbouring modules are told apart at a glance.
-    shade = zlib.crc32(node.filename.encode("utf-8", "surrogatepass")) % _SHADES
-    return f"n{shade}" if node.is_native else f"p{shade}"
-
-
-def _boxes(root: CallNode) -> Box:
+def _boxes(root: CallNode, colors: look.ModuleColors) -> Box:
     whole = root.total_ns or 1
     made: dict[int, Box] = {}
     for _, node in root.walk():
+        named = node.function_name, node.filename, node.is_native
         box = Box(
-            node.function_name,
+            look.title(*named),
             f"{node.function_name}{_place(node)}{' native' if node.is_native else ''}\n"
             f"{node.total_ns / whole:.2%}, {format_ns(node.total_ns)}, "
             f"{node.total_samples} samples; self {node.self_ns / whole:.2%}",
-            _style(node) if node is not root else "r",
+            colors.tone(*named),
             node.total_ns,
+            look.module(*named),
+            node.is_native,
         )
         made[id(node)] = box
     for _, node in root.walk():
         made[id(node)].children = [made[id(child)] for child in node.children]
-    return made[id(root)]
+    return _as_root(made[id(root)], root.total_ns)
+
+
+def _as_root(box: Box, ns: int) -> Box:
+    box.label, box.module, box.tone = f"All · {look.duration(ns)}", "", _ROOT
+    return box
 
 
 @dataclass
@@ -128,41 +141,47 @@ class _DiffNode:
     place: str
     before: int = 0
     after: int = 0
+    width: int = 0
     children: dict[tuple[str, str], _DiffNode] = field(default_factory=dict)
 
 
 def _diff_boxes(difference: Difference) -> Box:
     root = _DiffNode("all", "")
     for entry in difference.stacks:
-        node = root
-        node.before += entry.before_ns
-        node.after += entry.after_ns
+        path = [root]
         for key in zip(reversed(entry.functions), reversed(entry.places)):
-            node = node.children.setdefault(key, _DiffNode(*key))
+            path.append(path[-1].children.setdefault(key, _DiffNode(*key)))
+        for node in path:
             node.before += entry.before_ns
             node.after += entry.after_ns
+            # What is gone keeps its width, or nobody would see it.
+            node.width += max(entry.before_ns, entry.after_ns)
     whole_before, whole_after = root.before or 1, root.after or 1
 
     def box(node: _DiffNode) -> Box:
         before, after = node.before / whole_before, node.after / whole_after
         change = after - before
-        # Ten steps; a change of a fifth of the whole time is as strong as colour gets.
-        step = min(5, round(abs(change) * 25 + 0.49)) if abs(change) >= 0.0005 else 0
-        style = "d0" if not step else f"{'u' if change > 0 else 'l'}{step}"
         place = f" ({node.place})" if node.place else ""
         title = f"{node.name}{place}\n{before:.2%} before, {after:.2%} after ({change * 100:+.2f}%)"
-        return Box(node.name, title, style, node.after)
+        named = node.name, node.place, bool(node.place) and labels.looks_native(node.place, False)
+        return Box(
+            look.title(*named),
+            title,
+            look.change_tone(node.before, node.after),
+            node.width,
+            f"{look.change(node.after - node.before)}  {look.module(*named)}".rstrip(),
+            named[2],
+        )
 
     top = box(root)
     pending = [(root, top)]
     while pending:
         node, made = pending.pop()
-        for child in sorted(node.children.values(), key=lambda c: (-c.after, c.name)):
-            if child.after:
-                below = box(child)
-                made.children.append(below)
-                pending.append((child, below))
-    return top
+        for child in sorted(node.children.values(), key=lambda c: (-c.width, c.name)):
+            below = box(child)
+            made.children.append(below)
+            pending.append((child, below))
+    return _as_root(top, root.after)
 
 
 def _write(
@@ -203,12 +222,14 @@ def _render(
     whole = root.value or 1
     scale = (WIDTH - 2 * _MARGIN) / whole
     parts: list[str] = []
+    tones: dict[look.Tone, int] = {}
     deepest = 0
     pending = [(root, _MARGIN * 1.0, 0)]
     while pending:
         box, left, depth = pending.pop()
         deepest = max(deepest, depth)
-        parts.append(_frame(box, left, depth, box.value * scale))
+        style = tones.setdefault(box.tone, len(tones))
+        parts.append(_frame(box, style, left, depth, box.value * scale))
         if depth + 1 >= max_depth:
             continue
         folded: list[Box] = []
@@ -223,7 +244,7 @@ def _render(
             names = ", ".join(child.label for child in folded[:5])
             more = ", ..." if len(folded) > 5 else ""
             title = f"{len(folded)} narrow frames: {names}{more}\n{value / whole:.2%}"
-            pending.append((Box(f"({len(folded)} more)", title, "f", value), left, depth + 1))
+            pending.append((Box("", title, _FOLDED, value), left, depth + 1))
     lines = [f"note: {note}" for note in notes]
     foot = _TOP + (deepest + 1) * _ROW + 10
     height = foot + len(lines) * 14 + 6
@@ -235,8 +256,8 @@ def _render(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="spprof" role="img" width="{WIDTH}" '
         f'height="{height}" viewBox="0 0 {WIDTH} {height}" style="max-width:100%" '
         f'data-margin="{_MARGIN}" data-character="{_CHARACTER}">\n'
-        f"<title>Flame graph: {_xml(heading)}</title>\n<style>{_CSS}</style>\n"
-        f'<rect width="{WIDTH}" height="{height}" rx="4" fill="#fff"/>\n'
+        f"<title>Flame graph: {_xml(heading)}</title>\n<style>{_css(tones)}</style>\n{_HATCHING}"
+        f'<rect class="page" width="{WIDTH}" height="{height}" rx="4"/>\n'
         f'<text class="t" x="{_MARGIN}" y="20">{_xml(heading)}</text>'
         f'<text class="h m" x="{_MARGIN}" y="37"></text>{texts}\n'
         f'<g class="frames">\n{"".join(parts)}</g>\n'
@@ -256,49 +277,75 @@ def _xml(text: str) -> str:
     return escape(_FORBIDDEN.sub("\ufffd", text))
 
 
-def _frame(box: Box, left: float, depth: int, width: float) -> str:
+def _frame(box: Box, style: int, left: float, depth: int, width: float) -> str:
     y = _TOP + depth * _ROW
-    fits = int((width - 4) / _CHARACTER)
-    label = box.label if len(box.label) <= fits else box.label[: fits - 1] + "…"
-    text = (
-        f'<text x="{left + 3:.1f}" y="{y + 12}">{_xml(label)}</text>' if fits >= 3 and label else ""
-    )
+    label, module = _fitting(box.label, box.module, width)
+    behind = f'<tspan dx="7" class="o">{_xml(module)}</tspan>' if module else ""
+    text = f'<text x="{left + _PAD:.1f}" y="{y + 14}">{_xml(label)}{behind}</text>' if label else ""
     # What the script needs to lay the label out anew after zooming.
-    full = f' data-n="{_xml(box.label)}"' if label != box.label or not text else ""
+    kept = f' data-n="{_xml(box.label)}"' if label != box.label else ""
+    kept += f' data-m="{_xml(box.module)}"' if module != box.module else ""
+    at = f'x="{left:.2f}" y="{y}" width="{max(width, 0.1):.2f}" height="{_ROW - 1}"'
+    hatching = f'<rect class="x" {at}/>' if box.native and width > _HATCHED else ""
     return (
-        f'<g class="{box.style}"{full}><title>{_xml(box.title)}</title>'
-        f'<rect x="{left:.2f}" y="{y}" width="{max(width, 0.1):.2f}" height="{_ROW - 1}"/>'
-        f"{text}</g>\n"
+        f'<g class="c{style}{" n" if box.native else ""}"{kept}>'
+        f"<title>{_xml(box.title)}</title><rect {at}/>{hatching}{text}</g>\n"
     )
 
 
-def _css() -> str:
-    shades = range(_SHADES)
-    steps = range(1, 6)
+def _fitting(label: str, module: str, width: float) -> tuple[str, str]:
+    """What of a label fits, and of the module behind it if all of the label does."""
+    # Widths are sums of fractions: what fits to a thousandth of a letter fits.
+    room = int((width - 2 * _PAD) / _CHARACTER + 0.001)
+    if len(label) > room:
+        return (label[: room - 1] + "…" if room >= _FIRST_CHARACTERS else ""), ""
+    room -= len(label) + 1
+    if not label or len(module) <= room:
+        return label, module if label else ""
+    return label, module[: room - 1] + "…" if room >= _FIRST_MODULE else ""
+
+
+# Native frames are told apart without colour: hatched, and set in italics.
+_HATCHING = (
+    '<defs><pattern id="spprof-native" width="6" height="6" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><rect class="l" width="1.2" height="6"/></pattern></defs>\n'
+)
+
+
+def _hex(color: look.Rgb) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _css(tones: dict[look.Tone, int]) -> str:
     rules = [
-        "text{font:11px Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#111;pointer-events:none}",
-        ".t{font:bold 14px system-ui,sans-serif}",
-        ".h{font:11px system-ui,sans-serif;fill:#555}",
+        "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,"
+        "sans-serif;pointer-events:none}",
+        ".t{font-weight:bold;font-size:14px}",
         ".frames g{cursor:pointer}",
-        ".frames rect{stroke:#fff;stroke-width:.5}",
-        ".frames g:hover rect{stroke:#000}",
-        ".r rect{fill:#ddd}",
-        ".f rect{fill:#eee}",
-        ".f text{fill:#555}",
-        *[f".p{i} rect{{fill:hsl({20 + i * 5} 85% {66 + i * 2}%)}}" for i in shades],
-        *[f".n{i} rect{{fill:hsl({190 + i * 6} 55% {70 + i * 2}%)}}" for i in shades],
-        # Not by colour alone: native frames are set in italics.
-        *[f".n{i} text{{font-style:italic}}" for i in shades],
-        ".d0 rect{fill:#f0f0f0}",
-        *[f".u{i} rect{{fill:hsl(8 85% {92 - i * 6}%)}}" for i in steps],
-        *[f".l{i} rect{{fill:hsl(215 80% {92 - i * 6}%)}}" for i in steps],
+        ".frames g:hover rect{stroke-width:2}",
+        ".n text{font-style:italic}",
+        ".x{fill:url(#spprof-native)!important;pointer-events:none}",
+        *_scheme_rules(tones, look.LIGHT, 0),
         # Last, to win over the frame's own colour.
         ".frames g.hit rect{fill:#d43bd4}",
-        ".frames g.hit text{fill:#fff}",
+        ".frames g.hit text,.spprof .frames g.hit .o{fill:#fff}",
         ".frames g.up{opacity:.6}",
     ]
+    dark = _scheme_rules(tones, look.DARK, 1)
     # Prefixed, as the picture may stand in a page that has classes of its own.
-    return "".join(f".spprof {rule}" for rule in rules)
+    light = "".join(f".spprof {rule}" for rule in rules)
+    return f"{light}@media(prefers-color-scheme:dark){{{''.join(f'.spprof {r}' for r in dark)}}}"
 
 
-_CSS = _css()
+def _scheme_rules(tones: dict[look.Tone, int], scheme: look.Scheme, index: int) -> list[str]:
+    page, text, dim = _hex(scheme.page), _hex(scheme.text), _hex(scheme.dim_text)
+    hatching = "#fff;fill-opacity:.13" if scheme is look.DARK else "#000;fill-opacity:.11"
+    return [
+        f".page{{fill:{page}}}",
+        f"text{{fill:{text}}}",
+        f".o,.spprof .h{{fill:{dim}}}",
+        f".l{{fill:{hatching}}}",
+        f".frames rect{{stroke:{page}}}",
+        f".frames g:hover rect{{stroke:{text}}}",
+        *[f".c{row}{{fill:{_hex(tone[index])}}}" for tone, row in tones.items()],
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import secrets
 import sys
 from typing import TYPE_CHECKING, Union
@@ -115,7 +116,21 @@ def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     from .widget import FlameGraphWidget
 
     data = container.encode(profile._tables, for_display=True)
-    return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
+    # Kept alive only where it holds more than what is shown.
+    thinned = profile._tables.rows > container.DISPLAY_ROWS
+    whole = (lambda: container.encode(profile._tables)) if thinned else None
+    return FlameGraphWidget(data, whole=whole, **({} if view is None else {"view": view}))
+
+
+# The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the
+# page's, as hosts mark it, not what the reader prefers elsewhere.
+_PICTURE_STYLE = (
+    ".spprof-picture { color-scheme: light } "
+    'body[data-jp-theme-light="false"] .spprof-picture, '
+    "body.vscode-dark .spprof-picture, "
+    "body.vscode-high-contrast:not(.vscode-high-contrast-light) .spprof-picture "
+    "{ color-scheme: dark }"
+)
 
 
 def _static_html(profile: Displayable, key: str | None) -> str:
@@ -127,10 +142,14 @@ def _static_html(profile: Displayable, key: str | None) -> str:
     """
     data = base64.b64encode(_picture(profile)).decode("ascii")
     text = f"Flame graph of {profile._for_output().sample_count} samples"
-    image = f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+    image = (
+        f'<img class="spprof-picture" alt="{text}" style="max-width: 100%" '
+        f'src="data:image/svg+xml;base64,{data}">'
+    )
     if key is None:
-        return image
+        return f"<style>{_PICTURE_STYLE}</style>{image}"
     return (
+        f"<style>{_PICTURE_STYLE}</style>"
         f"<style>html:has(.{key}) .{key}-static, "
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
         f'<div class="{key}-static">{image}</div>'
@@ -148,6 +167,11 @@ def _picture(profile: Displayable) -> bytes:
     return picture.getvalue()
 
 
+_LIBRARY_FOLDER = re.compile(
+    r"(?:(?:site|dist)-packages|lib(?:64)?[/\\]python[\d.]+|Lib)[/\\](?:lib-dynload[/\\])?$"
+)
+
+
 def _without_places(t: Tables) -> Tables:
     """Name files by package instead of by place: notebooks are passed on with their outputs."""
     folders = sorted((os.path.abspath(entry) + os.sep for entry in sys.path), key=len, reverse=True)
@@ -157,7 +181,13 @@ def _without_places(t: Tables) -> Tables:
         if os.path.isabs(path):
             folder = next((each for each in folders if path.startswith(each)), None)
             # What is imported from nowhere on the path keeps its last folder, to be told apart.
-            strings[index] = path[len(folder) :] if folder else os.sep.join(path.split(os.sep)[-2:])
+            # What says that a file is a package's or the standard library's decides its colour.
+            library = _LIBRARY_FOLDER.search(folder) if folder else None
+            strings[index] = (
+                (library[0] if library else "") + path[len(folder) :]
+                if folder
+                else os.sep.join(path.split(os.sep)[-2:])
+            )
     return t.same_stacks(strings=strings)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 import re
+from collections.abc import Callable
 from typing import Any
 
 import anywidget
@@ -26,6 +27,8 @@ class FlameGraphWidget(anywidget.AnyWidget):
     ----------
     container : bytes
         The profile in the binary form of `.spprof` files.
+    whole : callable, optional
+        Returns the profile in the same form, where `container` is only a coarser copy of it.
     **traits
         Initial values of `search`, `view`, `theme`, `selected`.
 
@@ -65,8 +68,11 @@ class FlameGraphWidget(anywidget.AnyWidget):
     theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, container: bytes = b"", **traits: Any) -> None:
+    def __init__(
+        self, container: bytes = b"", *, whole: Callable[[], bytes] | None = None, **traits: Any
+    ) -> None:
         super().__init__(data=container, **traits)
+        self._shown, self._whole = container, whole
         self.on_msg(self._answer)
         self._fallback = ""
         self._published_in: int | None = None
@@ -108,6 +114,11 @@ class FlameGraphWidget(anywidget.AnyWidget):
             # and the same on a remote hub.
             page = asset("speedscope/index.html")
             self.send({"type": "speedscope"}, [page])
+
+        elif kind == "profile":
+            # For saving: what is shown may be coarser than what was taken.
+            whole = self._whole if self.data is self._shown else None
+            self.send({"type": "profile"}, [whole() if whole is not None else self.data])
 
     def _source_of(self, file: str) -> str:
         # Only what the profile names is read: a page must not browse files through a widget.

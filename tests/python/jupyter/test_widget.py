@@ -109,3 +109,13 @@ def test_says_what_to_do_when_the_front_end_was_not_built(monkeypatch, tmp_path)
     monkeypatch.setattr(_front_end, "STATIC", tmp_path)
     with pytest.raises(FileNotFoundError, match="npm run build"):
         _front_end.asset("widget.js")
+
+
+def test_hands_out_the_whole_profile_of_which_it_shows_a_copy(sent):
+    shown, whole = profile_of("a.py"), profile_of("a.py", "b.py")
+    widget = FlameGraphWidget(shown, whole=lambda: whole)
+    ask(widget, {"type": "profile"})
+    # Another profile came: the whole of the first is not its.
+    widget.data = profile_of("c.py")
+    ask(widget, {"type": "profile"})
+    assert sent == [({"type": "profile"}, [whole]), ({"type": "profile"}, [profile_of("c.py")])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -68,6 +69,15 @@ class TestMerge:
         assert merged.start_time.tzinfo is not None
 
 
+def fill_of(svg: str, title: str) -> tuple[int, ...]:
+    """Colour on a light page, 0 to 255, of the frame whose tooltip begins like this."""
+    style = re.search(rf'<g class="(c\d+)"[^>]*><title>{title}', svg)
+    assert style is not None
+    color = re.search(rf"\.{style[1]}{{fill:#(..)(..)(..)}}", svg)
+    assert color is not None
+    return tuple(int(part, 16) for part in color.groups())
+
+
 class TestDiff:
     BEFORE = profile(
         *[Sample(0, 1, "t", [PARSE, MAIN])] * 6, *[Sample(0, 1, "t", [WORK, MAIN])] * 2
@@ -129,9 +139,32 @@ class TestDiff:
         path = tmp_path / "d.svg"
         spprof.diff(self.BEFORE, self.AFTER).save(path)
         text = path.read_text()
-        assert 'class="u5"><title>work (a.py)\n25.00% before, 75.00% after (+50.00%)' in text
-        assert 'class="l5"><title>parse (b.py)\n75.00% before, 25.00% after (-50.00%)' in text
+        red, _, blue = fill_of(text, r"work \(a\.py\)\n25\.00% before, 75\.00% after \(\+50\.00%\)")
+        assert red > blue
+        # Less than before, and still as wide as it was.
+        red, _, blue = fill_of(text, r"parse \(b\.py\)\n75\.00% before, 25\.00% after \(-50\.00%\)")
+        assert red < blue
+        assert 'width="789.33"' in text
 
     def test_formats_that_cannot_show_it(self, tmp_path) -> None:
         with pytest.raises(ValueError, match="Unknown format 'pprof' for a difference"):
             spprof.diff(self.BEFORE, self.AFTER).save(tmp_path / "d", "pprof")
+
+    def test_of_two_kinds_of_time_is_refused(self) -> None:
+        cpu, wall = profile(mode="cpu"), profile(mode="wall")
+        with pytest.raises(ValueError, match=r"CPU time .*wall time"):
+            spprof.diff(cpu, wall)
+        with pytest.raises(ValueError, match=r"wall time .*CPU time"):
+            wall.diff(cpu)
+        # Where a file does not say what it measures, its reader has to know.
+        assert spprof.diff(cpu, profile(mode="")).stacks == []
+
+    def test_its_meta_says_which_threads_are_of_which_side(self) -> None:
+        before = profile(Sample(0, 1, "t", [MAIN], 10), Sample(0, 2, "u", [MAIN], 10))
+        after = profile(Sample(0, 1, "t", [WORK], 30))
+        both = spprof.diff(before, after).as_profile()
+        sides = both._tables.meta.difference
+        assert sides == {"before": [0, 1], "after": [2]}
+        only = both.filter(thread="after: *")
+        assert only._tables.meta.difference == {"before": [], "after": [0]}
+        assert spprof.merge(before, after)._tables.meta.difference is None

@@ -1,8 +1,11 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
-import { css, SCHEMES, type Painter } from '../profile/colors';
+
+import { css, type Painter, SCHEMES } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
-import { coarsen, gilOf, isWaiting, rowOf, spanAt, visitSpans, type Lane } from '../profile/timeline';
-import { MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW, type Item } from './plot';
+import type { FuncRow, StackRow } from '../profile/rows';
+import type { Marks } from '../profile/search';
+import { coarsen, gilOf, isWaiting, type Lane, rowOf, spanAt, visitSpans } from '../profile/timeline';
+import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
 
 const AXIS = 20;
 const HEAD = 20;
@@ -13,14 +16,14 @@ const TICK_PIXELS = 110;
 export interface LanesModel {
   lanes: readonly Lane[];
   extent: [number, number];
-  painter: Painter;
+  painter: Painter<FuncRow>;
   dark: boolean;
-  matches: Uint8Array | null;
-  selectedFunc: number;
+  matches: Marks | null;
+  selectedFunc: FuncRow | null;
   laneTitle(lane: Lane): string;
-  title(func: number): string;
-  module(func: number): string;
-  native(func: number): boolean;
+  title(func: FuncRow): string;
+  module(func: FuncRow): string;
+  native(func: FuncRow): boolean;
   spoken(lane: Lane, span: number): string;
 }
 
@@ -29,8 +32,8 @@ export interface LaneCall {
   lane: Lane;
   start: number;
   end: number;
-  func: number;
-  stack: number;
+  func: FuncRow;
+  stack: StackRow;
 }
 
 export interface LanesEvents {
@@ -148,7 +151,15 @@ export class Lanes extends Plot {
     const lane = placed ? this.level(placed) : null;
     const span = id % LANE_IDS;
     if (!lane || span >= lane.func.length) return null;
-    return { placed, row: rowOf(lane, span), start: lane.start[span], end: lane.end[span], func: lane.func[span], stack: lane.stack[span], lane: placed.lane };
+    return {
+      placed,
+      row: rowOf(lane, span),
+      start: lane.start[span],
+      end: lane.end[span],
+      func: lane.func[span],
+      stack: lane.stack[span],
+      lane: placed.lane,
+    };
   }
 
   private isSelected(lane: Lane, placed: Placed, row: number, span: number): boolean {
@@ -212,7 +223,7 @@ export class Lanes extends Plot {
     const window = { from: this.from, to: this.to, minWidth: MIN_PIXELS / scale };
     const rest = css(scheme.rest);
     const unmatched = css(scheme.unmatched);
-    const labels: { title: string; func: number; left: number; room: number; y: number }[] = [];
+    const labels: { title: string; func: FuncRow; left: number; room: number; y: number }[] = [];
     const hatched: [number, number, number][] = [];
     for (let row = 0; row < lane.rows; row++) {
       const y = this.top(placed, row) - scroll;
@@ -233,7 +244,14 @@ export class Lanes extends Plot {
             pen.fillRect(left, y + ROW - 4, wide - 1, 3);
           }
           if (wide > 6 && model.native(func)) hatched.push([left, y, wide]);
-          if (wide > 22) labels.push({ title: model.title(func), func, left: Math.max(0, left), room: Math.min(width, left + wide) - Math.max(0, left) - 2 * PAD, y });
+          if (wide > 22)
+            labels.push({
+              title: model.title(func),
+              func,
+              left: Math.max(0, left),
+              room: Math.min(width, left + wide) - Math.max(0, left) - 2 * PAD,
+              y,
+            });
         },
         (from, to) => {
           pen.fillStyle = rest;

@@ -1,39 +1,38 @@
 // Owns the line below the views: the selected frame in figures, and what can be done with it.
+
+import { button, h } from '../dom/elements';
 import * as format from '../profile/format';
-import { describe } from './describe';
-import { button, h } from './dom';
-import type { State, ViewName } from './state';
+import { describe } from '../state/describe';
+import { keep, type State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
 
 export interface DetailsEvents {
   copy(text: string): void;
 }
 
-const CHART = 'Click a frame to zoom in, Ctrl + wheel zooms, drag pans, Esc goes back, / searches';
-const HINTS: Partial<Record<ViewName, string>> = {
-  icicle: CHART,
-  flame: CHART,
-  timeline: `Above each lane: filled where it ran, outlined where it waited, coloured below while it held the GIL. ${CHART}`,
-  table: 'Click a function to select it, twice for its callers and callees; / searches',
-  sandwich: 'Click a function in the list; click a frame to zoom, Esc goes back',
-};
-
 export class Details {
   readonly element = h('div', { class: 'sp-details', role: 'group', 'aria-label': 'Selected frame' });
   private first: HTMLButtonElement | null = null;
+  private readonly stop: () => void;
 
   constructor(
     private readonly state: State,
     private readonly events: DetailsEvents,
-  ) {}
+  ) {
+    this.stop = keep(() => this.show());
+  }
 
-  show(): void {
+  dispose(): void {
+    this.stop();
+  }
+
+  private show(): void {
     const { state } = this;
+    if (!state.profile) return;
     const { selection } = state.choices;
     this.first = null;
     if (!selection) {
-      this.element.replaceChildren(
-        h('span', { class: 'sp-hint' }, HINTS[state.choices.view] ?? ''),
-      );
+      this.element.replaceChildren(h('span', { class: 'sp-hint' }, VIEW_KINDS[state.choices.view].help));
       return;
     }
     const { names, data } = state;
@@ -48,7 +47,10 @@ export class Details {
     }
     if (row) {
       const whole = state.tree.total[0];
-      figures.push(['everywhere', `${format.duration(row.total)} · ${format.share(row.total, whole)} · ${format.counted(row.totalCount, 'sample')}`]);
+      figures.push([
+        'everywhere',
+        `${format.duration(row.total)} · ${format.share(row.total, whole)} · ${format.counted(row.totalCount, 'sample')}`,
+      ]);
     }
     const action = (text: string, hint: string, run: () => void): HTMLButtonElement =>
       button(text, { class: 'sp-action', title: hint }, run);
@@ -71,7 +73,11 @@ export class Details {
         ' ',
         h('span', { class: 'sp-path', title: where.path }, names.location(func, data.funcLine[func])),
       ),
-      h('dl', { class: 'sp-figures' }, ...figures.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))),
+      h(
+        'dl',
+        { class: 'sp-figures' },
+        ...figures.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+      ),
       h('span', { class: 'sp-actions' }, ...actions),
     );
   }
@@ -89,8 +95,10 @@ export class Details {
     const { group } = state.names.place(func);
     if (key === 'f') state.update({ tree: { ...tree, focusFunction: func }, zoom: [] });
     else if (key === 'F') state.update({ tree: { ...tree, focusGroup: group }, zoom: [] });
-    else if (key === 'h') state.update({ tree: { ...tree, hideFunctions: new Set([...tree.hideFunctions, func]) }, zoom: [] });
-    else if (key === 'm') state.update({ tree: { ...tree, hideGroups: new Set([...tree.hideGroups, group]) }, zoom: [] });
+    else if (key === 'h')
+      state.update({ tree: { ...tree, hideFunctions: new Set([...tree.hideFunctions, func]) }, zoom: [] });
+    else if (key === 'm')
+      state.update({ tree: { ...tree, hideGroups: new Set([...tree.hideGroups, group]) }, zoom: [] });
     else if (key === 's') state.update({ view: 'sandwich' });
     else if (key === 'o') state.update({ view: 'source' });
     else if (key === 'c') this.events.copy(this.stackText());

@@ -1,6 +1,6 @@
 // Owns what every canvas with a horizontal axis does: size, zoom, pan, wheel, drag, hover, and the elements
 // that name what is on it. Knows nothing of what is drawn.
-import { clamp, h, reducedMotion } from './dom';
+import { h } from '../dom/elements';
 import { TextMeter } from './text';
 
 export const ROW = 21;
@@ -30,6 +30,12 @@ export interface Item {
   selected: boolean;
   expanded: boolean;
 }
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value));
+}
+
+const reducedMotion = (): boolean => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 let plots = 0;
 
@@ -155,7 +161,9 @@ export abstract class Plot {
 
   /** Where the window is or is on its way to. */
   protected target(): { from: number; to: number } {
-    return this.animation ? { from: this.animation.targetFrom, to: this.animation.targetTo } : { from: this.from, to: this.to };
+    return this.animation
+      ? { from: this.animation.targetFrom, to: this.animation.targetTo }
+      : { from: this.from, to: this.to };
   }
 
   /** Draws at once, after the content or the window was replaced. */
@@ -188,7 +196,10 @@ export abstract class Plot {
   }
 
   protected get meters(): Meters {
-    return (this.textMeters ??= { normal: new TextMeter(this.pen, FONT), italic: new TextMeter(this.pen, `italic ${FONT}`) });
+    return (this.textMeters ??= {
+      normal: new TextMeter(this.pen, FONT),
+      italic: new TextMeter(this.pen, `italic ${FONT}`),
+    });
   }
 
   /** Diagonal lines that tell apart without colour: native frames, waiting. */
@@ -385,7 +396,9 @@ export abstract class Plot {
       // The widest stay, in reading order.
       const widths = items.map(({ width }) => width).sort((a, b) => b - a);
       const least = widths[MAX_ITEMS - 1];
-      items = items.filter(({ width, selected }) => selected || width > least || (width === least && width > MIN_ITEM_PIXELS)).slice(0, MAX_ITEMS);
+      items = items
+        .filter(({ width, selected }) => selected || width > least || (width === least && width > MIN_ITEM_PIXELS))
+        .slice(0, MAX_ITEMS);
     }
     // Elements stay those they are while what they name stays in sight: who reads or tests them keeps hold.
     let active = '';

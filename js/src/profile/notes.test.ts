@@ -3,15 +3,15 @@ import { profileOf, type TestSample } from '../../test/profiles';
 import { notesOf } from './notes';
 
 const MS = 1_000_000;
-const notes = (samples: TestSample[], meta: Record<string, unknown>): string[] => notesOf(profileOf(samples, meta).profile).map(({ text, warning }) => `${warning ? '! ' : ''}${text}`);
+const notes = (samples: TestSample[], meta: Record<string, unknown>): string[] =>
+  notesOf(profileOf(samples, meta).profile).map(({ text, warning }) => `${warning ? '! ' : ''}${text}`);
 const run = (count: number, each = 10): TestSample[] => [{ calls: ['f'], count, weight: count * each * MS }];
 
 describe('notesOf', () => {
   it('says how much of what was measured', () => {
-    expect(notes(run(100), { mode: 'cpu', duration_ns: 2000 * MS, interval_ns: 10 * MS, python_version: '3.11.7' })).toEqual([
-      '100 samples, 1 s CPU time over 2 s',
-      'Python 3.11.7',
-    ]);
+    expect(
+      notes(run(100), { mode: 'cpu', duration_ns: 2000 * MS, interval_ns: 10 * MS, python_version: '3.11.7' }),
+    ).toEqual(['100 samples, 1 s CPU time over 2 s', 'Python 3.11.7']);
   });
 
   it('warns of dropped samples with their share', () => {
@@ -19,7 +19,9 @@ describe('notesOf', () => {
   });
 
   it('warns where the rate was not reached, and only then', () => {
-    expect(notes(run(100, 40), { interval_ns: 10 * MS }).join()).toContain('rate not reached: a sample every 40 ms, asked for every 10 ms');
+    expect(notes(run(100, 40), { interval_ns: 10 * MS }).join()).toContain(
+      'rate not reached: a sample every 40 ms, asked for every 10 ms',
+    );
     expect(notes(run(100, 11), { interval_ns: 10 * MS }).join()).not.toContain('rate');
     // Weights that only count samples say nothing of the rate.
     expect(notes(run(100, 40), { interval_ns: 10 * MS, weights: 'samples' }).join()).not.toContain('rate');

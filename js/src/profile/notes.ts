@@ -1,10 +1,16 @@
 // Owns the line that says how a profile came to be and what is missing from it.
-import type { Profile } from '../profile/container';
-import * as format from '../profile/format';
+import type { Profile } from './container';
+import * as format from './format';
+import type { SampleRow } from './rows';
 
 export interface Note {
   text: string;
   warning: boolean;
+}
+
+/** What a profile's weights measure. */
+export function timeKind({ meta }: Profile): string {
+  return meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
 }
 
 /** How much was measured, and everything that limits what it says. */
@@ -13,23 +19,26 @@ export function notesOf(profile: Profile): Note[] {
   let samples = 0;
   let weight = 0;
   let timeless = 0;
-  for (let row = 0; row < sampleCount.length; row++) {
+  let before = 0;
+  for (let row = 0 as SampleRow; row < sampleCount.length; row++) {
     samples += sampleCount[row];
     weight += sampleWeight[row];
+    if (sampleBaseline) before += sampleBaseline[row];
     if (sampleTime[row] < 0) timeless += sampleCount[row];
   }
   const notes: Note[] = [];
-  const kind = meta.mode === 'cpu' ? 'CPU time' : meta.mode === 'wall' ? 'wall time' : 'time';
   const of = meta.duration_ns > 0 ? ` over ${format.duration(meta.duration_ns)}` : '';
   if (sampleBaseline) {
-    const before = sampleBaseline.reduce((sum, each) => sum + each, 0);
     const moved = `${format.change(weight - before)}, ${weight > before ? '+' : ''}${format.share(weight - before, before)}`;
     return [
       { text: `${format.duration(weight)} after, ${format.duration(before)} before: ${moved}`, warning: false },
       ...meta.notes.map((text) => ({ text, warning: true })),
     ];
   }
-  notes.push({ text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${kind}${of}`, warning: false });
+  notes.push({
+    text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${timeKind(profile)}${of}`,
+    warning: false,
+  });
   if (meta.python_version) notes.push({ text: `Python ${meta.python_version}`, warning: false });
   if (samples === 0) notes.push({ text: 'No samples: nothing ran long enough to be seen', warning: true });
   if (meta.dropped_count > 0) {
@@ -47,7 +56,10 @@ export function notesOf(profile: Profile): Note[] {
     });
   }
   if (timeless > 0) {
-    notes.push({ text: `${format.counted(timeless, 'sample')} without a time: the memory limit was reached, totals are complete`, warning: true });
+    notes.push({
+      text: `${format.counted(timeless, 'sample')} without a time: the memory limit was reached, totals are complete`,
+      warning: true,
+    });
   }
   for (const note of meta.notes) notes.push({ text: note, warning: true });
   return notes;

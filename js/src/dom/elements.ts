@@ -24,9 +24,3 @@ export function button(text: string, attributes: Attributes, click: (event: Mous
   element.addEventListener('click', click);
   return element;
 }
-
-export function clamp(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
-}
-
-export const reducedMotion = (): boolean => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -4,7 +4,10 @@ export type ThemeChoice = 'auto' | 'light' | 'dark';
 
 /** Lightness 0-1 of a CSS colour as computed styles spell it, null where it lets the page shine through. */
 export function lightnessOf(color: string): number | null {
-  const numbers = /^rgba?\(([^)]+)\)$/.exec(color)?.[1].split(/[\s,/]+/).map(Number);
+  const numbers = /^rgba?\(([^)]+)\)$/
+    .exec(color)?.[1]
+    .split(/[\s,/]+/)
+    .map(Number);
   if (!numbers || numbers.length < 3 || numbers.some(Number.isNaN)) return null;
   const [r, g, b, alpha = 1] = numbers;
   return alpha < 0.5 ? null : (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
@@ -33,7 +36,7 @@ export function hostIsDark(element: Element): boolean {
 
 /** Keeps `data-theme` and `data-colors` of the root true to the choice and the host. */
 export class Theme {
-  dark = false;
+  private dark = false;
   private choice: ThemeChoice = 'auto';
   private readonly observer: MutationObserver;
   private readonly preference = matchMedia('(prefers-color-scheme: dark)');
@@ -46,11 +49,22 @@ export class Theme {
 
   constructor(
     private readonly root: HTMLElement,
-    private readonly changed: () => void,
+    private readonly changed: (dark: boolean) => void,
   ) {
     this.observer = new MutationObserver(this.look);
     for (const element of [document.documentElement, document.body]) {
-      this.observer.observe(element, { attributes: true, attributeFilter: ['class', 'style', 'theme', 'data-theme', 'data-jp-theme-light', 'data-jp-theme-name', 'data-vscode-theme-kind'] });
+      this.observer.observe(element, {
+        attributes: true,
+        attributeFilter: [
+          'class',
+          'style',
+          'theme',
+          'data-theme',
+          'data-jp-theme-light',
+          'data-jp-theme-name',
+          'data-vscode-theme-kind',
+        ],
+      });
     }
     this.preference.addEventListener('change', this.look);
     // Hosts may put us on the page only after making us; what lies behind us shows then.
@@ -73,7 +87,7 @@ export class Theme {
     const signature = `${this.dark}|${style.getPropertyValue('--sp-bg')}|${style.getPropertyValue('--sp-fg')}`;
     if (signature === this.signature) return;
     this.signature = signature;
-    this.changed();
+    this.changed(this.dark);
   }
 
   dispose(): void {

@@ -1,23 +1,21 @@
 // Owns the whole of what is on screen: puts views, toolbar and details together and keeps them in step.
 // Knows its host only as callbacks.
-import { copyText } from './clipboard';
-import type { Described } from './describe';
+import { copyText } from '../dom/clipboard';
+import { button, h } from '../dom/elements';
+import { notesOf } from '../profile/notes';
+import type { FuncRow } from '../profile/rows';
+import { type Selection, VIEWS, type ViewName } from '../state/choices';
+import type { Described } from '../state/describe';
+import { type ContainerBytes, keep, onChange, State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
+import { speedscopeUrl } from '../views/speedscope-page';
+import type { Context, View } from '../views/view';
 import { Details } from './details';
-import { button, h } from './dom';
-import { save, type ExportKind } from './export';
-import { notesOf } from './notes';
-import { SandwichView } from './sandwich-view';
-import { SourceView } from './source-view';
-import { speedscopeUrl } from './speedscope-page';
-import { SpeedscopeView } from './speedscope-view';
-import { State, VIEWS, type Choices, type Selection, type ViewName } from './state';
-import { TableView } from './table-view';
+import { type ExportKind, save, saveContainer } from './export';
+import { Messages, reason } from './messages';
 import { Theme, type ThemeChoice } from './theme';
-import { TimelineView } from './timeline-view';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
-import { TreeView } from './tree-view';
-import type { Context, View } from './view';
 
 /** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {
@@ -37,15 +35,10 @@ export interface Host {
   viewed(view: ViewName): void;
   /** Text of a source file, null where there is none. */
   source(path: string): Promise<string | null>;
-  /** Speedscope's page, null where there is none. */
+  /** Speedscope's page, null where there is none; rejects with the reason where it cannot be had now. */
   speedscope(): Promise<string | null>;
-}
-
-/** What has changed for a view since it was last on screen. */
-interface Pending {
-  data: boolean;
-  before: Choices;
-  theme: boolean;
+  /** The container of which the shown one is a coarser copy, null where there is none; rejects as above. */
+  whole(): Promise<ContainerBytes | null>;
 }
 
 export class App {
@@ -58,10 +51,11 @@ export class App {
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
   private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
   private readonly stage = h('div', { class: 'sp-stage' });
-  private readonly live = h('div', { class: 'sp-live', role: 'status', 'aria-live': 'polite' });
+  private readonly messages = new Messages();
   private readonly context: Context;
-  private readonly views = new Map<string, View>();
-  private readonly pending = new Map<View, Pending>();
+  private readonly views = new Map<(context: Context) => View, View>();
+  /** Ends what keeps the screen and the host in step with the state. */
+  private readonly stops: (() => void)[];
 
   constructor(
     container: HTMLElement,
@@ -72,24 +66,30 @@ export class App {
     // The attribute keeps JupyterLab from reading our keys as notebook commands.
     this.root = h('section', { class: 'spprof', 'aria-label': 'Profile', 'data-lm-suppress-shortcuts': 'true' });
     container.append(this.root);
-    this.state = new State((before, dataChanged) => this.changed(before, dataChanged));
+    this.state = new State();
     this.toolbar = new Toolbar(this.state, {
       reset: () => this.reset(),
       save: (kind) => this.save(kind),
       speedscope: () => this.openSpeedscope(),
-    }, () => this.theme.dark);
+    });
     this.details = new Details(this.state, {
-      copy: (text) => void copyText(text).then((done) => this.say(done ? 'Stack copied' : 'Copying was refused')),
+      copy: (text) =>
+        void copyText(text).then((done) => this.messages.say(done ? 'Stack copied' : 'Copying was refused')),
     });
     const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched);
-    this.root.append(this.toolbar.element, facts, this.crumbs, this.stage, this.details.element, this.tooltip.element, this.live);
-    this.theme = new Theme(this.root, () => this.repaint());
-    const app = this;
+    this.root.append(
+      this.toolbar.element,
+      this.messages.element,
+      facts,
+      this.crumbs,
+      this.stage,
+      this.details.element,
+      this.tooltip.element,
+      this.messages.live,
+    );
+    this.theme = new Theme(this.root, (dark) => this.state.setLook({ dark }));
     this.context = {
       state: this.state,
-      get dark() {
-        return app.theme.dark;
-      },
       select: (selection) => this.select(selection),
       tip: (described, event) => this.tip(described, event),
       actions: () => this.details.focusActions(),
@@ -97,8 +97,26 @@ export class App {
       resized: () => this.fitStage(),
       source: (path) => host.source(path),
       speedscope: () => host.speedscope(),
-      say: (text) => this.say(text),
+      saveSpeedscope: () => this.save('speedscope'),
+      say: (text) => this.messages.say(text),
     };
+    const { state } = this;
+    this.stops = [
+      keep(() => this.show()),
+      keep(() => this.showNotes()),
+      onChange(
+        () => state.choices.search,
+        (text) => host.searched(text),
+      ),
+      onChange(
+        () => state.choices.view,
+        (view) => host.viewed(view),
+      ),
+      onChange(
+        () => state.choices.selection,
+        () => host.selected(this.selected()),
+      ),
+    ];
     (keys ?? this.root).addEventListener('keydown', (event) => this.onKey(event as KeyboardEvent));
   }
 
@@ -109,7 +127,9 @@ export class App {
       this.state.setData(bytes);
     } catch (error) {
       this.root.classList.add('sp-failed');
-      this.notes.replaceChildren(h('p', { class: 'sp-error', role: 'alert' }, `This profile cannot be shown: ${(error as Error).message}`));
+      this.notes.replaceChildren(
+        h('p', { class: 'sp-error', role: 'alert' }, `This profile cannot be shown: ${(error as Error).message}`),
+      );
       return;
     }
     this.root.classList.remove('sp-failed');
@@ -139,96 +159,57 @@ export class App {
       return;
     }
     const { names } = state;
-    const labels = new Map<string, number>();
-    let func = -1;
-    for (let row = 0; row < state.functions; row++) {
+    const labels = new Map<string, FuncRow>();
+    let func: FuncRow | null = null;
+    for (let row = 0 as FuncRow; row < state.functions; row++) {
       labels.set(this.label(row), row);
       const { path, file } = names.place(row);
       const same = names.name(row) === wanted.function || names.title(row) === wanted.function;
-      if (func < 0 && same && (!wanted.file || wanted.file === path || wanted.file === file)) func = row;
+      if (func === null && same && (!wanted.file || wanted.file === path || wanted.file === file)) func = row;
     }
-    if (func < 0) return;
-    const stack = (wanted.stack ?? []).map((label) => labels.get(label) ?? -1);
-    const whole = stack.length > 0 && stack[stack.length - 1] === func && !stack.includes(-1);
+    if (func === null) return;
+    const asked = wanted.stack ?? [];
+    const stack = asked.map((label) => labels.get(label)).filter((row) => row !== undefined);
+    const whole = stack.length > 0 && stack.length === asked.length && stack[stack.length - 1] === func;
     state.update({ selection: { func, stack: whole ? stack : [] } });
   }
 
   dispose(): void {
-    for (const view of new Set(this.views.values())) view.dispose();
+    for (const stop of this.stops) stop();
+    this.toolbar.dispose();
+    this.details.dispose();
+    for (const view of this.views.values()) view.dispose();
     this.theme.dispose();
     this.root.remove();
   }
 
   private get view(): View {
-    const { view } = this.state.choices;
-    // Icicle and flame are one view, turned over.
-    const key = view === 'flame' ? 'icicle' : view;
-    let made = this.views.get(key);
+    const { make } = VIEW_KINDS[this.state.choices.view];
+    let made = this.views.get(make);
     if (!made) {
-      made = this.makeView(key);
-      this.views.set(key, made);
+      made = make(this.context);
+      this.views.set(make, made);
       this.stage.append(made.element);
     }
     return made;
   }
 
-  private makeView(key: Exclude<ViewName, 'flame'>): View {
-    const { context } = this;
-    switch (key) {
-      case 'icicle':
-        return new TreeView(context);
-      case 'timeline':
-        return new TimelineView(context);
-      case 'table':
-        return new TableView(context, () => this.state.update({ view: 'sandwich' }));
-      case 'sandwich':
-        return new SandwichView(context);
-      case 'source':
-        return new SourceView(context);
-      case 'speedscope':
-        return new SpeedscopeView(context);
-    }
-  }
-
-  private changed(before: Choices, dataChanged: boolean): void {
+  private show(): void {
     const { state } = this;
-    const { choices } = state;
-    if (state.profile) {
-      if (dataChanged) {
-        this.showNotes();
-        for (const view of this.views.values()) this.pending.set(view, { data: true, before, theme: false });
-      }
-      this.showView(before, false);
-      this.showCrumbs();
-      this.toolbar.show(dataChanged);
-      this.details.show();
-    }
-    if (choices.search !== before.search) this.host.searched(choices.search);
-    if (choices.view !== before.view) this.host.viewed(choices.view);
-    if (choices.selection !== before.selection) this.host.selected(this.selected());
-  }
-
-  private showView(before: Choices, theme: boolean): void {
+    if (!state.profile) return;
     const { view } = this;
     for (const other of this.views.values()) other.element.hidden = other !== view;
-    this.root.dataset.view = this.state.choices.view;
     this.tip(null, null);
-    const pending = this.pending.get(view);
-    this.pending.delete(view);
+    this.root.dataset.view = state.choices.view;
     // A cell's output grows with what there is to see; a page of its own gives all it has.
-    if (this.state.choices.view !== before.view || pending?.data !== false) this.stage.style.setProperty('--sp-content', '460px');
-    view.show({ data: pending?.data ?? false, before, theme: theme || (pending?.theme ?? false) });
+    this.stage.style.setProperty('--sp-content', '460px');
+    view.show();
     this.fitStage();
+    this.showCrumbs();
   }
 
   private fitStage(): void {
     this.stage.style.setProperty('--sp-content', `${this.view.height}px`);
-  }
-
-  private repaint(): void {
-    if (!this.state.profile) return;
-    for (const view of this.views.values()) this.pending.set(view, { data: this.pending.get(view)?.data ?? false, before: this.state.choices, theme: true });
-    this.showView(this.state.choices, true);
   }
 
   private select(selection: Selection | null): void {
@@ -242,10 +223,6 @@ export class App {
     else this.tooltip.hide();
   }
 
-  private say(text: string): void {
-    this.live.textContent = text;
-  }
-
   private reset(): void {
     const { tree, inverted } = this.state.choices;
     const { threads, split } = tree;
@@ -255,31 +232,72 @@ export class App {
       selection: null,
       zoom: [],
       inverted,
-      tree: { ...tree, threads, split, hideFunctions: new Set(), hideGroups: new Set(), focusFunction: null, focusGroup: null, range: null },
+      tree: {
+        ...tree,
+        threads,
+        split,
+        hideFunctions: new Set(),
+        hideGroups: new Set(),
+        focusFunction: null,
+        focusGroup: null,
+        range: null,
+      },
     });
   }
 
   private save(kind: ExportKind): void {
-    save(kind, this.state, this.theme.dark).catch((error: unknown) => this.say(`Not saved: ${(error as Error).message}`));
+    const { messages } = this;
+    if (kind === 'spprof' && this.state.data.thinnedFrom !== null) void this.saveWhole();
+    else save(kind, this.state).catch((error: unknown) => messages.warn(`Not saved: ${reason(error)}`));
+  }
+
+  /** What is shown is a copy, coarser in time; what is saved is all, where it can be had. */
+  private async saveWhole(): Promise<void> {
+    const { messages, state } = this;
+    const shown = state.container;
+    messages.say('Asking for the whole profile');
+    try {
+      const whole = await this.host.whole();
+      saveContainer(whole ?? shown, whole === null);
+      if (whole === null) messages.warn('This page holds no more than is shown: the file is as coarse in time.');
+    } catch (error) {
+      messages.warn(`The whole profile cannot be had: ${reason(error)}`, [
+        { text: 'Save it coarser in time', run: () => saveContainer(shown, true) },
+      ]);
+    }
   }
 
   private openSpeedscope(): void {
     // Opened within the click: a browser takes a tab that opens later for a pop-up.
     const tab = window.open('', '_blank');
-    void this.host.speedscope().then((page) => {
-      if (page === null || !tab) {
-        tab?.close();
-        this.say(page === null ? 'Speedscope is not part of this page' : 'The browser refused a new tab');
-        if (page !== null) this.state.update({ view: 'speedscope' });
-        return;
-      }
-      tab.location.href = speedscopeUrl(page, this.state.data, 'profile');
-    });
+    if (!tab) {
+      this.messages.say('The browser refused a new tab');
+      this.state.update({ view: 'speedscope' });
+      return;
+    }
+    tab.document.title = 'Speedscope';
+    tab.document.body.textContent = 'Loading Speedscope…';
+    const { data } = this.state;
+    this.host
+      .speedscope()
+      .then((page) => {
+        if (page === null) throw new Error('it is not part of this page');
+        tab.location.href = speedscopeUrl(page, data, 'profile');
+      })
+      .catch((error: unknown) => {
+        tab.close();
+        this.messages.warn(`Speedscope was not opened: ${reason(error)}`, [
+          { text: 'Save the Speedscope file', run: () => this.save('speedscope') },
+        ]);
+      });
   }
 
   private showNotes(): void {
+    if (!this.state.profile) return;
     const notes = notesOf(this.state.data);
-    this.notes.replaceChildren(...notes.map(({ text, warning }) => h('span', { class: warning ? 'sp-note sp-warning' : 'sp-note' }, text)));
+    this.notes.replaceChildren(
+      ...notes.map(({ text, warning }) => h('span', { class: warning ? 'sp-note sp-warning' : 'sp-note' }, text)),
+    );
   }
 
   private showCrumbs(): void {
@@ -289,7 +307,9 @@ export class App {
     crumbs.forEach(({ text, go, action }, i) => {
       if (i > 0 && !action) elements.push(h('span', { class: 'sp-separator', 'aria-hidden': 'true' }, '›'));
       const current = !action && (i === crumbs.length - 1 || crumbs[i + 1].action === true);
-      elements.push(button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go));
+      elements.push(
+        button(text, { class: action ? 'sp-action' : 'sp-crumb', 'aria-current': current ? 'true' : null }, go),
+      );
     });
     const focused = this.crumbs.matches(':focus-within');
     this.crumbs.replaceChildren(...elements, ...filters);
@@ -298,7 +318,7 @@ export class App {
     if (focused) this.view.focus();
   }
 
-  private label(func: number): string {
+  private label(func: FuncRow): string {
     return `${this.state.names.name(func)} (${this.state.names.location(func)})`;
   }
 

@@ -1,15 +1,18 @@
 // Owns one call tree on a canvas: frames, labels, marks. Knows nothing of where the tree comes from or what
 // else is on screen.
-import { css, SCHEMES, type Painter } from '../profile/colors';
-import { neighbour, nodeAtPoint, visit, type Direction, type Layout } from '../profile/layout';
-import { MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW, type Item } from './plot';
+
+import { css, type Painter, SCHEMES } from '../profile/colors';
+import { type Direction, type Layout, neighbour, nodeAtPoint, visit } from '../profile/layout';
+import type { Marks } from '../profile/search';
+import { isFunction } from '../profile/tree';
+import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
 
 export interface ChartModel {
   layout: Layout;
   painter: Painter;
   dark: boolean;
   /** By function: 1 where the search matches; null where nothing is searched. */
-  matches: Uint8Array | null;
+  matches: Marks | null;
   title(node: number): string;
   module(node: number): string;
   native(node: number): boolean;
@@ -111,11 +114,15 @@ export class FlameChart extends Plot {
   }
 
   private top(depth: number): number {
-    return this.bottomUp ? Math.max(this.contentHeight(), this.height) - (depth - this.firstDepth + 1) * ROW - 1 : (depth - this.firstDepth) * ROW + 1;
+    return this.bottomUp
+      ? Math.max(this.contentHeight(), this.height) - (depth - this.firstDepth + 1) * ROW - 1
+      : (depth - this.firstDepth) * ROW + 1;
   }
 
   private depthAt(y: number): number {
-    const row = this.bottomUp ? Math.floor((Math.max(this.contentHeight(), this.height) - 1 - y) / ROW) : Math.floor((y - 1) / ROW);
+    const row = this.bottomUp
+      ? Math.floor((Math.max(this.contentHeight(), this.height) - 1 - y) / ROW)
+      : Math.floor((y - 1) / ROW);
     return row < 0 ? -1 : row + this.firstDepth;
   }
 
@@ -142,12 +149,18 @@ export class FlameChart extends Plot {
     };
     visit(
       layout,
-      { from: this.from, to: this.to, minDepth: Math.max(this.firstDepth, depths[0]), maxDepth: depths[1], minWidth: MIN_PIXELS / scale },
+      {
+        from: this.from,
+        to: this.to,
+        minDepth: Math.max(this.firstDepth, depths[0]),
+        maxDepth: depths[1],
+        minWidth: MIN_PIXELS / scale,
+      },
       (node) => {
         const left = Math.max(-2, (start[node] - this.from) * scale);
         const wide = Math.min(width + 2, (start[node] + tree.extent[node] - this.from) * scale) - left;
         const key = tree.key[node];
-        if (matches && !(key >= 0 && matches[key])) {
+        if (matches && !(isFunction(key) && matches[key])) {
           fill(unmatched);
         } else {
           const row = painter.row(node);
@@ -217,7 +230,12 @@ export class FlameChart extends Plot {
       if (right < 0 || left > width) return;
       pen.strokeStyle = color;
       pen.lineWidth = line;
-      pen.strokeRect(left + line / 2, this.top(tree.depth[node]) - scroll + line / 2 - 0.5, Math.max(1, right - left - line - 0.5), ROW - line);
+      pen.strokeRect(
+        left + line / 2,
+        this.top(tree.depth[node]) - scroll + line / 2 - 0.5,
+        Math.max(1, right - left - line - 0.5),
+        ROW - line,
+      );
     };
     if (this.hovered >= 0) outline(this.hovered, 1, this.color('--sp-fg'));
     if (this.selected >= 0) outline(this.selected, 2, this.color('--sp-accent'));
@@ -296,7 +314,12 @@ export class FlameChart extends Plot {
         expanded: tree.childStart[node] < tree.childStart[node + 1],
       });
     };
-    visit(model.layout, { from, to, minDepth: this.firstDepth, maxDepth: tree.maxDepth, minWidth: MIN_ITEM_PIXELS / scale }, add, () => undefined);
+    visit(
+      model.layout,
+      { from, to, minDepth: this.firstDepth, maxDepth: tree.maxDepth, minWidth: MIN_ITEM_PIXELS / scale },
+      add,
+      () => undefined,
+    );
     if (this.selected >= 0 && !items.some(({ selected }) => selected)) add(this.selected);
     return items;
   }

@@ -1,27 +1,22 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
-import { css, functionPainter, type ColorMode } from '../profile/colors';
+
+import { button, h } from '../dom/elements';
+import { type ColorMode, css } from '../profile/colors';
+import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { threadLabel } from './describe';
-import { button, h } from './dom';
+import { rowsOf, type ThreadRow } from '../profile/rows';
+import { VIEWS, type ViewName } from '../state/choices';
+import { threadLabel } from '../state/describe';
+import { keep, type State } from '../state/state';
+import { VIEW_KINDS } from '../views/registry';
 import type { ExportKind } from './export';
 import { Menu } from './menu';
-import { VIEWS, type State, type ViewName } from './state';
 
 export interface ToolbarEvents {
   reset(): void;
   save(kind: ExportKind): void;
   speedscope(): void;
 }
-
-const VIEW_TITLES: Record<ViewName, [string, string]> = {
-  icicle: ['Icicle', 'Calls from the root downwards, heaviest first'],
-  flame: ['Flame', 'Calls from the root upwards, heaviest first'],
-  timeline: ['Timeline', 'Calls in the order of time, one lane a thread'],
-  table: ['Table', 'Functions with their own and their total time'],
-  sandwich: ['Sandwich', 'Callers and callees of one function'],
-  source: ['Source', 'Time line by line'],
-  speedscope: ['Speedscope', 'This profile in the bundled Speedscope'],
-};
 
 const COLOR_TITLES: Record<ColorMode, string> = {
   module: 'Colour: module',
@@ -74,16 +69,19 @@ export class Toolbar {
   private readonly keys: Menu;
   private readonly legend = h('div', { class: 'sp-legend', role: 'group', 'aria-label': 'Modules by self time' });
   private typing = 0;
+  private filledFor: Profile | null = null;
+  private readonly stop: () => void;
 
   constructor(
     private readonly state: State,
     events: ToolbarEvents,
-    private readonly dark: () => boolean,
   ) {
     const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
     VIEWS.forEach((view, i) => {
-      const [text, hint] = VIEW_TITLES[view];
-      const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () => state.update({ view }));
+      const { title: text, hint } = VIEW_KINDS[view];
+      const choose = button(text, { class: 'sp-view', 'aria-pressed': 'false', title: `${hint} (${i + 1})` }, () =>
+        state.update({ view }),
+      );
       this.views.set(view, choose);
       group.append(choose);
     });
@@ -106,8 +104,12 @@ export class Toolbar {
     this.search.addEventListener('change', () => this.searchNow());
     this.threads.addEventListener('change', () => this.chooseThreads(this.threads.value));
     this.colors.addEventListener('change', () => state.update({ colors: this.colors.value as ColorMode }));
-    this.options = new Menu('Options ▾', 'Options', 'Colours and what is counted', [this.colors, this.recursion, this.running, this.legend], () =>
-      this.fillLegend(),
+    this.options = new Menu(
+      'Options ▾',
+      'Options',
+      'Colours and what is counted',
+      [this.colors, this.recursion, this.running, this.legend],
+      () => this.fillLegend(),
     );
     const item = (text: string, run: () => void): HTMLButtonElement => button(text, {}, run);
     this.exports = new Menu('Export ▾', 'Export', 'Save the picture or the profile, or open it in Speedscope', [
@@ -130,8 +132,16 @@ export class Toolbar {
       this.options.element,
       this.exports.element,
       this.keys.element,
-      button('Reset', { class: 'sp-action', title: 'Whole profile: no zoom, search, filter or selection' }, () => events.reset()),
+      button('Reset', { class: 'sp-action', title: 'Whole profile: no zoom, search, filter or selection' }, () =>
+        events.reset(),
+      ),
     );
+    this.stop = keep(() => this.show());
+  }
+
+  dispose(): void {
+    clearTimeout(this.typing);
+    this.stop();
   }
 
   private searchNow(): void {
@@ -143,10 +153,11 @@ export class Toolbar {
   private chooseThreads(value: string): void {
     if (value === 'all') this.state.updateTree({ threads: null, split: false });
     else if (value === 'each') this.state.updateTree({ threads: null, split: true });
-    else this.state.updateTree({ threads: new Set([Number(value)]), split: false });
+    else this.state.updateTree({ threads: new Set([Number(value) as ThreadRow]), split: false });
   }
 
-  show(dataChanged: boolean): void {
+  private show(): void {
+    if (!this.state.profile) return;
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
@@ -156,9 +167,12 @@ export class Toolbar {
     // Text being typed is ahead of the search.
     if (this.typing === 0) this.search.value = choices.search;
     if (query?.problem) this.matched.textContent = query.problem;
-    else this.matched.textContent = coverage ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}` : '';
+    else
+      this.matched.textContent = coverage
+        ? `${format.share(coverage.covered, tree.total[0])} in ${format.counted(coverage.functions, 'function')}`
+        : '';
     this.matched.classList.toggle('sp-problem', !!query?.problem);
-    if (dataChanged) this.fillChoices();
+    if (this.filledFor !== this.state.data) this.fillChoices();
     const { threads, split } = choices.tree;
     this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
     this.colors.value = choices.colors;
@@ -167,18 +181,24 @@ export class Toolbar {
   /** The modules that burn most, in their colours; a click shows one alone. */
   private fillLegend(): void {
     const { state } = this;
-    const { choices, groups, names } = state;
-    const dark = this.dark();
+    const { choices, groups } = state;
     const byModule = choices.colors === 'module';
-    const painter = byModule ? functionPainter('module', dark, state.data, names) : null;
+    const painter = byModule ? state.functionPainter : null;
     const whole = state.tree.total[0];
     const entries = groups.slice(0, LEGEND).map(({ group, func, self }) => {
       const swatch = h('i', { class: 'sp-swatch', 'aria-hidden': 'true' });
       if (painter) swatch.style.background = css(painter.palette[painter.row(func)]);
-      const entry = button('', { 'aria-pressed': String(choices.tree.focusGroup === group), title: `Only what goes through ${group}` }, () => {
-        state.update({ tree: { ...choices.tree, focusGroup: choices.tree.focusGroup === group ? null : group }, zoom: [] });
-        this.options.close();
-      });
+      const entry = button(
+        '',
+        { 'aria-pressed': String(choices.tree.focusGroup === group), title: `Only what goes through ${group}` },
+        () => {
+          state.update({
+            tree: { ...choices.tree, focusGroup: choices.tree.focusGroup === group ? null : group },
+            zoom: [],
+          });
+          this.options.close();
+        },
+      );
       entry.append(swatch, group || '(unknown)', h('span', { class: 'sp-share' }, ` ${format.share(self, whole)}`));
       return entry;
     });
@@ -186,25 +206,22 @@ export class Toolbar {
   }
 
   private fillChoices(): void {
-    const { data } = this.state;
-    const used = new Float64Array(data.threads.length);
-    let waiting = false;
-    for (let row = 0; row < data.sampleThread.length; row++) {
-      used[data.sampleThread[row]] += data.sampleWeight[row];
-      if ((data.sampleState[row] & 3) === 1) waiting = true;
-    }
-    const rows = Array.from(used.keys()).sort((a, b) => used[b] - used[a]);
+    const { data, threadTimes: times } = this.state;
+    this.filledFor = data;
+    const rows = Array.from(rowsOf<ThreadRow>(times.length)).sort((a, b) => times[b].weight - times[a].weight);
     this.threads.replaceChildren(
       h('option', { value: 'all' }, rows.length === 1 ? '1 thread' : `All ${rows.length} threads`),
       ...(rows.length > 1
         ? [
             h('option', { value: 'each' }, 'Each thread apart'),
-            ...rows.map((row) => h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(used[row])}`)),
+            ...rows.map((row) =>
+              h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(times[row].weight)}`),
+            ),
           ]
         : []),
     );
     this.threads.hidden = rows.length < 2;
-    this.running.hidden = !waiting;
+    this.running.hidden = !times.some(({ waited }) => waited > 0);
     const modes: ColorMode[] = ['module', 'kind', 'self', ...(data.sampleBaseline ? (['diff'] as const) : [])];
     this.colors.replaceChildren(...modes.map((mode) => h('option', { value: mode }, COLOR_TITLES[mode])));
   }
@@ -217,21 +234,30 @@ export class Toolbar {
       button(`${text} ✕`, { class: 'sp-chip', 'aria-label': `Remove filter: ${text}` }, clear);
     const chips: HTMLElement[] = [];
     if (range !== null) {
-      chips.push(chip(`${format.duration(Math.round(range[0]))} – ${format.duration(Math.round(range[1]))}`, () => this.state.updateTree({ range: null })));
+      chips.push(
+        chip(`${format.duration(Math.round(range[0]))} – ${format.duration(Math.round(range[1]))}`, () =>
+          this.state.updateTree({ range: null }),
+        ),
+      );
     }
-    if (focusFunction !== null) chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
+    if (focusFunction !== null)
+      chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
     if (focusGroup !== null) chips.push(chip(`only ${focusGroup}`, () => this.state.updateTree({ focusGroup: null })));
     for (const func of hideFunctions) {
       chips.push(
         chip(`without ${names.title(func)}`, () =>
-          this.state.updateTree({ hideFunctions: new Set([...choices.tree.hideFunctions].filter((other) => other !== func)) }),
+          this.state.updateTree({
+            hideFunctions: new Set([...choices.tree.hideFunctions].filter((other) => other !== func)),
+          }),
         ),
       );
     }
     for (const group of hideGroups) {
       chips.push(
         chip(`without ${group}`, () =>
-          this.state.updateTree({ hideGroups: new Set([...choices.tree.hideGroups].filter((other) => other !== group)) }),
+          this.state.updateTree({
+            hideGroups: new Set([...choices.tree.hideGroups].filter((other) => other !== group)),
+          }),
         ),
       );
     }

@@ -1,5 +1,5 @@
 // Owns a button that opens a small panel of choices, and closes it again.
-import { button, h } from './dom';
+import { button, h } from '../dom/elements';
 
 export class Menu {
   readonly element: HTMLElement;
@@ -15,7 +15,11 @@ export class Menu {
     private readonly fill: () => void = () => undefined,
   ) {
     this.panel = h('div', { class: 'sp-panel', role: 'group', 'aria-label': label, hidden: true }, ...children);
-    this.trigger = button(text, { class: 'sp-action', 'aria-expanded': 'false', 'aria-label': label, title: hint }, () => this.toggle(!this.open));
+    this.trigger = button(
+      text,
+      { class: 'sp-action', 'aria-expanded': 'false', 'aria-label': label, title: hint },
+      () => this.toggle(!this.open),
+    );
     this.element = h('div', { class: 'sp-menu' }, this.trigger, this.panel);
     // What is done once closes the panel; what is switched on and off stays in sight.
     this.panel.addEventListener('click', (event) => {

@@ -1,0 +1,171 @@
+import { describe, expect, it } from 'vitest';
+import { encode, folded, type TestSample } from '../../test/profiles';
+import type { Thread } from '../profile/container';
+import type { FuncRow, ThreadRow } from '../profile/rows';
+import { pathOf } from '../profile/tree';
+import { findThread } from './choices';
+import { spoken, title } from './describe';
+import { onChange, State } from './state';
+
+function stateOf(text: string): {
+  state: State;
+  func: (name: string) => FuncRow;
+} {
+  const state = new State();
+  state.setData(encode(folded(text)));
+  const func = (name: string): FuncRow => {
+    for (let row = 0 as FuncRow; row < state.functions; row++) if (state.names.name(row) === name) return row;
+    throw new Error(`no ${name}`);
+  };
+  return { state, func };
+}
+
+const TEXT = 'main;load;parse 30\nmain;fit;dot 50\nmain;fit 10\nmain;load 10';
+
+describe('State', () => {
+  it('works things out once, and anew when what they follow from changes', () => {
+    const { state, func } = stateOf(TEXT);
+    const { tree, aggregate, table } = state;
+    state.update({ search: 'fit' });
+    expect(state.tree).toBe(tree);
+    expect(state.aggregate).toBe(aggregate);
+    state.update({ inverted: true });
+    expect(state.tree).toBe(tree);
+    expect(state.aggregate).not.toBe(aggregate);
+    state.updateTree({ hideFunctions: new Set([func('fit')]) });
+    expect(state.tree).not.toBe(tree);
+    expect(state.table).not.toBe(table);
+  });
+
+  it('works nothing out that nobody asked for, and tells of a value only when it is another', () => {
+    const { state, func } = stateOf(TEXT);
+    const told: unknown[] = [];
+    const stop = onChange(
+      () => state.choices.search,
+      (text) => told.push(text),
+    );
+    const stopTree = onChange(
+      () => state.tree,
+      (tree) => told.push(tree.total[0]),
+    );
+    state.update({ search: 'fit' });
+    state.update({ search: 'fit', view: 'table' });
+    state.update({ selection: { func: func('dot'), stack: [] } });
+    expect(told).toEqual(['fit']);
+    state.updateTree({ focusFunction: func('fit') });
+    expect(told).toEqual(['fit', 60]);
+    // One step of what follows from several choices, however many of them changed.
+    state.setData(encode(folded(`${TEXT}\nmain;fit 40`)));
+    expect(told).toEqual(['fit', 60, 100]);
+    stop();
+    stopTree();
+    state.update({ search: 'dot' });
+    expect(told).toHaveLength(3);
+  });
+
+  it('tells the share that a search covers', () => {
+    const { state } = stateOf(TEXT);
+    state.update({ search: '/^(fit|dot)$/' });
+    expect(state.coverage).toEqual({ nodes: 2, functions: 2, covered: 60 });
+    state.update({ search: '' });
+    expect(state.coverage).toBeNull();
+  });
+
+  it('finds the selected stack in either direction', () => {
+    const { state, func } = stateOf(TEXT);
+    const stack = ['main', 'fit', 'dot'].map(func);
+    state.update({ selection: { func: func('dot'), stack } });
+    const upright = state.selectedNode();
+    expect(state.stackOf(upright)).toEqual(stack);
+    state.update({ inverted: true });
+    const { tree } = state.aggregate;
+    const inverted = state.selectedNode();
+    expect([tree.depth[inverted], tree.key[inverted], tree.total[inverted]]).toEqual([3, func('main'), 50]);
+    expect(state.stackOf(inverted)).toEqual(stack);
+  });
+
+  it('finds the widest frame of a function selected by name', () => {
+    const { state, func } = stateOf('a;f 5\nb;f 20\nc;f 7');
+    state.update({ selection: { func: func('f'), stack: [] } });
+    expect(state.aggregate.tree.total[state.selectedNode()]).toBe(20);
+  });
+
+  it('keeps zoom, selection and filters when a live profile grows, though its tables are numbered anew', () => {
+    const { state, func } = stateOf(TEXT);
+    state.update({
+      zoom: ['main', 'fit'].map(func),
+      selection: { func: func('dot'), stack: ['main', 'fit', 'dot'].map(func) },
+      tree: { ...state.choices.tree, hideFunctions: new Set([func('parse')]) },
+      search: 'dot',
+    });
+    state.setData(encode(folded(`boot;init 5\n${TEXT}\nmain;fit;dot 40`)));
+    const { tree } = state.aggregate;
+    expect(title(state, tree, state.zoomedNode())).toBe('fit');
+    expect(spoken(state, tree, state.selectedNode())).toBe('dot, app.py:1, 90 ns, 62 %');
+    expect([...state.choices.tree.hideFunctions].map((row) => state.names.name(row))).toEqual(['parse']);
+    expect(state.coverage?.covered).toBe(90);
+  });
+
+  it('keeps the threads that were chosen, though a new profile numbers them anew', () => {
+    const state = new State();
+    const ran = (...threads: string[]): TestSample[] =>
+      threads.map((thread, i) => ({ calls: [`in_${thread}`], thread, weight: 10 * (i + 1) }));
+    const chosen = (): string[] => [...(state.choices.tree.threads ?? [])].map((row) => state.data.threads[row].name);
+    state.setData(encode(ran('MainThread', 'upload', 'poll')));
+    state.updateTree({ threads: new Set([1 as ThreadRow]) });
+    expect(title(state, state.tree, 1)).toBe('in_upload');
+    state.setData(encode(ran('watch', 'MainThread', 'upload')));
+    expect(chosen()).toEqual(['upload']);
+    expect(title(state, state.tree, 1)).toBe('in_upload');
+    // A thread that is gone is not another one.
+    state.setData(encode(ran('watch', 'MainThread')));
+    expect(state.choices.tree.threads).toBeNull();
+    expect(state.tree.total[0]).toBe(30);
+  });
+
+  it("knows a thread by number and name, and by its name alone only where that is one thread's", () => {
+    const thread = (tid: number, name: string): Thread => ({ tid, name, pid: 7, host: '' });
+    const pool = [thread(3, 'worker'), thread(4, 'worker'), thread(1, 'MainThread')];
+    expect(findThread(pool, thread(4, 'worker'))).toBe(1);
+    expect(findThread(pool, thread(9, 'worker'))).toBeUndefined();
+    expect(findThread(pool, thread(9, 'MainThread'))).toBe(2);
+    expect(findThread(pool, thread(3, 'other'))).toBeUndefined();
+  });
+
+  it('keeps a zoom into a thread when threads stand apart', () => {
+    const { state } = stateOf('f 1');
+    state.setData(encode([{ calls: ['f'] }, { calls: ['g'], thread: 'upload' }]));
+    state.updateTree({ split: true });
+    const upload = Array.from(state.tree.key).findIndex((_, node) => title(state, state.tree, node) === 'upload');
+    state.update({ zoom: pathOf(state.tree, upload) });
+    expect(title(state, state.tree, state.zoomedNode())).toBe('upload');
+    state.setData(encode([{ calls: ['w'], thread: 'watch' }, { calls: ['f'] }, { calls: ['g'], thread: 'upload' }]));
+    expect(title(state, state.tree, state.zoomedNode())).toBe('upload');
+  });
+
+  it('goes back as far as it must when what it showed is gone', () => {
+    const { state, func } = stateOf(TEXT);
+    state.update({ zoom: ['main', 'fit', 'dot'].map(func), selection: { func: func('dot'), stack: [] } });
+    state.setData(encode(folded('main;fit 3\nmain;other 4')));
+    expect(title(state, state.aggregate.tree, state.zoomedNode())).toBe('fit');
+    expect(state.choices.selection).toBeNull();
+  });
+
+  it('shows a difference as one from the start', () => {
+    const state = new State();
+    state.setData(
+      encode([
+        { calls: ['f'], weight: 10, thread: 'before: M' },
+        { calls: ['f'], weight: 30, thread: 'after: M' },
+      ]),
+    );
+    expect(state.choices.colors).toBe('diff');
+    expect(spoken(state, state.tree, 1)).toBe('f, app.py:1, 30 ns, 100 %, +20 ns');
+  });
+
+  it('refuses a damaged profile and keeps the one it has', () => {
+    const { state } = stateOf(TEXT);
+    expect(() => state.setData(new Uint8Array(40))).toThrow(/magic/);
+    expect(state.tree.total[0]).toBe(100);
+  });
+});

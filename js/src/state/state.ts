@@ -1,0 +1,316 @@
+// Owns what is shown: one profile, the choices made about it, and everything that follows from both. What follows
+// is declared, not invalidated: each of it is worked out when first asked for, and anew once something that it
+// was worked out from is another. Knows nothing of elements.
+import { batch, computed, effect, signal, untracked } from '@preact/signals-core';
+import { functionPainter, makePainter, type Painter } from '../profile/colors';
+import { decode, type Profile } from '../profile/container';
+import { asDifference } from '../profile/difference';
+import { type Layout, layOut } from '../profile/layout';
+import { Names } from '../profile/names';
+import type { FuncRow, ThreadRow } from '../profile/rows';
+import { sandwich } from '../profile/sandwich';
+import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
+import { type LineTime, lineTimes } from '../profile/source';
+import { type FunctionRow, functionTable } from '../profile/table';
+import { type ThreadTimes, threadTimes } from '../profile/threads';
+import { buildLane, type Lane } from '../profile/timeline';
+import {
+  buildTree,
+  type CallTree,
+  invertTree,
+  isFunction,
+  nodeAt,
+  pathOf,
+  type TreeOptions,
+  threadOf,
+} from '../profile/tree';
+import { AT_FIRST, type Choices, carriedOver, type Named } from './choices';
+
+export type ContainerBytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>;
+
+interface Loaded extends Named {
+  /** The bytes of the profile as they came. */
+  readonly container: ContainerBytes;
+}
+
+export interface Aggregate {
+  readonly tree: CallTree;
+  readonly layout: Layout;
+}
+
+export interface Halves {
+  readonly callers: Layout;
+  readonly callees: Layout;
+}
+
+/** Light or dark; another object where the host's colours changed without changing that. */
+export interface Look {
+  readonly dark: boolean;
+}
+
+/** Runs a step now, and again whenever what it read has changed; the result ends that. */
+export function keep(step: () => void): () => void {
+  return effect(step);
+}
+
+/** Passes on a value whenever it is another one than before, but not the one it has now. */
+export function onChange<T>(read: () => T, tell: (value: T) => void): () => void {
+  const value = computed(read);
+  let told = value.peek();
+  return effect(() => {
+    const now = value.value;
+    if (Object.is(now, told)) return;
+    told = now;
+    untracked(() => tell(now));
+  });
+}
+
+export class State {
+  private readonly loaded = signal<Loaded | null>(null);
+  private readonly chosen = signal<Choices>(AT_FIRST);
+  private readonly look = signal<Look>({ dark: false });
+
+  // A choice of its own each, so that what follows from one does not follow from the others.
+  private readonly options = computed(() => this.chosen.value.tree);
+  private readonly inverted = computed(() => this.chosen.value.inverted);
+  private readonly colors = computed(() => this.chosen.value.colors);
+  private readonly search = computed(() => this.chosen.value.search);
+  private readonly selectedFunction = computed(() => this.chosen.value.selection?.func ?? null);
+  private readonly selectedThreads = computed(() => this.options.value.threads);
+
+  private readonly forward = computed(() => buildTree(this.data, this.names, this.options.value));
+  private readonly shown = computed((): Aggregate => {
+    const tree = this.inverted.value ? invertTree(this.tree) : this.tree;
+    return { tree, layout: layOut(tree) };
+  });
+  private readonly rows = computed(() => {
+    // Folding recursion takes time from what lies between two calls; the table must not lose it.
+    const options = this.options.value;
+    const whole = options.collapseRecursion
+      ? buildTree(this.data, this.names, { ...options, collapseRecursion: false })
+      : this.tree;
+    return functionTable(whole, this.functions);
+  });
+  private readonly searched = computed(() => {
+    const query = parseQuery(this.search.value);
+    return query && { query, matches: matchFunctions(this.names, this.functions, query) };
+  });
+  private readonly found = computed(() => (this.matches ? coverage(this.tree, this.matches) : null));
+  private readonly byModule = computed(() => {
+    const groups = new Map<string, { group: string; func: FuncRow; self: number; most: number }>();
+    for (const { func, self } of this.table) {
+      const { group } = this.names.place(func);
+      const entry = groups.get(group) ?? { group, func, self: 0, most: -1 };
+      entry.self += self;
+      if (self > entry.most) Object.assign(entry, { func, most: self });
+      groups.set(group, entry);
+    }
+    return Array.from(groups.values()).sort((a, b) => b.self - a.self);
+  });
+  // Without a selection, what burns most is what one asks about first.
+  private readonly inTheMiddle = computed(() => this.selectedFunction.value ?? this.busiest());
+  private readonly inSource = computed(
+    () => this.selectedFunction.value ?? this.busiest((func) => !this.names.native(func)),
+  );
+  private readonly around = computed((): Halves | null => {
+    const func = this.inTheMiddle.value;
+    if (func === null) return null;
+    const { callers, callees } = sandwich(this.tree, this.functions, func);
+    return { callers: layOut(callers), callees: layOut(callees) };
+  });
+  private readonly sourceFile = computed(() =>
+    this.inSource.value === null ? null : this.data.funcFile[this.inSource.value],
+  );
+  private readonly sourceTimes = computed(() =>
+    this.sourceFile.value === null
+      ? new Map<number, LineTime>()
+      : lineTimes(this.data, this.sourceFile.value, this.options.value),
+  );
+  private readonly inTime = computed(() => {
+    const threads = this.selectedThreads.value;
+    return this.data.threads
+      .map((_, row) => row as ThreadRow)
+      .filter((row) => threads === null || threads.has(row))
+      .map((row) => buildLane(this.data, row))
+      .filter(({ rows }) => rows > 0);
+  });
+  private readonly perThread = computed(() => threadTimes(this.data));
+  private readonly functionColors = computed(() =>
+    functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
+  );
+  private readonly painters = computed(() => {
+    const { data, names, dark } = this;
+    const mode = this.colors.value;
+    const made = new WeakMap<CallTree, Painter>();
+    return (tree: CallTree): Painter => {
+      const painter = made.get(tree) ?? makePainter(mode, dark, data, names, tree);
+      made.set(tree, painter);
+      return painter;
+    };
+  });
+
+  /** Takes a new profile; choices about functions follow them by name. Throws where it is damaged. */
+  setData(container: ContainerBytes): void {
+    const profile = asDifference(decode(container));
+    const next = { profile, names: new Names(profile), container };
+    const before = this.loaded.peek();
+    const choices = this.chosen.peek();
+    batch(() => {
+      if (before) this.chosen.value = carriedOver(choices, before, next);
+      else if (profile.sampleBaseline) this.chosen.value = { ...choices, colors: 'diff' };
+      this.loaded.value = next;
+    });
+  }
+
+  setLook(look: Look): void {
+    this.look.value = look;
+  }
+
+  update(patch: Partial<Choices>): void {
+    this.chosen.value = { ...this.chosen.peek(), ...patch };
+  }
+
+  updateTree(patch: Partial<TreeOptions>): void {
+    this.update({ tree: { ...this.chosen.peek().tree, ...patch } });
+  }
+
+  get choices(): Choices {
+    return this.chosen.value;
+  }
+
+  get dark(): boolean {
+    return this.look.value.dark;
+  }
+
+  get profile(): Profile | null {
+    return this.loaded.value?.profile ?? null;
+  }
+
+  private get present(): Loaded {
+    if (!this.loaded.value) throw new Error('no profile yet');
+    return this.loaded.value;
+  }
+
+  get data(): Profile {
+    return this.present.profile;
+  }
+
+  get names(): Names {
+    return this.present.names;
+  }
+
+  get container(): ContainerBytes {
+    return this.present.container;
+  }
+
+  get functions(): number {
+    return this.data.funcName.length;
+  }
+
+  /** The call tree from the roots, filters applied. */
+  get tree(): CallTree {
+    return this.forward.value;
+  }
+
+  /** What the flame and icicle views show. */
+  get aggregate(): Aggregate {
+    return this.shown.value;
+  }
+
+  get table(): readonly FunctionRow[] {
+    return this.rows.value;
+  }
+
+  /** Self time of each module group, largest first, with a function that has its colour. */
+  get groups(): readonly { group: string; func: FuncRow; self: number }[] {
+    return this.byModule.value;
+  }
+
+  get query(): Query | null {
+    return this.searched.value?.query ?? null;
+  }
+
+  get matches(): Marks | null {
+    return this.searched.value?.matches ?? null;
+  }
+
+  get coverage(): Found | null {
+    return this.found.value;
+  }
+
+  /** Callers and callees of the selected function, or of the one that burns most. */
+  get halves(): Halves | null {
+    return this.around.value;
+  }
+
+  /** The function whose file the source view shows, and the time of the file's lines. */
+  get source(): { func: FuncRow | null; times: ReadonlyMap<number, LineTime> } {
+    return { func: this.inSource.value, times: this.sourceTimes.value };
+  }
+
+  /** One lane a thread that has times. */
+  get lanes(): readonly Lane[] {
+    return this.inTime.value;
+  }
+
+  /** What each thread's time adds up to, by its row. */
+  get threadTimes(): readonly ThreadTimes[] {
+    return this.perThread.value;
+  }
+
+  /** Colours by what a function is, whatever it used. */
+  get functionPainter(): Painter<FuncRow> {
+    return this.functionColors.value;
+  }
+
+  painter(tree: CallTree): Painter {
+    return this.painters.value(tree);
+  }
+
+  /** The function with the most time of its own among those that count; null where there is none. */
+  private busiest(counts: (func: FuncRow) => boolean = () => true): FuncRow | null {
+    let best: FunctionRow | null = null;
+    for (const row of this.table) if (counts(row.func) && (best === null || row.self > best.self)) best = row;
+    return best?.func ?? null;
+  }
+
+  /** The stack a node of the shown tree stands for, root first. */
+  stackOf(node: number): FuncRow[] {
+    const path = pathOf(this.aggregate.tree, node);
+    if (this.choices.inverted) path.reverse();
+    return path.filter(isFunction);
+  }
+
+  /** The node of the shown tree that the selection means, or -1. */
+  selectedNode(): number {
+    const { selection, inverted } = this.choices;
+    if (!selection) return -1;
+    const { tree } = this.aggregate;
+    if (selection.stack.length > 0) {
+      const path = inverted ? selection.stack.slice().reverse() : selection.stack;
+      const tops = threadTops(tree);
+      for (const prefix of tops.length > 0 ? tops.map((key) => [key]) : [[]]) {
+        const { node, found } = nodeAt(tree, [...prefix, ...path]);
+        if (found) return node;
+      }
+    }
+    let widest = -1;
+    for (let node = 1; node < tree.length; node++) {
+      if (tree.key[node] === selection.func && (widest < 0 || tree.extent[node] > tree.extent[widest])) widest = node;
+    }
+    return widest;
+  }
+
+  zoomedNode(): number {
+    return nodeAt(this.aggregate.tree, this.choices.zoom).node;
+  }
+}
+
+function threadTops(tree: CallTree): number[] {
+  const tops: number[] = [];
+  for (let i = tree.childStart[0]; i < tree.childStart[1]; i++) {
+    const key = tree.key[tree.childList[i]];
+    if (threadOf(key) !== null) tops.push(key);
+  }
+  return tops;
+}
