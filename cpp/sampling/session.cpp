@@ -1,5 +1,5 @@
-// See session.h. Start, stop and pause; what threads ask for is in session_threads.cpp, what
-// happens around a fork in session_fork.cpp.
+// See session.h. Start, stop and pause; what threads ask for is in session_threads.cpp, what it
+// hooks into the process (dying code, forks) in session_hooks.cpp.
 #include "sampling/session.h"
 
 #include <algorithm>
@@ -233,50 +233,6 @@ void Session::give_signal_back() {
 void Session::take_signal_again() {
     const AttachedLock session_lock(mutex_);
     running().observer->take_again();
-}
-
-// --- code that dies -----------------------------------------------------------------------------
-
-namespace {
-
-std::atomic<Session*> session_in_force{nullptr};
-
-}  // namespace
-
-Session* Session::in_force() noexcept { return session_in_force.load(std::memory_order_acquire); }
-
-Session::Session() {
-    session_in_force.store(this, std::memory_order_release);
-    static const bool hooked = [] {
-        platform::on_fork(before_fork, after_fork_in_parent, after_fork_in_child_unlocked);
-        return true;
-    }();
-    static_cast<void>(hooked);
-}
-
-Session::~Session() { session_in_force.store(nullptr, std::memory_order_release); }
-
-// Only called while a session is installed, by whom its Run outlives the call (CodeLifetime).
-void Session::name_dying(const std::uintptr_t* dying, std::size_t count) noexcept {
-    Session* session = in_force();
-    if (session == nullptr || !session->run_) {
-        return;
-    }
-    Collector& collector = session->run_->collector;
-    const std::lock_guard<std::mutex> lock(collector.mutex());
-    collector.drain();
-    bool sampled = false;
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::uint32_t row = collector.recording().find_code(dying[i]);
-        if (row != profile::kNone) {
-            name_code(collector.recording(), row);
-            collector.recording().forget_code(dying[i]);
-            sampled = true;
-        }
-    }
-    if (sampled) {
-        collector.forget_seen_frames();
-    }
 }
 
 }  // namespace spprof::sampling

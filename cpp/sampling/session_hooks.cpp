@@ -1,13 +1,60 @@
-// What becomes of a session when the process forks; see session.h.
+// What a session hooks into the process: code that dies, and forks. See session.h.
 #include <new>
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
+#include "sampling/naming.h"
 #include "sampling/session_run.h"
 
 namespace spprof::sampling {
 
 using interpreter::AttachedLock;
+
+// --- code that dies -----------------------------------------------------------------------------
+
+namespace {
+
+std::atomic<Session*> session_in_force{nullptr};
+
+}  // namespace
+
+Session* Session::in_force() noexcept { return session_in_force.load(std::memory_order_acquire); }
+
+Session::Session() {
+    session_in_force.store(this, std::memory_order_release);
+    static const bool hooked = [] {
+        platform::on_fork(before_fork, after_fork_in_parent, after_fork_in_child_unlocked);
+        return true;
+    }();
+    static_cast<void>(hooked);
+}
+
+Session::~Session() { session_in_force.store(nullptr, std::memory_order_release); }
+
+// Only called while a session is installed, by whom its Run outlives the call (CodeLifetime).
+void Session::name_dying(const std::uintptr_t* dying, std::size_t count) noexcept {
+    Session* session = in_force();
+    if (session == nullptr || !session->run_) {
+        return;
+    }
+    Collector& collector = session->run_->collector;
+    const std::lock_guard<std::mutex> lock(collector.mutex());
+    collector.drain();
+    bool sampled = false;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t row = collector.recording().find_code(dying[i]);
+        if (row != profile::kNone) {
+            name_code(collector.recording(), row);
+            collector.recording().forget_code(dying[i]);
+            sampled = true;
+        }
+    }
+    if (sampled) {
+        collector.forget_seen_frames();
+    }
+}
+
+// --- forks --------------------------------------------------------------------------------------
 
 // All our locks are held across the fork, so that the child finds everything consistent.
 void Session::before_fork() {
