@@ -12,6 +12,7 @@
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
 #include "native/demangle.h"
+#include "native/hexadecimal.h"
 #include "platform/clocks.h"
 #include "platform/observer.h"
 #include "platform/safe_memory.h"
@@ -61,16 +62,6 @@ nb::list to_list(const std::vector<std::string>& texts) {
     nb::list result;
     for (const std::string& text : texts) {
         result.append(nb::str(text.data(), text.size()));
-    }
-    return result;
-}
-
-std::string to_hex(const std::string& bytes) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string result;
-    for (const char byte : bytes) {
-        result += kDigits[static_cast<unsigned char>(byte) >> 4];
-        result += kDigits[static_cast<unsigned char>(byte) & 15];
     }
     return result;
 }
@@ -144,7 +135,7 @@ nb::dict stop(const ThreadNames& names) {
     for (const auto& module : tables.modules) {
         nb::dict row;
         row["path"] = module.path;
-        row["build_id"] = to_hex(module.build_id);
+        row["build_id"] = spprof::native::hexadecimal(std::string_view(module.build_id));
         modules.append(row);
     }
     nb::dict meta;

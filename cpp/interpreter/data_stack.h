@@ -3,6 +3,9 @@
 // says what differs:
 //     read_thread(memory, thread, view)   the innermost frame, or what leads to it
 //     kAttempts, first(memory, view, attempt, frame)   where the innermost frame is found
+//     called_from(memory, view, attempt, caller)   may the innermost call of the eval loop have
+//     come
+//                            from the frame `caller`?
 //     kFirstIsCertain        that is a frame, if perhaps one that is just being popped
 //     code(frame)            address of what the frame executes
 //     bytecode(memory, frame, code, start)   where its instructions begin
@@ -12,7 +15,6 @@
 //     shim(frame)            the frame only marks a call of the eval loop from C
 //     bottom(thread, frame)  a shim that no C call stands for
 //     entry(frame)           the mark is on the frame itself
-//     may_be_outermost(memory, thread)   a generator's frame may have nothing around it
 #pragma once
 
 #include "interpreter/frame_view.h"
@@ -65,6 +67,12 @@ struct DataStackLayout {
     }
 
     template <class Memory>
+    static bool called_from(const Memory& memory, const ThreadView& thread, int attempt,
+                            std::uintptr_t caller) noexcept {
+        return Version::called_from(memory, thread, attempt, caller);
+    }
+
+    template <class Memory>
     static bool read(const Memory& memory, const ThreadView& thread, std::uintptr_t address,
                      FrameView& view) noexcept {
         Copy copy;
@@ -104,19 +112,16 @@ struct DataStackLayout {
     //  - pushed, not run yet: the compiler may swap the two stores that link it, so that its caller
     //    is a stale one. Frames lie end to end: the caller must end where this one begins.
     //  - popped, but still the current one: it is left out, and its caller counts.
-    //  - a generator that is being resumed or suspended has no caller for an instruction or two.
+    // A generator that is being resumed or suspended has no caller for an instruction or two: such
+    // a chain does not end where C called the eval loop, or not where that call came from.
     template <class Memory>
     static Link link(const Memory& memory, const ThreadView& thread, int attempt,
                      std::uintptr_t frame, const FrameView& view) noexcept {
         if (attempt > 0) {
             return entered_from(memory, thread, frame) ? Link::sound : Link::torn;
         }
-        if (view.role == FrameRole::shim) {
+        if (view.role == FrameRole::shim || view.generator) {
             return Link::sound;
-        }
-        if (view.generator) {
-            return view.previous != 0 || Version::may_be_outermost(memory, thread) ? Link::sound
-                                                                                   : Link::torn;
         }
         if (!in_chunk(thread, frame)) {
             return Link::sound;  // the newest chunk has nothing but a frame that is not linked yet

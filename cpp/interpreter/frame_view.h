@@ -20,7 +20,9 @@ struct ThreadView {
     std::uintptr_t innermost = 0;  // a frame, or in 3.11 and 3.12 a C frame that knows it
     // The newest piece of the thread's data stack, from 3.11 on.
     std::uintptr_t chunk_begin = 0, chunk_top = 0, chunk_end = 0;
-    std::uintptr_t base_frame = 0;  // 3.15
+    // Where every chain ends in the thread state itself: with a C frame in 3.11 and 3.12, a frame
+    // in 3.15.
+    std::uintptr_t base = 0;
 };
 
 enum class FrameRole : std::uint8_t {

@@ -23,6 +23,11 @@ struct Layout {
     }
 
     template <class Memory>
+    static bool called_from(const Memory&, const ThreadView&, int, std::uintptr_t) noexcept {
+        return true;
+    }
+
+    template <class Memory>
     static bool read(const Memory& memory, const ThreadView&, std::uintptr_t address,
                      FrameView& view) noexcept {
         std::uintptr_t lasti = 0, generator = 0;

@@ -11,13 +11,6 @@ struct Version311 : CFrames {
     static bool bottom(const ThreadView&, std::uintptr_t) noexcept { return false; }
     static bool entry(const _PyInterpreterFrame& frame) noexcept { return frame.is_entry; }
 
-    // A generator resumed by C code, with no Python around it.
-    template <class Memory>
-    static bool may_be_outermost(const Memory& memory, const ThreadView& thread) noexcept {
-        std::uintptr_t outer = 1;
-        return first(memory, thread, 1, outer) && outer == 0;
-    }
-
     template <class Memory>
     static bool words(const Memory& memory, std::uintptr_t code, std::uintptr_t& words) noexcept {
         std::uintptr_t locals = 0, stack = 0;

@@ -21,10 +21,10 @@ struct Version314 : ThreadFrames {
     static bool read_thread(const Memory& memory, std::uintptr_t thread,
                             ThreadView& view) noexcept {
         return ThreadFrames::read_thread(memory, thread, view) &&
-               memory.load(thread + offsetof(PyThreadState, base_frame), view.base_frame);
+               memory.load(thread + offsetof(PyThreadState, base_frame), view.base);
     }
     static bool bottom(const ThreadView& thread, std::uintptr_t frame) noexcept {
-        return frame == thread.base_frame;
+        return frame == thread.base;
     }
 #endif
 

@@ -179,6 +179,12 @@ std::vector<KnownFunction> known_functions() {
     return std::move(found.functions);
 }
 
+std::size_t module_count() {
+    PyObject* modules = PyImport_GetModuleDict();
+    const Py_ssize_t count = modules == nullptr ? 0 : PyDict_Size(modules);
+    return count < 0 ? 0 : static_cast<std::size_t>(count);
+}
+
 std::uintptr_t an_interpreter_function() noexcept {
     return reinterpret_cast<std::uintptr_t>(&PyEval_EvalCode);
 }

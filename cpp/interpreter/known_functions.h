@@ -2,6 +2,7 @@
 // slots of types. A stripped interpreter has no other names for them. Without Python.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ struct KnownFunction {
 // garbage collector may run in the middle of it, and whatever Python code they call. Leaves no
 // exception behind, and one that is on its way untouched.
 std::vector<KnownFunction> known_functions();
+
+// How many modules are loaded: what there is to know grows with them. Needs the interpreter's lock.
+std::size_t module_count();
 
 // Some function of the interpreter's: whatever module it is in, the eval loop is in it, too.
 std::uintptr_t an_interpreter_function() noexcept;

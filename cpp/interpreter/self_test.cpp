@@ -1,12 +1,15 @@
 // See self_test.h.
 #include "interpreter/self_test.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "interpreter/plain_memory.h"
 #include "interpreter/python_thread.h"
+#include "interpreter/thread_states.h"
 #include "interpreter/walk.h"
 
 #if PY_VERSION_HEX >= 0x030E0000
@@ -57,6 +60,18 @@ bool same_offsets() {
            told->thread_state.current_frame == offsetof(PyThreadState, current_frame) &&
            told->thread_state.datastack_chunk == offsetof(PyThreadState, datastack_chunk) &&
            told->thread_state.thread_id == offsetof(PyThreadState, thread_id) &&
+           told->thread_state.native_thread_id == offsetof(PyThreadState, native_thread_id) &&
+           told->thread_state.next == offsetof(PyThreadState, next) &&
+           told->thread_state.interp == offsetof(PyThreadState, interp) &&
+           told->thread_state.status == offsetof(PyThreadState, _status) &&
+#if PY_VERSION_HEX >= 0x030F0000
+           told->thread_state.base_frame == offsetof(PyThreadState, base_frame) &&
+           told->thread_state.holds_gil == offsetof(PyThreadState, holds_gil) &&
+#endif
+#if PY_VERSION_HEX >= 0x030E0000 && defined(Py_GIL_DISABLED)
+           told->interpreter_frame.tlbc_index == offsetof(_PyInterpreterFrame, tlbc_index) &&
+           told->code_object.co_tlbc == offsetof(PyCodeObject, co_tlbc) &&
+#endif
            told->interpreter_frame.previous == offsetof(_PyInterpreterFrame, previous) &&
            told->interpreter_frame.executable == offsetof(_PyInterpreterFrame, f_executable) &&
            told->interpreter_frame.instr_ptr == offsetof(_PyInterpreterFrame, instr_ptr) &&
@@ -70,12 +85,43 @@ bool same_offsets() {
 #endif
 }
 
+// What the version does not tell by offsets, read of the calling thread's own state as it will be
+// read of others'.
+bool same_thread() {
+    const PlainMemory memory;
+    PyThreadState* const thread = PyThreadState_Get();
+    const auto address = reinterpret_cast<std::uintptr_t>(thread);
+    ThreadView view;
+    ThreadIdentity identity;
+    if (reinterpret_cast<PyThreadState*>(thread_state_here()) != thread ||
+        !read_thread(memory, address, view) || !read_identity(memory, address, identity)) {
+        return false;
+    }
+    if (view.interpreter != reinterpret_cast<std::uintptr_t>(main_interpreter.state) ||
+        !identity.fits(PyThread_get_thread_ident(), 0) || view.chunk_top < view.chunk_begin ||
+        view.chunk_top > view.chunk_end || gil_of(memory, address) == GilHolding::not_held) {
+        return false;
+    }
+#if PY_VERSION_HEX >= 0x030F0000
+    FrameView base;
+    if (!Layout::read(memory, view, view.base, base) || base.role != FrameRole::shim ||
+        base.previous != 0) {
+        return false;
+    }
+#endif
+    ThreadStateEntry entries[64];
+    const auto head =
+        reinterpret_cast<std::uintptr_t>(PyInterpreterState_ThreadHead(main_interpreter.state));
+    const std::size_t count = list_states(memory, head, entries, std::size(entries));
+    return count == std::size(entries) ||
+           std::any_of(entries, entries + count, [thread](const ThreadStateEntry& entry) {
+               return reinterpret_cast<PyThreadState*>(entry.state) == thread;
+           });
+}
+
 // Walks the calling thread's own stack, and compares it with what the public API says.
 bool same_stack() {
     PyThreadState* thread = PyThreadState_Get();
-    if (reinterpret_cast<PyThreadState*>(thread_state_here()) != thread) {
-        return false;
-    }
     // At import nothing is torn and no guard is installed: plain loads.
     const PlainMemory memory;
     ThreadView view;
@@ -130,7 +176,7 @@ const char* self_test() {
         return kSubinterpreter;
     }
     main_interpreter.state = PyInterpreterState_Main();
-    if (!same_offsets() || !same_stack()) {
+    if (!same_offsets() || !same_thread() || !same_stack()) {
         return kOtherLayout;
     }
     return have_stand_in() ? nullptr : "spprof: no memory";

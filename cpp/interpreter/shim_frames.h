@@ -11,11 +11,6 @@ struct ShimFrames {
     static bool bottom(const ThreadView&, std::uintptr_t) noexcept { return false; }
 
     template <class Memory>
-    static bool may_be_outermost(const Memory&, const ThreadView&) noexcept {
-        return false;
-    }
-
-    template <class Memory>
     static bool words(const Memory& memory, std::uintptr_t code, std::uintptr_t& words) noexcept {
         return load_int(memory, code + offsetof(PyCodeObject, co_framesize), words);
     }

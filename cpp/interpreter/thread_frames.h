@@ -24,6 +24,11 @@ struct ThreadFrames : ShimFrames, OneBytecode {
         return true;
     }
 
+    template <class Memory>
+    static bool called_from(const Memory&, const ThreadView&, int, std::uintptr_t) noexcept {
+        return true;
+    }
+
     static std::uintptr_t next(const _PyInterpreterFrame& frame) noexcept {
         return reinterpret_cast<std::uintptr_t>(frame.instr_ptr);
     }

@@ -5,12 +5,15 @@
 //
 // A layout header (frames_3_XX.h) defines `struct Layout` with
 //     read_thread(memory, address, view)      what it needs of a thread state
-//     kAttempts                        ways to find the innermost frame
+//     kAttempts                               ways to find the innermost frame
 //     first(memory, thread, attempt, frame)   the innermost frame; a further attempt is made where
 //                                             the stack that the first one led to was torn
+//     called_from(memory, thread, attempt, frame)   may the innermost call of the eval loop have
+//     come
+//                                             from that frame?
 //     read(memory, thread, frame, view)       one frame and its `previous`
 //     link(memory, thread, attempt, frame, view)   may the innermost frame's link be trusted?
-// The first three calls are false where memory could not be read or makes no sense.
+// All but the last are false where memory could not be read or makes no sense.
 #pragma once
 
 #include <cstddef>
@@ -81,9 +84,11 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
     if (!Layout::first(memory, thread, attempt, frame)) {
         return torn();
     }
-    std::uintptr_t last_code = 0;
+    std::uintptr_t last_code = 1;  // no object has an odd address
     bool innermost = true;
+    bool in_first_call = true;
     bool visible = false;
+    bool any = false;  // of Python's; the frame that only ends a chain is none
     std::size_t steps_left = most_steps(room);
     CircleWatch circle;
     FrameView view;
@@ -113,6 +118,13 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
             }
             last_code = view.code;
         }
+        any = any || view.role != FrameRole::shim || view.entry;
+        if (in_first_call && view.entry) {
+            in_first_call = false;
+            if (!Layout::called_from(memory, thread, attempt, view.previous)) {
+                return torn();
+            }
+        }
         if (view.role == FrameRole::python) {
             if (result.count == room) {
                 result.end = WalkEnd::truncated;
@@ -136,7 +148,7 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
     }
     if (view.cut) {
         result.end = WalkEnd::truncated;
-    } else if (!innermost && (!visible || (!view.entry && view.role != FrameRole::shim))) {
+    } else if (any && (!visible || (!view.entry && view.role != FrameRole::shim))) {
         // C code called the eval loop at the bottom of every stack, and for a function. No frame at
         // all is another matter: the thread is not in Python.
         return torn();

@@ -58,22 +58,23 @@ private:
     size_t size_ = 0;
 };
 
-// Reads a view from front to back. A read past the end gives 0 and makes every later one fail too,
-// so that a parser checks once, where it uses what it read.
-class Cursor {
+// Reads bytes from front to back, out of anything that has `bool read(offset, value)`. A read past
+// the end or one that fails gives 0 and makes every later one fail too, so that a parser checks
+// once, where it uses what it read.
+template <class Source>
+class BasicCursor {
 public:
-    explicit Cursor(ByteView view, uint64_t offset = 0) : view_(view), offset_(offset) {
-        failed_ = offset > view.size();
-    }
+    BasicCursor(Source source, uint64_t offset, uint64_t end)
+        : source_(source), offset_(offset), end_(end), failed_(offset > end) {}
 
     bool ok() const { return !failed_; }
-    bool at_end() const { return failed_ || offset_ >= view_.size(); }
+    bool at_end() const { return failed_ || offset_ >= end_; }
     uint64_t offset() const { return offset_; }
 
     template <class T>
     T take() {
         T value{};
-        if (failed_ || !view_.read(offset_, value)) {
+        if (failed_ || sizeof(T) > end_ - offset_ || !source_.read(offset_, value)) {
             failed_ = true;
             return T{};
         }
@@ -82,67 +83,70 @@ public:
     }
 
     uint64_t uleb() {
-        uint64_t value = 0;
-        for (unsigned shift = 0;; shift += 7) {
-            const uint8_t byte = take<uint8_t>();
-            if (failed_ || shift > 63) {
-                failed_ = true;
-                return 0;
-            }
-            value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-            if ((byte & 0x80) == 0) {
-                return value;
-            }
-        }
+        unsigned bits = 0;
+        return leb(bits);
     }
 
     int64_t sleb() {
-        uint64_t value = 0;
-        for (unsigned shift = 0;; shift += 7) {
-            const uint8_t byte = take<uint8_t>();
-            if (failed_ || shift > 63) {
-                failed_ = true;
-                return 0;
-            }
-            value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-            if ((byte & 0x80) == 0) {
-                if ((byte & 0x40) != 0 && shift + 7 < 64) {
-                    value |= ~uint64_t{0} << (shift + 7);
-                }
-                return static_cast<int64_t>(value);
-            }
+        unsigned bits = 0;
+        uint64_t value = leb(bits);
+        if (bits < 64 && bits > 0 && (value >> (bits - 1) & 1) != 0) {
+            value |= ~uint64_t{0} << bits;
         }
-    }
-
-    std::string_view string() {
-        const std::string_view text = failed_ ? std::string_view{} : view_.string_at(offset_);
-        // An empty result is a real empty string only when its terminator is there.
-        if (failed_ || offset_ >= view_.size() || (text.empty() && view_.data()[offset_] != 0)) {
-            failed_ = true;
-            return {};
-        }
-        offset_ += text.size() + 1;
-        return text;
+        return static_cast<int64_t>(value);
     }
 
     void skip(uint64_t count) {
-        if (failed_ || count > view_.size() - offset_) {
+        if (failed_ || count > end_ - offset_) {
             failed_ = true;
             return;
         }
         offset_ += count;
     }
 
+    // The next `count` bytes as a cursor of their own, which this one steps over.
+    BasicCursor part(uint64_t count) {
+        BasicCursor result = *this;
+        skip(count);
+        result.failed_ = failed_;
+        result.end_ = failed_ ? result.offset_ : offset_;
+        return result;
+    }
+
+protected:
+    // `bits`: how many were written.
+    uint64_t leb(unsigned& bits) {
+        uint64_t value = 0;
+        for (;; bits += 7) {
+            const uint8_t byte = take<uint8_t>();
+            if (failed_ || bits > 63) {
+                failed_ = true;
+                return 0;
+            }
+            value |= static_cast<uint64_t>(byte & 0x7f) << bits;
+            if ((byte & 0x80) == 0) {
+                bits += 7;
+                return value;
+            }
+        }
+    }
+
+    Source source_;
+    uint64_t offset_;
+    uint64_t end_;
+    bool failed_;
+};
+
+class Cursor : public BasicCursor<ByteView> {
+public:
+    explicit Cursor(ByteView view, uint64_t offset = 0)
+        : BasicCursor<ByteView>(view, offset, view.size()) {}
+
     ByteView take_view(uint64_t count) {
         const uint64_t start = offset_;
         skip(count);
-        return failed_ ? ByteView{} : view_.slice(start, count);
+        return failed_ ? ByteView{} : source_.slice(start, count);
     }
-
-private:
-    ByteView view_;
-    uint64_t offset_ = 0;
-    bool failed_ = false;
 };
 
 }  // namespace spprof::native

@@ -7,13 +7,14 @@
 #include <pthread.h>
 #endif
 
+#include "native/process_memory.h"
 #include "native/unwind.h"
 
 namespace spprof::native {
 namespace {
 
-// The calling thread's own stack, from here to its outer end. Outside of it a frame pointer that is
-// none would lead anywhere.
+// The calling thread's own stack, from here to its outer end, is read as it is. Outside of it a
+// number may lead anywhere.
 class OwnStack {
 public:
     explicit OwnStack(uintptr_t stack_pointer) : low_(stack_pointer) {
@@ -34,7 +35,7 @@ public:
 
     bool load(uintptr_t address, uintptr_t& value) const noexcept {
         if (address < low_ || address > high_ - sizeof(value) || high_ < sizeof(value)) {
-            return false;
+            return others_.load(address, value);
         }
         std::memcpy(&value, reinterpret_cast<const void*>(address), sizeof(value));
         return true;
@@ -43,6 +44,7 @@ public:
 private:
     uintptr_t low_;
     uintptr_t high_ = 0;
+    ProcessMemory others_;
 };
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))
@@ -84,19 +86,20 @@ private:
 
 }  // namespace
 
-std::vector<uintptr_t> capture_here(UnwindTables& tables) {
-    std::vector<uintptr_t> addresses(kMaxNativeFrames + 1);
+std::vector<uintptr_t> capture_here(CodeMap& map) {
+    constexpr size_t kMostFrames = 256;
+    std::vector<uintptr_t> addresses(kMostFrames + 1);
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))
-    tables.refresh();
-    UnwindTables::Use use(tables);
+    map.refresh();
+    const CodeMap::Use use(map);
+    UnwindContext context(use);
     End end = End::complete;
     const Registers registers = registers_here();
-    const size_t count = unwind(use.set(), registers, OwnStack(registers.sp()), addresses.data(),
-                                addresses.size(), &end);
-    addresses.resize(count);
+    addresses.resize(unwind(context, registers, OwnStack(registers.sp()), addresses.data(),
+                            addresses.size(), &end));
     addresses.erase(addresses.begin());  // this function
 #else
-    (void)tables;
+    (void)map;
     addresses.clear();
 #endif
     return addresses;

@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "native/unwind_tables.h"
+#include "native/code_map.h"
 
 namespace spprof::native {
 
-// Return addresses of the callers of this function, innermost first. Refreshes the tables.
-std::vector<uintptr_t> capture_here(UnwindTables& tables);
+// Return addresses of the callers of this function, innermost first. Refreshes the map.
+std::vector<uintptr_t> capture_here(CodeMap& map);
 
 }  // namespace spprof::native

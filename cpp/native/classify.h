@@ -1,50 +1,74 @@
 // Owns the judgement whose code an address is: eval loop, call machinery, start-up code, or
-// something a person wants to see. Knows the names of CPython's functions, and none of its structs.
+// something a person wants to see. Knows the system's start-up code; what the functions of an
+// interpreter are is told to it.
 #pragma once
 
 #include <cstdint>
+#include <mutex>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "native/merge.h"
 #include "native/symbols.h"
-#include "native/unwind_tables.h"
 
 namespace spprof::native {
 
-// The role of a function of the interpreter, by its name as in the symbol table.
-Role role_of_interpreter_function(std::string_view name);
+// What the glue between the rooms tells of the interpreter's functions, by name.
+struct InterpreterFunctions {
+    uintptr_t any_function;  // its module is the interpreter's
+    // As in the symbol table, without what compilers append.
+    Role (*role_of_function)(std::string_view name);
+    // As learned from the interpreter's own tables ("generator.send").
+    Role (*role_of_method)(std::string_view name);
+    // Of other modules that take part, by the name of their file. False: nothing is known of it.
+    bool (*role_in_file)(std::string_view file, std::string_view function, Role& role);
+};
 
-// The same for a name learned from the interpreter's own tables ("generator.send").
-Role role_of_learned_function(std::string_view name);
-
+// Roles, once in the life of the process: each module's functions are looked through when the first
+// address in it is met, and only where they may be something else than shown.
 class Classifier {
 public:
-    Classifier() = default;  // everything is shown
+    Classifier(const CodeMap& map, Symbolizer& symbolizer, const InterpreterFunctions& interpreter)
+        : map_(map), symbolizer_(symbolizer), interpreter_(interpreter) {}
 
-    // `interpreter_address`: any function of the interpreter. Only modules loaded now count.
-    static Classifier build(const UnwindTables& tables, Symbolizer& symbolizer,
-                            uintptr_t interpreter_address);
+    Role role(const Location& location);
 
-    Role role(const Location& location) const;
+    // What of a stripped interpreter has no name was given as shown: with its name, or without one
+    // to the end, it may turn out not to be.
+    bool hides(const Location& location, const Symbol& symbol) const;
 
-    // False when the eval loop was not found: nothing can be merged.
-    bool knows_eval_loop() const { return knows_eval_loop_; }
+    // Looks through the interpreter's functions now.
+    void prepare();
+
+    size_t bytes() const;
+
+    // Around fork(), before the Symbolizer's.
+    void before_fork() { mutex_.lock(); }
+    void after_fork() { mutex_.unlock(); }
 
 private:
     struct Range {
-        uint64_t start;  // Location::key()
+        uint64_t start;
         uint64_t end;
         Role role;
     };
+    struct Roles {
+        std::vector<Range> ranges;  // ascending, disjoint; only what is not `others`
+        Role others = Role::shown;
+    };
 
-    void add(uint32_t module, uint64_t start, uint64_t end, Role role);
-    void add_interpreter(const Module& module, Symbolizer& symbolizer);
-    void add_others(const Module& module, Symbolizer& symbolizer);
-    void finish();
+    uint32_t interpreter_module() const { return map_.locate(interpreter_.any_function).module; }
+    const Roles& roles_of(uint32_t module);
+    Roles look_through(const Module& module);
 
-    std::vector<Range> ranges_;  // ascending, disjoint
-    bool knows_eval_loop_ = false;
+    const CodeMap& map_;
+    Symbolizer& symbolizer_;
+    const InterpreterFunctions interpreter_;
+
+    mutable std::mutex mutex_;
+    std::unordered_map<uint32_t, Roles> modules_;
 };
 
 // What the collector asks about every native frame of a sample, each address looked up once.
@@ -52,25 +76,28 @@ private:
 class NativeFrames {
 public:
     struct Frame {
-        uint64_t key;  // Location::key(): give it back to Location::from_key() and a Symbolizer
+        uint64_t key;  // Location::key()
         Role role;
     };
 
-    NativeFrames(const UnwindTables& tables, Symbolizer& symbolizer, uintptr_t interpreter_address);
+    NativeFrames(CodeMap& map, Symbolizer& symbolizer, Classifier& classifier)
+        : map_(map), symbolizer_(symbolizer), classifier_(classifier) {}
 
-    // After UnwindTables::refresh() returned true.
+    // After CodeMap::refresh() returned true.
     void modules_changed();
 
-    // `lookup`: the interrupted pc, or a return address minus one.
-    Frame at(uintptr_t lookup);
+    // `lookup`: the interrupted pc, or a return address minus one, at `time_ns`.
+    Frame at(uintptr_t lookup, int64_t time_ns);
 
-    bool can_merge() const { return classifier_.knows_eval_loop(); }
+    size_t bytes() const { return known_.size() * (sizeof(uintptr_t) + sizeof(Frame) + 16); }
 
 private:
-    const UnwindTables& tables_;
+    Frame look_up(uintptr_t lookup, int64_t time_ns);
+
+    CodeMap& map_;
     Symbolizer& symbolizer_;
-    uintptr_t interpreter_address_;
-    Classifier classifier_;
+    Classifier& classifier_;
+    int64_t since_ns_ = 0;  // what is known holds from here on
     std::unordered_map<uintptr_t, Frame> known_;
 };
 

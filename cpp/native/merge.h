@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "native/unwind.h"
+#include "native/unwind_rule.h"
 
 namespace spprof::native {
 

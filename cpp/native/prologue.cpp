@@ -18,12 +18,6 @@ constexpr uint8_t kBaseExtended = 1;      // REX.B
 // The numbers in instructions are not DWARF's.
 constexpr uint8_t kDwarfNumber[16] = {0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
 
-int slot_of(uint8_t dwarf_number) {
-    const auto* begin = std::begin(X86_64::kSaved);
-    const auto* found = std::find(begin, std::end(X86_64::kSaved), dwarf_number);
-    return found == std::end(X86_64::kSaved) ? -1 : static_cast<int>(found - begin);
-}
-
 class Prologue {
 public:
     explicit Prologue(ByteView function) : function_(function) {}
@@ -122,11 +116,11 @@ private:
         if (mode >> 6 == 3) {
             const uint8_t from = to_memory ? reg : other;
             const uint8_t to = to_memory ? other : reg;
-            if (from != X86_64::kStackPointer || slot_of(to) < 0) {
+            if (from != X86_64::kStackPointer || slot_of<X86_64>(to) < 0) {
                 return false;
             }
             // Its own old value must be on the stack already, or a caller would miss it.
-            if (rule_.saved[slot_of(to)] == kUnchanged || realigned_) {
+            if (rule_.saved[slot_of<X86_64>(to)] == kUnchanged || realigned_) {
                 return false;
             }
             if (rule_.cfa_register == X86_64::kStackPointer) {
@@ -161,7 +155,7 @@ private:
 
     // The first copy counts: later ones are spills.
     void save(uint8_t reg, int64_t displacement) {
-        const int slot = slot_of(reg);
+        const int slot = slot_of<X86_64>(reg);
         const int64_t from_cfa = displacement - 8 - moved_;
         if (slot <= 0 || realigned_ || rule_.saved[slot] != kUnchanged || from_cfa % 8 != 0 ||
             from_cfa >= -8 || from_cfa / 8 <= kLost) {
@@ -200,7 +194,7 @@ private:
             }
             if (op >= 0x58 && op <= 0x5f) {  // pop
                 rule.cfa_offset -= 8;
-                const int slot = slot_of(number(op & 7, rex & kBaseExtended));
+                const int slot = slot_of<X86_64>(number(op & 7, rex & kBaseExtended));
                 if (slot > 0) {
                     rule.saved[slot] = kUnchanged;
                 }

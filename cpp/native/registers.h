@@ -5,10 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__linux__)
-#include <ucontext.h>
-#endif
-
 namespace spprof::native {
 
 // What differs between the architectures, as data: both can be unwound on either host, so that a
@@ -59,6 +55,17 @@ struct BasicRegisters {
 
 using Registers = BasicRegisters<HostArchitecture>;
 
+// The place of a register among those that a caller finds as it left them; -1: not one of them.
+template <class Architecture>
+constexpr int slot_of(uint64_t number) {
+    for (size_t i = 0; i < sizeof(Architecture::kSaved); ++i) {
+        if (Architecture::kSaved[i] == number) {
+            return static_cast<int>(i);
+        }
+    }
+    return -1;
+}
+
 // The words of a Linux `ucontext_t` in which a register is kept: the same layout serves the
 // handler's own argument and the signal frames found deeper in a stack.
 template <class Architecture>
@@ -97,25 +104,5 @@ bool load_ucontext(uintptr_t address, const Memory& memory,
     }
     return memory.load(address + Layout::kProgramCounter, registers.pc);
 }
-
-#if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
-inline Registers registers_from_ucontext(const void* ucontext) noexcept {
-#if defined(__x86_64__)
-    static_assert(offsetof(ucontext_t, uc_mcontext.gregs) == UcontextLayout<X86_64>::kFirst);
-#else
-    static_assert(offsetof(ucontext_t, uc_mcontext.regs) == UcontextLayout<Aarch64>::kFirst);
-    static_assert(offsetof(ucontext_t, uc_mcontext.pc) == UcontextLayout<Aarch64>::kProgramCounter);
-#endif
-    struct Trusted {
-        bool load(uintptr_t address, uintptr_t& value) const noexcept {
-            value = *reinterpret_cast<const uintptr_t*>(address);
-            return true;
-        }
-    };
-    Registers registers;
-    load_ucontext(reinterpret_cast<uintptr_t>(ucontext), Trusted{}, registers);
-    return registers;
-}
-#endif
 
 }  // namespace spprof::native

@@ -2,22 +2,92 @@
 #include "native/symbols.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
+#include <tuple>
 
+#include "native/call_frame_info.h"
 #include "native/demangle.h"
-#include "native/frame_info_in_memory.h"
+#include "native/hexadecimal.h"
 #include "native/jumps.h"
-#include "native/registers.h"
+#include "native/process_memory.h"
+#include "platform/clocks.h"
+#include "platform/pages.h"
 
 namespace spprof::native {
 namespace {
 
-std::string hexadecimal_number(uint64_t value) {
-    char text[2 + 16 + 1];
-    std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
-    return text;
+// The item of a map by start that covers an offset.
+template <class Map>
+auto covering(Map& map, uint64_t offset) {
+    auto above = map.upper_bound(offset);
+    if (above == map.begin()) {
+        return map.end();
+    }
+    --above;
+    return offset < above->second.end ? above : map.end();
 }
+
+// The unwind information of a module as it lies in memory, by offsets behind the load bias.
+class Frames {
+public:
+    explicit Frames(const Module& module) : bias_(module.bias) {
+        if (module.unwind.format == UnwindInfo::Format::eh_frame_header) {
+            header_ = module.unwind.address;
+        }
+    }
+
+    bool range_at(uint64_t offset, CodeRange& range) const {
+        uint64_t budget = kBudget;
+        return header_ != 0 && found(info(budget).range_at(bias_ + offset, range), range);
+    }
+
+    // By addresses: it is bounded by the module's code only.
+    AddressRange hole_at(const AddressRange& code, uintptr_t address) const {
+        uint64_t budget = kBudget;
+        uint64_t start = 0;
+        uint64_t end = UINT64_MAX;
+        return info(budget).hole_at(address, start, end)
+                   ? AddressRange{std::max<uint64_t>(start, code.start),
+                                  std::min<uint64_t>(end, code.end)}
+                   : AddressRange{address, address + 1};
+    }
+
+    // Ascending.
+    std::vector<CodeRange> ranges() const {
+        std::vector<CodeRange> result;
+        uint64_t budget = kBudget;
+        if (header_ == 0) {
+            return result;
+        }
+        Info all = info(budget);
+        for (uint64_t i = 0; i < all.entries() && budget > 0; ++i) {
+            CodeRange range;
+            if (found(all.range_number(i, range), range) &&
+                (result.empty() || range.start >= result.back().end)) {
+                result.push_back(range);
+            }
+        }
+        return result;
+    }
+
+private:
+    using Info = CallFrameInfo<HostArchitecture, ProcessMemory>;
+    static constexpr uint64_t kBudget = uint64_t{1} << 26;
+
+    Info info(uint64_t& budget) const { return Info(memory_, header_, budget); }
+
+    bool found(bool there, CodeRange& range) const {
+        range.start -= bias_;
+        range.end -= bias_;
+        return there && range.start < range.end;
+    }
+
+    ProcessMemory memory_;
+    uintptr_t bias_;
+    uintptr_t header_ = 0;
+};
+
+ByteView view_of(const std::vector<uint8_t>& bytes) { return {bytes.data(), bytes.size()}; }
 
 const CodeRange* range_at(const std::vector<CodeRange>& ranges, uint64_t offset) {
     const auto above = std::upper_bound(
@@ -26,194 +96,348 @@ const CodeRange* range_at(const std::vector<CodeRange>& ranges, uint64_t offset)
     return above == ranges.begin() || offset >= above[-1].end ? nullptr : &above[-1];
 }
 
+// The function to which most jumps lead. Where bytes looked like a jump and were none, the true one
+// has more.
+uint64_t most_voted(const std::map<uint64_t, size_t>& votes) {
+    const auto best =
+        std::max_element(votes.begin(), votes.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    return best == votes.end() ? 0 : best->first;
+}
+
+// The rest of the time is the program's.
+constexpr int64_t kShareOfTime = 20;
+
 }  // namespace
 
-std::shared_ptr<const Module> Symbolizer::module(uint32_t id) {
-    if (id == 0) {
-        return nullptr;
+// --- what is seen -------------------------------------------------------------------------------
+
+void Symbolizer::want(const Location& location) {
+    if (location.module != 0) {
+        const std::lock_guard<std::mutex> lock(wanted_mutex_);
+        wanted_[location.module].push_back(location.offset);
     }
-    if (id > modules_.size()) {
-        modules_ = tables_.modules();
-    }
-    return id > modules_.size() ? nullptr : modules_[id - 1];
 }
 
-Symbolizer::Names& Symbolizer::names(uint32_t id) {
-    const auto [found, inserted] = names_.try_emplace(id);
-    if (!inserted) {
-        return found->second;
+void Symbolizer::look_up() { look_up_listed(true); }
+void Symbolizer::look_up_some() { look_up_listed(false); }
+
+void Symbolizer::look_up_listed(bool all) {
+    std::unordered_map<uint32_t, std::vector<uint64_t>> wanted;
+    {
+        const std::lock_guard<std::mutex> lock(wanted_mutex_);
+        wanted.swap(wanted_);
     }
-    const std::shared_ptr<const Module> of = module(id);
-    if (of == nullptr) {
-        return found->second;
+    for (auto& [id, offsets] : wanted) {
+        const std::shared_ptr<const Module> module = map_.module(id);
+        if (module == nullptr) {
+            continue;
+        }
+        const std::lock_guard<std::mutex> lock(mutex_);
+        Names& names = names_[id];
+        const int64_t begin = platform::monotonic_ns();
+        if (!all && begin < names.next_look_ns) {
+            const std::lock_guard<std::mutex> wanted_lock(wanted_mutex_);
+            std::vector<uint64_t>& later = wanted_[id];
+            later.insert(later.end(), offsets.begin(), offsets.end());
+            continue;
+        }
+        look_up(*module, names, std::move(offsets));
+        const int64_t end = platform::monotonic_ns();
+        names.next_look_ns = end + (end - begin) * kShareOfTime;
+        count_bytes();
     }
-    const LoadedModule& loaded = of->loaded;
-    if (loaded.vdso) {
-        std::vector<uint8_t> bytes;
-        std::vector<std::unique_ptr<SymbolImage>> images;
-        // Its section headers lie behind its segment, up to the end of the page.
-        constexpr uintptr_t kPage = 4096;
-        const uintptr_t end = (loaded.end() + kPage - 1) / kPage * kPage;
-        if (copy_memory(loaded.start(), end - loaded.start(), bytes)) {
-            auto image = SymbolImage::of_bytes(std::move(bytes));
-            if (image != nullptr) {
-                images.push_back(std::move(image));
+}
+
+void Symbolizer::look_up(const Module& module, Names& names, std::vector<uint64_t> offsets) {
+    std::sort(offsets.begin(), offsets.end());
+    offsets.erase(std::unique(offsets.begin(), offsets.end()), offsets.end());
+    // Owners of nameless parts come in the second round.
+    while (!offsets.empty()) {
+        std::vector<uint64_t> unknown;
+        std::copy_if(offsets.begin(), offsets.end(), std::back_inserter(unknown),
+                     [&](uint64_t offset) {
+                         return covering(names.known, offset) == names.known.end() &&
+                                covering(names.nameless, offset) == names.nameless.end();
+                     });
+        const std::unique_ptr<SymbolTables> tables =
+            unknown.empty() ? nullptr : module.format->open_symbols();
+        if (tables != nullptr) {
+            for (Function& function : find_functions(*tables, unknown)) {
+                if (function.end != 0) {
+                    names.known[function.start] = {function.end, std::move(function.name), {}};
+                }
             }
         }
-        found->second.functions = FunctionTable(std::move(images));
-    } else {
-        found->second.functions = read_functions({loaded.path, of->build_id, loaded.segments});
+        std::vector<uint64_t> owners;
+        note_nameless(module, names, unknown, owners);
+        offsets = std::move(owners);
     }
-    return found->second;
 }
 
-const FunctionTable& Symbolizer::functions(uint32_t id) { return names(id).functions; }
+bool Symbolizer::is_loaded(const Module& module) const {
+    return !module.code.empty() && map_.locate(module.code.front().start).module == module.id;
+}
 
-const std::vector<CodeRange>& Symbolizer::code(uint32_t id) {
-    Names& of = names(id);
-    if (!of.code_read) {
-        of.code_read = true;
-        const std::shared_ptr<const Module> owner = module(id);
-        if (owner != nullptr) {
-            of.code = FrameInfoInMemory(owner->loaded).ranges();
+void Symbolizer::note_nameless(const Module& module, Names& names,
+                               const std::vector<uint64_t>& offsets,
+                               std::vector<uint64_t>& owners) {
+    const bool loaded = is_loaded(module);
+    const Frames frames(module);
+    for (const uint64_t offset : offsets) {
+        if (covering(names.known, offset) != names.known.end() ||
+            covering(names.nameless, offset) != names.nameless.end()) {
+            continue;
+        }
+        CodeRange range;
+        if (!loaded || !frames.range_at(offset, range)) {
+            names.nameless[offset] = {offset + 1, false, 0, true};
+            continue;
+        }
+        Nameless& found = names.nameless[range.start];
+        found = {range.end, range.entry, 0, !range.entry};
+        std::vector<uint8_t> code;
+        if (range.entry || !copy_memory(module.bias + range.start, range.end - range.start, code)) {
+            continue;
+        }
+        // A part jumps back to the function it was split off from.
+        std::map<uint64_t, size_t> votes;
+        for (const uint64_t target : jump_targets<HostArchitecture>(view_of(code), range.start)) {
+            CodeRange to;
+            if ((target < range.start || target >= range.end) && frames.range_at(target, to) &&
+                to.entry) {
+                ++votes[to.start];
+            }
+        }
+        found.owner = most_voted(votes);
+        if (found.owner != 0) {
+            owners.push_back(found.owner);
         }
     }
-    return of.code;
+    std::sort(owners.begin(), owners.end());
 }
 
-const std::string* Symbolizer::learned(uint32_t id, uint64_t start) const {
-    const auto of = learned_.find(id);
-    if (of == learned_.end()) {
-        return nullptr;
+// Hand-written functions come without unwind information, but with a symbol.
+void Symbolizer::guess_rules_around(uintptr_t address) {
+    const Location location = map_.locate(address);
+    const std::shared_ptr<const Module> module = map_.module(location.module);
+    if (module == nullptr) {
+        return;
     }
-    const auto found = of->second.find(start);
-    return found == of->second.end() ? nullptr : &found->second;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Names& names = names_[module->id];
+    look_up(*module, names, {location.offset});
+    const auto function = covering(names.known, location.offset);
+    const Frames frames(*module);
+    const auto code_range = std::find_if(
+        module->code.begin(), module->code.end(),
+        [&](const AddressRange& range) { return address >= range.start && address < range.end; });
+    AddressRange range = frames.hole_at(*code_range, address);
+    CodeRange described;
+    std::vector<uint8_t> code;
+    std::vector<GuessedRule> rules;
+    if (function != names.known.end() && !frames.range_at(function->first, described)) {
+        range = {module->bias + function->first, module->bias + function->second.end};
+        if (copy_memory(range.start, range.end - range.start, code)) {
+            rules = guess_rules(view_of(code));
+        }
+    }
+    map_.publish_guess(address, range.start, range.end, std::move(rules));
+}
+
+// --- what is not in any file --------------------------------------------------------------------
+
+bool Symbolizer::wants_known_functions() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::any_of(names_.begin(), names_.end(), [](const auto& names) {
+        const auto& [nameless, learned] = std::tie(names.second.nameless, names.second.learned);
+        return std::any_of(nameless.begin(), nameless.end(), [&](const auto& range) {
+            return !range.second.asked && learned.count(range.first) == 0;
+        });
+    });
 }
 
 void Symbolizer::learn(const std::vector<KnownFunction>& functions) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     for (const KnownFunction& function : functions) {
-        const Location location = tables_.locate(function.address);
-        if (location.module != 0 &&
-            learned_[location.module].try_emplace(location.offset, function.name).second) {
-            const auto names = names_.find(location.module);
-            if (names != names_.end()) {
-                names->second.jumps_read = false;
+        const Location location = map_.locate(function.address);
+        if (location.module != 0) {
+            // The first name is the best one.
+            names_[location.module].learned.try_emplace(location.offset, function.name);
+        }
+    }
+    for (auto& [id, names] : names_) {
+        for (auto& [start, range] : names.nameless) {
+            range.asked = true;
+        }
+    }
+    count_bytes();
+}
+
+void Symbolizer::read_jumps(const Module& module, Names& names,
+                            const std::vector<Function>& functions) {
+    names.jumps_read = true;
+    const std::vector<CodeRange> ranges = Frames(module).ranges();
+    const auto has_name = [&](uint64_t start) {
+        const auto above = std::upper_bound(
+            functions.begin(), functions.end(), start,
+            [](uint64_t value, const Function& function) { return value < function.start; });
+        return above != functions.begin() && start < above[-1].end;
+    };
+    std::map<uint64_t, std::map<uint64_t, size_t>> votes;
+    std::vector<uint8_t> code;
+    for (const CodeRange& from : ranges) {
+        if (!from.entry || !copy_memory(module.bias + from.start, from.end - from.start, code)) {
+            continue;
+        }
+        for (const uint64_t target : jump_targets<HostArchitecture>(view_of(code), from.start)) {
+            const CodeRange* to = native::range_at(ranges, target);
+            if (to == nullptr || to->start == from.start || has_name(to->start)) {
+                continue;
             }
+            if (!to->entry) {
+                ++votes[to->start][from.start];
+            } else if (target == to->start) {
+                names.callers[to->start].push_back(from.start);
+            }
+        }
+    }
+    for (const CodeRange& part : ranges) {
+        const auto found = votes.find(part.start);
+        if (found != votes.end()) {
+            names.nameless[part.start] = {part.end, false, most_voted(found->second), true};
         }
     }
 }
 
-void Symbolizer::read_jumps(uint32_t id) {
-    Names& of = names(id);
-    of.jumps_read = true;
-    of.owners.clear();
-    of.called.clear();
-    const std::shared_ptr<const Module> owner = module(id);
-    if (owner == nullptr) {
-        return;
+Symbolizer::ModuleFunctions Symbolizer::functions(uint32_t id) {
+    ModuleFunctions result;
+    const std::shared_ptr<const Module> module = map_.module(id);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::unique_ptr<SymbolTables> tables =
+        module == nullptr ? nullptr : module->format->open_symbols();
+    if (tables != nullptr) {
+        result.functions = all_functions(*tables);
+        result.complete = tables->complete();
     }
-    std::unordered_map<uint64_t, std::unordered_map<uint64_t, size_t>> votes;
-    std::unordered_map<uint64_t, std::set<std::string>> callers;
-    for (const ElfSegment& segment : owner->loaded.segments) {
-        std::vector<uint8_t> bytes;
-        if (segment.type != ElfSegment::kLoad || (segment.flags & ElfSegment::kExecutable) == 0 ||
-            !copy_memory(owner->loaded.bias + segment.address, segment.file_size, bytes)) {
-            continue;
-        }
-        const ByteView text(bytes.data(), bytes.size());
-        for (const CodeRange& from : code(id)) {
-            if (!from.entry || from.start < segment.address) {
-                continue;
-            }
-            const ByteView body = text.slice(from.start - segment.address, from.end - from.start);
-            const std::string* caller = learned(id, from.start);
-            for (const uint64_t target : jump_targets<HostArchitecture>(body, from.start)) {
-                const CodeRange* to = range_at(of.code, target);
-                if (to == nullptr || to->start == from.start ||
-                    of.functions.find(to->start) != nullptr) {
-                    continue;
-                }
-                if (!to->entry) {
-                    ++votes[to->start][from.start];
-                } else if (caller != nullptr && target == to->start) {
-                    callers[to->start].insert(*caller);
-                }
-            }
+    if (result.complete || module == nullptr || !is_loaded(*module)) {
+        return result;
+    }
+    Names& names = names_[id];
+    if (!names.jumps_read) {
+        read_jumps(*module, names, result.functions);
+    }
+    std::vector<Function> parts;
+    for (const auto& [start, part] : names.nameless) {
+        const auto owner = std::lower_bound(
+            result.functions.begin(), result.functions.end(), part.owner,
+            [](const Function& function, uint64_t value) { return function.start < value; });
+        if (part.owner != 0 && owner != result.functions.end() && owner->start == part.owner) {
+            parts.push_back({start, part.end, owner->name});
         }
     }
-    // Where bytes looked like a jump and were none, the true owner has more.
-    for (const auto& [part, owners] : votes) {
-        of.owners[part] =
-            std::max_element(owners.begin(), owners.end(), [](const auto& a, const auto& b) {
-                return a.second < b.second;
-            })->first;
+    result.functions.insert(result.functions.end(), parts.begin(), parts.end());
+    std::sort(result.functions.begin(), result.functions.end(),
+              [](const Function& a, const Function& b) { return a.start < b.start; });
+    return result;
+}
+
+// --- names --------------------------------------------------------------------------------------
+
+Symbolizer::Name Symbolizer::name_at(Names& names, uint64_t offset) const {
+    const auto known = covering(names.known, offset);
+    if (known != names.known.end()) {
+        std::string& readable = known->second.readable;
+        if (readable.empty()) {
+            readable = demangle(strip_suffixes(known->second.name));
+        }
+        return {readable, known->first, false};
+    }
+    const auto range = covering(names.nameless, offset);
+    if (range == names.nameless.end()) {
+        return {"", offset, false};
+    }
+    const uint64_t start = range->first;
+    if (!range->second.entry) {
+        if (range->second.owner == 0) {
+            return {"", start, false};
+        }
+        Name name = name_at(names, range->second.owner);
+        // Without any name the parts of a function still are one.
+        name.start = name.text.empty() ? range->second.owner : start;
+        return name;
+    }
+    const auto learned = names.learned.find(start);
+    if (learned != names.learned.end()) {
+        return {learned->second, start, true};
     }
     // A function shared by many is no longer one of them.
     constexpr size_t kMostCallers = 2;
-    for (const auto& [start, names] : callers) {
-        if (names.size() <= kMostCallers) {
-            std::string& text = of.called[start];
-            for (const std::string& name : names) {
-                text += (text.empty() ? "" : " / ") + name;
+    std::set<std::string> callers;
+    const auto jump_here = names.callers.find(start);
+    if (jump_here != names.callers.end()) {
+        for (const uint64_t caller : jump_here->second) {
+            const auto name = names.learned.find(caller);
+            if (name != names.learned.end()) {
+                callers.insert(name->second);
             }
         }
     }
-}
-
-Symbolizer::Name Symbolizer::name(uint32_t id, uint64_t offset) {
-    if (const Function* function = functions(id).find(offset)) {
-        return {Origin::symbol, std::string(function->name), function->start};
+    Name name{"", start, true};
+    for (const std::string& caller : callers) {
+        name.text += callers.size() > kMostCallers ? ""
+                     : name.text.empty()           ? caller
+                                                   : " / " + caller;
     }
-    const CodeRange* range = range_at(code(id), offset);
-    if (range == nullptr) {
-        return {Origin::none, "", offset};
-    }
-    if (range->entry) {
-        if (const std::string* known = learned(id, range->start)) {
-            return {Origin::learned, *known, range->start};
-        }
-    }
-    if (!names(id).jumps_read) {
-        read_jumps(id);
-    }
-    const Names& of = names(id);
-    if (range->entry) {
-        const auto called = of.called.find(range->start);
-        return called == of.called.end() ? Name{Origin::none, "", range->start}
-                                         : Name{Origin::learned, called->second, range->start};
-    }
-    const auto owner = of.owners.find(range->start);
-    if (owner == of.owners.end()) {
-        return {Origin::none, "", range->start};
-    }
-    Name name = this->name(id, owner->second);
-    // Without any name the parts of a function still are one.
-    name.start = name.origin == Origin::none ? owner->second : range->start;
     return name;
 }
 
 Symbol Symbolizer::symbolize(const Location& location) {
     Symbol symbol;
     symbol.module_offset = location.offset;
-    const std::shared_ptr<const Module> owner = module(location.module);
-    if (owner == nullptr) {
+    const std::shared_ptr<const Module> module = map_.module(location.module);
+    if (module == nullptr) {
         symbol.name = "[generated code]";
         return symbol;
     }
-    symbol.module = owner->loaded.path;
-    const Name found = name(location.module, location.offset);
-    symbol.function_offset = location.offset < found.start ? 0 : location.offset - found.start;
-    symbol.resolved = found.origin != Origin::none;
-    if (found.origin == Origin::symbol) {
-        symbol.name = demangle(strip_suffixes(found.text));
-    } else if (found.origin == Origin::learned) {
-        symbol.name = found.text;
-    } else {
-        const size_t slash = symbol.module.rfind('/');
-        symbol.name = symbol.module.substr(slash == std::string::npos ? 0 : slash + 1) + "+" +
-                      hexadecimal_number(found.start);
-    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Names& names = names_[location.module];
+    look_up(*module, names, {location.offset});
+    const Name name = name_at(names, location.offset);
+    symbol.module = module->path;
+    symbol.function_offset = location.offset < name.start ? 0 : location.offset - name.start;
+    symbol.resolved = !name.text.empty();
+    symbol.learned = symbol.resolved && name.learned;
+    symbol.name = symbol.resolved ? name.text
+                                  : module->path.substr(module->path.rfind('/') + 1) + "+" +
+                                        hexadecimal(name.start);
     return symbol;
+}
+
+void Symbolizer::count_bytes() {
+    constexpr size_t kNode = 64;  // of a map, without its value
+    size_t bytes = 0;
+    for (const auto& [id, names] : names_) {
+        for (const auto& [start, known] : names.known) {
+            bytes += kNode + sizeof(known) + known.name.size() + known.readable.size();
+        }
+        for (const auto& [start, text] : names.learned) {
+            bytes += kNode + sizeof(text) + text.size();
+        }
+        bytes += names.nameless.size() * (kNode + sizeof(Nameless)) +
+                 names.callers.size() * (kNode + sizeof(std::vector<uint64_t>) + 16);
+    }
+    bytes_.store(bytes, std::memory_order_relaxed);
+}
+
+void Symbolizer::before_fork() {
+    mutex_.lock();
+    wanted_mutex_.lock();
+}
+
+void Symbolizer::after_fork() {
+    wanted_mutex_.unlock();
+    mutex_.unlock();
 }
 
 }  // namespace spprof::native

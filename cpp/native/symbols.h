@@ -1,17 +1,18 @@
-// Owns the names of machine code: from a location to symbol and module. Never used by the handler.
-// Knows no DWARF line tables: those are read by the Python package, when wanted.
+// Owns the names of machine code: from a location to symbol and module, for addresses that were
+// seen, once in the life of the process. Never used by the handler. Knows no file format, and no
+// DWARF line tables: those are read by the Python package, when wanted.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "native/call_frame_info.h"
-#include "native/symbol_file.h"
-#include "native/unwind_tables.h"
+#include "native/code_map.h"
+#include "native/function_search.h"
 
 namespace spprof::native {
 
@@ -21,6 +22,7 @@ struct Symbol {
     uint64_t module_offset = 0;    // behind the module's load bias, as in its file
     uint64_t function_offset = 0;  // behind the start of the function
     bool resolved = false;
+    bool learned = false;  // resolved by a name that learn() was told
 };
 
 // A function that has no symbol but whose name is known from elsewhere: a builtin of a stripped
@@ -30,58 +32,88 @@ struct KnownFunction {
     std::string name;
 };
 
-// Reads a module's symbols once. Not thread-safe.
 class Symbolizer {
 public:
-    explicit Symbolizer(const UnwindTables& tables) : tables_(tables) {}
+    explicit Symbolizer(CodeMap& map) : map_(map) {}
 
-    // `location` lies in the function: for a caller that is its return address minus one.
-    Symbol symbolize(const Location& location);
+    // Puts a location on the list of those that will want a name. It lies in the function: for a
+    // caller that is its return address minus one. Cheap.
+    void want(const Location& location);
 
-    // Names win over nothing only: a symbol of the file is never replaced.
+    // Looks up what is on the list, and reads files for it: all, or only as much as takes a small
+    // part of the time.
+    void look_up();
+    void look_up_some();
+
+    // Tells the map what can be guessed of a function that has no unwind information.
+    void guess_rules_around(uintptr_t address);
+
+    // Has something been seen without a symbol, whose name learn() may be told?
+    bool wants_known_functions() const;
+    // A symbol of the file is never replaced.
     void learn(const std::vector<KnownFunction>& functions);
 
-    // A module's functions and code ranges, offsets behind its load bias. Empty for id 0.
-    const FunctionTable& functions(uint32_t module);
-    const std::vector<CodeRange>& code(uint32_t module);
+    Symbol symbolize(const Location& location);
 
-    enum class Origin : uint8_t {
-        none,
-        symbol,   // of the file, as it stands there
-        learned,  // told by learn()
+    struct ModuleFunctions {
+        // Ascending and disjoint. What a compiler split off from a function has the same name, with
+        // a symbol or without.
+        std::vector<Function> functions;
+        bool complete = false;  // false: a stripped module
     };
-    struct Name {
-        Origin origin = Origin::none;
-        std::string text;
-        uint64_t start = 0;  // of the code that the name stands for
-    };
-    // What is at `offset`. A part that the compiler split off has the name of the function that
-    // jumps to it; so has a nameless function to which only functions with learned names jump.
-    Name name(uint32_t module, uint64_t offset);
+    ModuleFunctions functions(uint32_t module);
 
-    // Lets go of symbol tables; what was learned is kept.
-    void release() { names_.clear(); }
+    size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+    // Around fork(), in the order of CodeMap's.
+    void before_fork();
+    void after_fork();
 
 private:
+    struct Known {
+        uint64_t end = 0;
+        std::string name;      // as in the file
+        std::string readable;  // once it was asked for
+    };
+    // Code without a symbol, as its unwind information delimits it.
+    struct Nameless {
+        uint64_t end = 0;
+        bool entry = false;  // false: a part of the function at `owner`, where that is not 0
+        uint64_t owner = 0;
+        bool asked = false;  // learn() was called since it was seen
+    };
     struct Names {
-        FunctionTable functions;
-        std::vector<CodeRange> code;
-        bool code_read = false;
-        // By the start of a nameless range.
-        std::unordered_map<uint64_t, uint64_t> owners;     // start of the function it is a part of
-        std::unordered_map<uint64_t, std::string> called;  // name of who jumps to it
+        std::map<uint64_t, Known> known;  // both by start
+        std::map<uint64_t, Nameless> nameless;
+        std::map<uint64_t, std::string> learned;
+        // Where the whole module was searched for jumps: who jumps to a nameless function.
         bool jumps_read = false;
+        std::map<uint64_t, std::vector<uint64_t>> callers;
+        int64_t next_look_ns = 0;
+    };
+    struct Name {
+        std::string text;
+        uint64_t start = 0;  // of the code that it stands for
+        bool learned = false;
     };
 
-    std::shared_ptr<const Module> module(uint32_t id);
-    Names& names(uint32_t module);
-    void read_jumps(uint32_t module);
-    const std::string* learned(uint32_t module, uint64_t start) const;
+    void look_up_listed(bool all);
+    void look_up(const Module& module, Names& names, std::vector<uint64_t> offsets);
+    void note_nameless(const Module& module, Names& names, const std::vector<uint64_t>& offsets,
+                       std::vector<uint64_t>& owners);
+    void read_jumps(const Module& module, Names& names, const std::vector<Function>& functions);
+    Name name_at(Names& names, uint64_t offset) const;
+    bool is_loaded(const Module& module) const;
+    void count_bytes();
 
-    const UnwindTables& tables_;
-    std::vector<std::shared_ptr<const Module>> modules_;
+    CodeMap& map_;
+    std::atomic<size_t> bytes_{0};
+
+    mutable std::mutex wanted_mutex_;
+    std::unordered_map<uint32_t, std::vector<uint64_t>> wanted_;
+
+    mutable std::mutex mutex_;  // what follows; held while files are read
     std::unordered_map<uint32_t, Names> names_;
-    std::unordered_map<uint32_t, std::map<uint64_t, std::string>> learned_;
 };
 
 }  // namespace spprof::native

@@ -1,23 +1,30 @@
 // Reached from the signal handler. Owns the walk over native frames: no allocation, no lock, no
-// TLS, and every load through a fault-tolerant Memory. Knows no ELF and no DWARF.
+// TLS, and every load through a fault-tolerant Memory. What is met for the first time is looked up
+// where the module keeps it, and kept.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "native/call_frame_info.h"
+#include "native/code_map.h"
 #include "native/registers.h"
-#include "native/unwind_rule.h"
+#include "native/rule_cache.h"
 
 namespace spprof::native {
 
-constexpr size_t kMaxNativeFrames = 256;
+// What a walk works with.
+struct UnwindContext {
+    const CodeSnapshot& code;
+    RuleCache& cache;
+    // Bytes of unwind information that may still be read: it may be anything, and time is short.
+    uint64_t budget = 131072;
+    // Where the walk met code without information of which nobody has tried to guess anything. Its
+    // frames from there on may be wrong: the sample is better given up, and CodeMap::Use::ask()ed.
+    uintptr_t unknown = 0;
 
-// How a walk ended. Whatever the end, the frames before it are right.
-enum class End : uint8_t {
-    complete,    // the outermost function was reached
-    truncated,   // the caller's array is full
-    no_info,     // neither unwind information nor a believable frame pointer
-    bad_memory,  // a load failed, or the stack would have grown the wrong way
+    UnwindContext(const CodeSnapshot& code, RuleCache& cache) : code(code), cache(cache) {}
+    explicit UnwindContext(const CodeMap::Use& use) : UnwindContext(use.code(), use.cache()) {}
 };
 
 namespace detail {
@@ -79,7 +86,7 @@ bool follows_call(uintptr_t return_address, const Memory& memory) noexcept {
 // Hand-written code comes without information, and keeps little on the stack: the nearest word that
 // is a return address is its own. On aarch64 that is still in its register.
 template <class Architecture, class Memory>
-bool step_nearby(const TableSet& tables, BasicRegisters<Architecture>& r,
+bool step_nearby(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
                  const Memory& memory) noexcept {
     constexpr size_t kWords = Architecture::kCallPushes ? 16 : 1;
     for (size_t i = 0; i < kWords; ++i) {
@@ -89,7 +96,7 @@ bool step_nearby(const TableSet& tables, BasicRegisters<Architecture>& r,
             return false;
         }
         word &= Architecture::kAddressMask;
-        if (tables.find(word - 1) != nullptr && follows_call<Architecture>(word, memory)) {
+        if (code.find(word - 1) != nullptr && follows_call<Architecture>(word, memory)) {
             if (Architecture::kCallPushes) {
                 r.sp() = slot + sizeof(uintptr_t);
             }
@@ -101,7 +108,7 @@ bool step_nearby(const TableSet& tables, BasicRegisters<Architecture>& r,
 }
 
 template <class Architecture, class Memory>
-Step step_frame_pointer(const TableSet& tables, BasicRegisters<Architecture>& r,
+Step step_frame_pointer(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
                         const Memory& memory) noexcept {
     const uintptr_t fp = r.fp();
     uintptr_t caller_fp = 0;
@@ -116,7 +123,7 @@ Step step_frame_pointer(const TableSet& tables, BasicRegisters<Architecture>& r,
     }
     // Without information a frame pointer may be any number; a return address outside all code
     // gives it away. Platforms without tables have nothing to compare with.
-    if (!tables.ranges.empty() && tables.find(return_address - 1) == nullptr) {
+    if (!code.ranges.empty() && code.find(return_address - 1) == nullptr) {
         return Step::no_info;
     }
     r.sp() = fp + 2 * sizeof(uintptr_t);
@@ -177,45 +184,70 @@ Step step_rule(const Rule& rule, BasicRegisters<Architecture>& r, const Memory& 
 
 // Where no rule is known, or the guessed one proved wrong.
 template <class Architecture, class Memory>
-Step step_unguided(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory& memory,
+Step step_unguided(const CodeSnapshot& code, BasicRegisters<Architecture>& r, const Memory& memory,
                    bool interrupted) noexcept {
     if (at_signal_return<Architecture>(r.pc, memory)) {
         return step_signal_frame(r, memory);
     }
-    if (interrupted && step_nearby(tables, r, memory)) {
+    if (interrupted && step_nearby(code, r, memory)) {
         return Step::called;
     }
-    return step_frame_pointer(tables, r, memory);
+    return step_frame_pointer(code, r, memory);
+}
+
+// The rule at `pc`, Cfa::none where there is none. Where code is not known to be loaded nothing is
+// kept: it may be known the next time.
+template <class Architecture, class Memory>
+Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcept {
+    Rule rule;
+    const uint32_t version = context.code.version;
+    if (!context.cache.find(pc, version, rule)) {
+        const CodeSnapshot::Range* range = context.code.find(pc);
+        if (range == nullptr || range->unwind.format != UnwindInfo::Format::eh_frame_header) {
+            return rule;
+        }
+        rule = CallFrameInfo<Architecture, Memory>(memory, range->unwind.address, context.budget)
+                   .rule_at(pc);
+        if (context.budget == 0) {
+            return {};
+        }
+        context.cache.keep(pc, version, rule);
+    }
+    if (rule.cfa == Cfa::none && Architecture::kCallPushes) {
+        if (const CodeSnapshot::Guessed* guessed = context.code.guessed_at(pc)) {
+            return guessed->rule_at(pc);
+        }
+        context.unknown = pc;
+    }
+    return rule;
 }
 
 template <class Architecture, class Memory>
-Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory& memory,
+Step step(UnwindContext& context, BasicRegisters<Architecture>& r, const Memory& memory,
           bool interrupted) noexcept {
+    const CodeSnapshot& code = context.code;
     // A return address may already belong to the next function: the call behind it never returns.
     const uintptr_t pc = interrupted ? r.pc : r.pc - 1;
-    const TableSet::Range* range = tables.find(pc);
-    const Rule* rule =
-        range == nullptr || range->table == nullptr ? nullptr : range->table->find(pc);
-    if (rule == nullptr || rule->cfa == Cfa::none) {
-        return step_unguided(tables, r, memory, interrupted);
-    }
-    switch (rule->cfa) {
+    const Rule rule = rule_at<Architecture>(context, pc, memory);
+    switch (rule.cfa) {
+        case Cfa::none:
+            return step_unguided(code, r, memory, interrupted);
         case Cfa::end_of_stack:
             return Step::complete;
         case Cfa::signal_frame:
             return step_signal_frame(r, memory);
         case Cfa::guessed: {
             BasicRegisters<Architecture> caller = r;
-            if (step_rule(*rule, caller, memory, interrupted) == Step::called &&
-                tables.find(caller.pc - 1) != nullptr &&
+            if (step_rule(rule, caller, memory, interrupted) == Step::called &&
+                code.find(caller.pc - 1) != nullptr &&
                 follows_call<Architecture>(caller.pc, memory)) {
                 r = caller;
                 return Step::called;
             }
-            return step_unguided(tables, r, memory, interrupted);
+            return step_unguided(code, r, memory, interrupted);
         }
         default:
-            return step_rule(*rule, r, memory, interrupted);
+            return step_rule(rule, r, memory, interrupted);
     }
 }
 
@@ -225,33 +257,24 @@ Step step(const TableSet& tables, BasicRegisters<Architecture>& r, const Memory&
 // function of out[i > 0] is the one that contains out[i] - 1. That holds for a frame which another
 // signal interrupted, too: its pc is given plus one. Returns the number of entries.
 template <class Architecture, class Memory>
-size_t unwind(const TableSet& tables, BasicRegisters<Architecture> r, const Memory& memory,
+size_t unwind(UnwindContext& context, BasicRegisters<Architecture> r, const Memory& memory,
               uintptr_t* out, size_t max, End* end) noexcept {
-    size_t count = 0;
+    using detail::Step;
     bool interrupted = true;
-    while (count < max) {
+    for (size_t count = 0; count < max;) {
         out[count] = interrupted && count > 0 ? r.pc + 1 : r.pc;
         ++count;
-        switch (detail::step(tables, r, memory, interrupted)) {
-            case detail::Step::called:
-                interrupted = false;
-                break;
-            case detail::Step::interrupted:
-                interrupted = true;
-                break;
-            case detail::Step::complete:
-                *end = End::complete;
-                return count;
-            case detail::Step::no_info:
-                *end = End::no_info;
-                return count;
-            case detail::Step::bad_memory:
-                *end = End::bad_memory;
-                return count;
+        const Step step = detail::step(context, r, memory, interrupted);
+        interrupted = step == Step::interrupted;
+        if (step != Step::called && step != Step::interrupted) {
+            *end = step == Step::complete  ? End::complete
+                   : step == Step::no_info ? End::no_info
+                                           : End::bad_memory;
+            return count;
         }
     }
     *end = End::truncated;
-    return count;
+    return max;
 }
 
 }  // namespace spprof::native

@@ -1,11 +1,10 @@
-// Reached from the signal handler. Owns the compiled form of unwind information: which rule holds
-// at which address. Reading only; unwind_tables.h builds and publishes it.
+// Reached from the signal handler. Owns the compiled form of unwind information: how the caller's
+// registers are found from where a function stands. Knows no format that such information comes in.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace spprof::native {
 
@@ -48,57 +47,12 @@ struct Rule {
 };
 static_assert(sizeof(Rule) == 36);
 
-// `rule` holds from `pc` (counted from the module's base) up to the next row.
-struct Row {
-    uint32_t pc;
-    uint32_t rule;
-};
-
-// The rules of one module. Rules are shared: a module of a million rows has some thousand.
-struct ModuleTable {
-    uintptr_t base = 0;
-    std::vector<Row> rows;    // ascending pc
-    std::vector<Rule> rules;  // rules[0] is Cfa::none
-    std::vector<uint32_t>
-        buckets;  // first row at or behind pc = index << shift; one extra at the end
-    unsigned shift = 0;
-
-    const Rule* find(uintptr_t address) const noexcept {
-        const uintptr_t pc = address - base;
-        const size_t bucket = pc >> shift;
-        if (address < base || bucket + 1 >= buckets.size()) {
-            return nullptr;
-        }
-        const Row* first = rows.data() + buckets[bucket];
-        const Row* last = rows.data() + buckets[bucket + 1];
-        const Row* above = std::upper_bound(
-            first, last, pc, [](uintptr_t value, const Row& row) { return value < row.pc; });
-        if (above == rows.data()) {
-            return nullptr;
-        }
-        return &rules[above[-1].rule];
-    }
-};
-
-// Every executable range of the process at one moment, ascending.
-struct TableSet {
-    struct Range {
-        uintptr_t start;
-        uintptr_t end;
-        const ModuleTable* table;  // null: no unwind information
-        uint32_t module;           // Module::id
-    };
-    std::vector<Range> ranges;
-
-    const Range* find(uintptr_t address) const noexcept {
-        const auto above = std::upper_bound(
-            ranges.begin(), ranges.end(), address,
-            [](uintptr_t value, const Range& range) { return value < range.start; });
-        if (above == ranges.begin() || address >= above[-1].end) {
-            return nullptr;
-        }
-        return &above[-1];
-    }
+// How a walk ended. Whatever the end, the frames before it are right.
+enum class End : uint8_t {
+    complete,    // the outermost function was reached
+    truncated,   // the caller's array is full
+    no_info,     // neither unwind information nor a believable frame pointer
+    bad_memory,  // a load failed, or the stack would have grown the wrong way
 };
 
 }  // namespace spprof::native

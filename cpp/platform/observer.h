@@ -46,6 +46,9 @@ struct Moment {
     Doing doing = Doing::running;
     // Until then it is known to have stood still where it was last visited waiting; 0: not known.
     std::int64_t stood_still_until_ns = 0;
+    // Since it was last visited it was kept from the processors by others only, if at all: it has
+    // not given one up by itself.
+    bool never_slept = false;
     bool on_own_thread = false;
     // nullptr where they are not wanted. Of a thread that waits only the program counter and the
     // stack pointer may be known; the rest is zero then.
@@ -64,6 +67,8 @@ enum class Visited : std::uint8_t {
 struct Visitor {
     Visited (*record)(void* subject, const Moment& moment) noexcept = nullptr;
     void (*keep)(void* subject) noexcept = nullptr;
+    // Observer::keep() is needed now: somebody has changed what an observer needs.
+    void (*call_keeper)() noexcept = nullptr;
 };
 
 // One followed thread, as the observer knows it.

@@ -26,6 +26,9 @@ std::string thread_os_name(Tid tid);
 // Whether the thread runs or waits for a processor only. A read of /proc; true when unknown.
 bool is_runnable(Tid tid) noexcept;
 
+// How often the calling thread has given up a processor by itself; -1 when unknown. Visit-safe.
+long current_thread_sleeps() noexcept;
+
 // The system call in which a thread waits, and where its stack is meanwhile.
 struct WaitingCall {
     std::uintptr_t number = 0;

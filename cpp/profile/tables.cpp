@@ -41,6 +41,10 @@ Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
     for (std::size_t i = 0; i < stack_count; ++i) {
         const std::uint32_t old_parent = recording.stack_parents()[i];
         const std::uint32_t parent = old_parent == kNone ? kNone : stack_row[old_parent];
+        if (parent != kNone && frames[recording.stack_frames()[i]].hidden) {
+            stack_row[i] = parent;
+            continue;
+        }
         const std::uint32_t frame = frame_row[recording.stack_frames()[i]];
         const std::uint64_t key = (static_cast<std::uint64_t>(parent) << 32) | frame;
         std::uint32_t row = stacks.find(key);

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "interpreter/python_thread.h"
+#include "native/code_map.h"
 #include "native/unwind.h"
-#include "native/unwind_tables.h"
 #include "platform/safe_memory.h"
 #include "sampling/record.h"
 #include "sampling/subject.h"
@@ -15,7 +15,7 @@ namespace spprof::sampling {
 namespace {
 
 struct Shared {
-    std::atomic<native::UnwindTables*> tables{nullptr};  // null: Python frames only
+    std::atomic<native::CodeMap*> code{nullptr};  // null: Python frames only
     platform::WakeUp collector;
     std::atomic<bool> collector_called{false};
 };
@@ -52,24 +52,32 @@ native::Registers to_unwind(const platform::MachineRegisters& registers) noexcep
     return result;
 }
 
-// The native frames of a record whose Python frames are there already.
-void add_native(SampleRecord& record, const platform::Moment& moment) noexcept {
+// The native frames of a record whose Python frames are there already. False where code was met
+// of which nothing is known yet: the collector will know better the next time.
+bool add_native(SampleRecord& record, const platform::Moment& moment) noexcept {
     record.native_count = 0;
     record.native_end = static_cast<std::uint8_t>(native::End::complete);
-    native::UnwindTables* tables = shared.tables.load(std::memory_order_acquire);
-    if (tables == nullptr || moment.registers == nullptr) {
-        return;
+    native::CodeMap* code = shared.code.load(std::memory_order_acquire);
+    if (code == nullptr || moment.registers == nullptr) {
+        return true;
     }
-    const native::UnwindTables::Use use(*tables);
+    const native::CodeMap::Use use(*code);
+    native::UnwindContext context(use);
     native::End end = native::End::complete;
     const std::size_t count =
-        native::unwind(use.set(), to_unwind(*moment.registers), platform::SafeMemory(),
+        native::unwind(context, to_unwind(*moment.registers), platform::SafeMemory(),
                        record.native(), SampleRecord::kMaxNativeFrames, &end);
+    if (context.unknown != 0 && moment.all_registers) {
+        use.ask(context.unknown);
+        call_collector();
+        return false;
+    }
     // Where a register was needed that is not known, what was found hangs in the air.
     if (moment.all_registers || end == native::End::complete || record.python_count == 0) {
         record.native_count = static_cast<std::uint16_t>(count);
         record.native_end = static_cast<std::uint8_t>(end);
     }
+    return true;
 }
 
 platform::Visited record_subject(void* raw, const platform::Moment& moment) noexcept {
@@ -78,7 +86,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
     const bool here = moment.on_own_thread;
     interpreter::ThreadState* state =
         here ? interpreter::thread_state_here() : visits.state.load(std::memory_order_relaxed);
-    const bool with_native = shared.tables.load(std::memory_order_relaxed) != nullptr;
+    const bool with_native = shared.code.load(std::memory_order_relaxed) != nullptr;
     if (here) {
         visits.state.store(state, std::memory_order_relaxed);
         visits.not_python.store(state == nullptr && !with_native, std::memory_order_relaxed);
@@ -113,10 +121,13 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
         }
     }
     record.python_count = static_cast<std::uint16_t>(walked.count);
-    add_native(record, moment);
+    if (!add_native(record, moment)) {
+        return Visited::unsettled;
+    }
     // A record without frames tells that the time until now was not spent in Python.
     record.time_ns = moment.time_ns;
     record.cpu_ns = moment.cpu_ns;
+    record.never_slept = moment.never_slept;
     record.stood_still_until_ns = moment.stood_still_until_ns;
     record.state = moment.doing == platform::Doing::waiting ? profile::SampleState::kWaiting : 0;
     if (state != nullptr) {
@@ -140,9 +151,9 @@ void keep_record(void* raw) noexcept {
 
 }  // namespace
 
-platform::Visitor capturing_visitor(native::UnwindTables* tables) noexcept {
-    shared.tables.store(tables, std::memory_order_release);
-    return {record_subject, keep_record};
+platform::Visitor capturing_visitor(native::CodeMap* code) noexcept {
+    shared.code.store(code, std::memory_order_release);
+    return {record_subject, keep_record, call_collector};
 }
 
 platform::WakeUp& collector_wake_up() noexcept { return shared.collector; }

@@ -7,14 +7,14 @@
 #include "platform/wake_up.h"
 
 namespace spprof::native {
-class UnwindTables;
+class CodeMap;
 }
 
 namespace spprof::sampling {
 
-// The visits of Subjects. With native frames where there are tables for them; not to be changed
-// while there are visits.
-platform::Visitor capturing_visitor(native::UnwindTables* tables) noexcept;
+// The visits of Subjects. With native frames where it is known what code is loaded; not to be
+// changed while there are visits.
+platform::Visitor capturing_visitor(native::CodeMap* code) noexcept;
 
 // Posted when a ring needs the collector soon.
 platform::WakeUp& collector_wake_up() noexcept;

@@ -54,7 +54,7 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         collector_wake_up().wait_until(platform::monotonic_ns() + kPeriod);
         collector_has_woken();
-        const bool modules_changed = native_ != nullptr && native_->refresh_tables();
+        const bool modules_changed = native_ != nullptr && native_->refresh();
         observer_.keep();
         const std::lock_guard<std::mutex> lock(mutex_);
         if (modules_changed) {
@@ -81,7 +81,8 @@ void Collector::drain() {
         drain_one(subject);
         close(subject);
     });
-    recording_.set_outside_bytes(registry_.ring_bytes());
+    recording_.set_outside_bytes(registry_.ring_bytes() +
+                                 (native_ != nullptr ? native_->bytes() : 0));
 }
 
 void Collector::take(Subject& subject, const SampleRecord& record) {
@@ -128,6 +129,17 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
         account.owed_waiting_ns -= known;
         recording_.extend(account.row, true, before + known - start_ns_,
                           count_waiting(account, known), known);
+    }
+    if (record.never_slept && !account.waiting && !was_outside) {
+        // It waited for a processor, and where it did is where it runs.
+        account.kept_waiting_ns += std::exchange(account.owed_waiting_ns, 0);
+        if (account.kept_waiting_ns >= settings_.interval_ns) {
+            const std::int64_t weight = std::exchange(account.kept_waiting_ns, 0);
+            recording_.add_sample(
+                account.row, stack,
+                static_cast<std::uint8_t>(state | profile::SampleState::kWaiting), time - used,
+                std::max<std::uint32_t>(1, count_waiting(account, weight)), weight);
+        }
     }
     if (account.waiting) {
         const std::int64_t weight = std::exchange(account.owed_waiting_ns, 0);

@@ -27,6 +27,9 @@ std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, Nati
     const std::uint32_t no_file = recording.strings().intern("");
     const std::uint32_t special[] = {recording.strings().intern("[truncated]"),
                                      recording.strings().intern("[memory limit]")};
+    if (native != nullptr) {
+        native->finish_names();
+    }
     std::vector<profile::ResolvedFrame> frames;
     frames.reserve(recording.frames().size());
     for (const profile::Recording::FrameRow& row : recording.frames()) {
@@ -41,8 +44,9 @@ std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, Nati
                 break;
             }
             case profile::FrameKind::native: {
-                const native::Symbol symbol = native->name(row.value);
+                const auto [symbol, hidden] = native->name(row.value);
                 frame.native = true;
+                frame.hidden = hidden;
                 frame.address = symbol.module_offset;
                 frame.name = recording.strings().intern(symbol.name);
                 frame.file = recording.strings().intern(symbol.module);

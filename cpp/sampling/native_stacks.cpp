@@ -1,8 +1,10 @@
 // See native_stacks.h.
 #include "sampling/native_stacks.h"
 
+#include <atomic>
 #include <utility>
 
+#include "interpreter/eval_functions.h"
 #include "interpreter/known_functions.h"
 #include "native/capture.h"
 
@@ -10,12 +12,50 @@ namespace spprof::sampling {
 
 namespace {
 
-void teach(native::Symbolizer& symbolizer, std::vector<interpreter::KnownFunction> known) {
-    std::vector<native::KnownFunction> functions;
-    for (interpreter::KnownFunction& function : known) {
-        functions.push_back({function.address, std::move(function.name)});
+native::Role role_of(interpreter::FunctionKind kind) {
+    switch (kind) {
+        case interpreter::FunctionKind::eval_loop:
+            return native::Role::eval_loop;
+        case interpreter::FunctionKind::machinery:
+            return native::Role::hidden;
+        case interpreter::FunctionKind::outermost:
+            return native::Role::outermost;
+        case interpreter::FunctionKind::new_stack:
+            return native::Role::stack_base;
+        default:
+            return native::Role::shown;
     }
-    symbolizer.learn(functions);
+}
+
+native::InterpreterFunctions interpreter_functions() {
+    native::InterpreterFunctions functions{};
+    functions.any_function = interpreter::an_interpreter_function();
+    functions.role_of_function = [](std::string_view name) {
+        return role_of(interpreter::kind_of_function(name));
+    };
+    functions.role_of_method = [](std::string_view name) {
+        return role_of(interpreter::kind_of_method(name));
+    };
+    functions.role_in_file = [](std::string_view file, std::string_view function,
+                                native::Role& role) {
+        interpreter::FunctionKind kind = interpreter::FunctionKind::ordinary;
+        const bool known = interpreter::kind_in_file(file, function, kind);
+        role = role_of(kind);
+        return known;
+    };
+    return functions;
+}
+
+// What is known of the process's code, whichever session asks.
+struct KnownCode {
+    native::CodeMap map;
+    native::Symbolizer symbolizer{map};
+    native::Classifier classifier{map, symbolizer, interpreter_functions()};
+};
+
+KnownCode& known_code() {
+    static auto* code = new KnownCode;  // never destroyed: signals may come late
+    return *code;
 }
 
 // What to look up: a return address may already belong to the next function.
@@ -33,27 +73,74 @@ bool native_unwinding_available() noexcept {
 #endif
 }
 
-native::UnwindTables& unwind_tables() {
-    static auto* tables = new native::UnwindTables;  // never destroyed: signals may come late
-    return *tables;
+native::CodeMap& code_map() { return known_code().map; }
+
+void native_before_fork() {
+    known_code().classifier.before_fork();
+    known_code().symbolizer.before_fork();
+    known_code().map.before_fork();
+}
+
+void native_after_fork_in_parent() {
+    known_code().map.after_fork_in_parent();
+    known_code().symbolizer.after_fork();
+    known_code().classifier.after_fork();
+}
+
+void native_after_fork_in_child() {
+    known_code().map.after_fork_in_child();
+    known_code().symbolizer.after_fork();
+    known_code().classifier.after_fork();
+}
+
+void learn_known_functions() {
+    native::Symbolizer& symbolizer = known_code().symbolizer;
+    symbolizer.look_up();
+    if (!symbolizer.wants_known_functions()) {
+        return;
+    }
+    std::vector<native::KnownFunction> functions;
+    // It takes long to ask, and what is to be had grows with the modules.
+    static std::atomic<std::size_t> modules_asked{0};
+    const std::size_t modules = interpreter::module_count();
+    if (modules_asked.exchange(modules) != modules) {
+        for (interpreter::KnownFunction& known : interpreter::known_functions()) {
+            functions.push_back({known.address, std::move(known.name)});
+        }
+    }
+    symbolizer.learn(functions);
 }
 
 std::vector<NamedAddress> capture_native_stack() {
-    const std::vector<std::uintptr_t> addresses = native::capture_here(unwind_tables());
-    native::Symbolizer symbolizer(unwind_tables());
-    teach(symbolizer, interpreter::known_functions());
-    std::vector<NamedAddress> result;
+    KnownCode& code = known_code();
+    const std::vector<std::uintptr_t> addresses = native::capture_here(code.map);
+    std::vector<native::Location> locations;
     for (const std::uintptr_t address : addresses) {
         // Every one of them is a return address.
-        result.push_back({address, symbolizer.symbolize(unwind_tables().locate(address - 1))});
+        locations.push_back(code.map.locate(address - 1));
+        code.symbolizer.want(locations.back());
+    }
+    learn_known_functions();
+    std::vector<NamedAddress> result;
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+        result.push_back({addresses[i], code.symbolizer.symbolize(locations[i])});
     }
     return result;
 }
 
 NativeStacks::NativeStacks()
-    : symbolizer_((unwind_tables().refresh(), unwind_tables())),
-      frames_((teach(symbolizer_, interpreter::known_functions()), unwind_tables()), symbolizer_,
-              interpreter::an_interpreter_function()) {}
+    : frames_((code_map().refresh(), code_map()), known_code().symbolizer,
+              known_code().classifier) {}
+
+bool NativeStacks::refresh() {
+    const bool changed = code_map().refresh();
+    for (const std::uintptr_t address : code_map().take_unknown()) {
+        known_code().symbolizer.guess_rules_around(address);
+    }
+    known_code().classifier.prepare();
+    known_code().symbolizer.look_up_some();
+    return changed;
+}
 
 bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     python_.clear();
@@ -65,7 +152,8 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     roles_.clear();
     keys_.clear();
     for (std::size_t i = 0; i < record.native_count; ++i) {
-        const native::NativeFrames::Frame frame = frames_.at(lookup_address(i, record.native()[i]));
+        const native::NativeFrames::Frame frame =
+            frames_.at(lookup_address(i, record.native()[i]), record.time_ns);
         roles_.push_back(frame.role);
         keys_.push_back(frame.key);
     }
@@ -80,18 +168,24 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     return fits;
 }
 
-void NativeStacks::learn(std::vector<interpreter::KnownFunction> known) {
-    teach(symbolizer_, std::move(known));
+std::size_t NativeStacks::bytes() const {
+    const KnownCode& code = known_code();
+    return code.map.bytes() + code.symbolizer.bytes() + code.classifier.bytes() + frames_.bytes();
 }
 
-native::Symbol NativeStacks::name(std::uint64_t key) {
-    return symbolizer_.symbolize(native::Location::from_key(key));
+void NativeStacks::finish_names() { known_code().symbolizer.look_up(); }
+
+NativeStacks::Name NativeStacks::name(std::uint64_t key) const {
+    const native::Location location = native::Location::from_key(key);
+    Name name{known_code().symbolizer.symbolize(location), false};
+    name.hidden = known_code().classifier.hides(location, name.symbol);
+    return name;
 }
 
 std::string NativeStacks::build_id(const std::string& path) const {
-    for (const auto& module : unwind_tables().modules()) {
-        if (module->loaded.path == path) {
-            return module->build_id;
+    for (const auto& module : code_map().modules()) {
+        if (module->path == path) {
+            return module->format->build_id();
         }
     }
     return {};

@@ -19,7 +19,8 @@ struct SampleRecord {
     std::uint8_t state;                 // profile::SampleState
     bool truncated;                     // more Python frames than kMaxPythonFrames
     std::uint8_t native_end;            // native::End
-    std::uint8_t reserved[5];
+    bool never_slept;  // since the record before, if that was made on the thread itself
+    std::uint8_t reserved[4];
 
     static constexpr std::size_t kMaxPythonFrames = 2048;
     static constexpr std::size_t kMaxNativeFrames = 256;

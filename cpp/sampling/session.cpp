@@ -8,7 +8,6 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
-#include "interpreter/known_functions.h"
 #include "platform/clocks.h"
 #include "sampling/capture.h"
 #include "sampling/naming.h"
@@ -24,9 +23,8 @@ Session::Run::Run(const Settings& wanted, ThreadRegistry& registry,
       start_ns(platform::monotonic_ns()),
       start_realtime_ns(platform::realtime_ns()),
       start_process_cpu(platform::process_cpu_ns()),
-      observer(
-          platform::make_observer({wanted.interval_ns, wanted.mode, wanted.native},
-                                  capturing_visitor(wanted.native ? &unwind_tables() : nullptr))),
+      observer(platform::make_observer({wanted.interval_ns, wanted.mode, wanted.native},
+                                       capturing_visitor(wanted.native ? &code_map() : nullptr))),
       collector(wanted, registry, *observer, std::move(native), start_ns) {}
 
 Session::Run& Session::running() {
@@ -96,11 +94,6 @@ void Session::tear_down() noexcept {
 
 Outcome Session::stop(const std::vector<ThreadName>& names) {
     Outcome outcome;
-    // Before any lock of ours: this may run Python code. Modules may have been imported meanwhile.
-    std::vector<interpreter::KnownFunction> functions;
-    if (active() && native_.load(std::memory_order_relaxed)) {
-        functions = interpreter::known_functions();
-    }
     {
         const AttachedLock session_lock(mutex_);
         Run& run = running();
@@ -120,13 +113,17 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
             collector.keep_names();
         }
         outcome.figures = figures_of(run);
+    }
+    if (native_.load(std::memory_order_relaxed)) {
+        learn_known_functions();  // with no lock of ours held: Python code may run
+    }
+    {
+        const AttachedLock session_lock(mutex_);
+        Run& run = running();  // another thread may have stopped it meanwhile
         {
             const AttachedLock lock(run.collector.mutex());
             profile::Recording& recording = run.collector.recording();
             NativeStacks* native = run.collector.native();
-            if (native != nullptr) {
-                native->learn(std::move(functions));
-            }
             outcome.tables = profile::finish(recording, name_all(recording, native));
             name_modules(outcome.tables, native);
             outcome.start_realtime_ns = run.start_realtime_ns;

@@ -22,7 +22,7 @@ void Session::before_fork() {
     if (session->run_) {
         session->run_->observer->lock_for_fork();
     }
-    unwind_tables().before_fork();
+    native_before_fork();
 }
 
 void Session::release_locks_after_fork() {
@@ -39,7 +39,7 @@ void Session::release_locks_after_fork() {
 void Session::after_fork_in_parent() {
     Session* session = in_force();
     if (session != nullptr) {
-        unwind_tables().after_fork_in_parent();
+        native_after_fork_in_parent();
         interpreter::CodeLifetime::unlock_after_fork();
         session->release_locks_after_fork();
     }
@@ -51,7 +51,7 @@ void Session::after_fork_in_child_unlocked() {
     if (session == nullptr) {
         return;
     }
-    unwind_tables().after_fork_in_child();
+    native_after_fork_in_child();
     interpreter::CodeLifetime::unlock_after_fork_in_child();
     session->release_locks_after_fork();
     session->forks_ = 0;

@@ -44,6 +44,7 @@ struct Account {
     // Wall mode: time that has passed and belongs to the next stack that is met doing the same.
     std::int64_t owed_running_ns = 0;
     std::int64_t owed_waiting_ns = 0;
+    std::int64_t kept_waiting_ns = 0;  // kept from the processors where it runs; not a sample yet
     std::int64_t uncounted_waiting_ns = 0;  // waiting that has not made up a whole sample yet
     std::int64_t final_time_ns = -1;        // when the thread ended...
     std::int64_t final_cpu_ns = -1;         // ...and its CPU clock then; -1: nobody told
@@ -67,6 +68,7 @@ struct Account {
         waiting = false;
         owed_running_ns = 0;
         owed_waiting_ns = 0;
+        kept_waiting_ns = 0;
     }
 };
 

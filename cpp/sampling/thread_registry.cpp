@@ -212,8 +212,10 @@ bool ThreadRegistry::current_thread_begins() noexcept {
             return false;
         }
         follow(*subject);
-    } else if (subject->following == Following::dormant) {
-        // The collector found it earlier, perhaps even before it had a thread state.
+    } else if (!subject->has_begun && subject->following != Following::muted) {
+        // The collector found it earlier, perhaps before it had a thread state, or while the system
+        // still kept all signals from it.
+        mute(*subject, Following::dormant);
         subject->account.rebase(platform::monotonic_ns(), platform::current_thread_cpu_ns());
         follow(*subject);
     }

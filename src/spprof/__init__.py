@@ -1,35 +1,21 @@
 """Sampling profiler for CPython that runs inside the profiled process.
 
 ``with spprof.Profiler() as p: ...`` then ``print(p.profile)``, or ``%load_ext spprof`` and
-``%%spprof`` in a notebook. Only names live here; nothing heavy is imported.
+``%%spprof`` in a notebook. Only names live here; what takes time to import is imported when it is
+first asked for.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ._model import (
-    AggregatedProfile,
-    AggregatedStack,
-    Frame,
-    NativeFrame,
-    Profile,
-    ProfilerStats,
-    Sample,
-    StackTrace,
-    ThreadSummary,
-    diff,
-    merge,
-)
-from ._session import (
-    Profiler,
-    ThreadProfiler,
+from ._session import late as _late
+from ._session import leaving as _leaving  # noqa: F401 - forks and the interpreter's exit
+from ._session.profiler import Profiler, ThreadProfiler
+from ._session.session import (
     capture_native_stack,
     is_active,
     native_unwinding_available,
     native_unwinding_enabled,
     pause,
-    profile,
     register_thread,
     resume,
     set_native_unwinding,
@@ -39,20 +25,50 @@ from ._session import (
     unregister_thread,
 )
 from ._version import __version__
-from .formats import load
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from IPython.core.interactiveshell import InteractiveShell
+
+    from . import formats as formats
+    from ._profile.compare import StackDiff
+    from ._profile.model import (
+        AggregatedProfile,
+        Profile,
+        ProfileDiff,
+        diff,
+        load,
+        merge,
+    )
+    from ._profile.queries import CallNode, FunctionStats
+    from ._profile.values import (
+        AggregatedStack,
+        Frame,
+        NativeFrame,
+        ProfilerStats,
+        Sample,
+        StackTrace,
+        ThreadSummary,
+    )
+    from ._session.decorator import profile
+    from .formats._errors import FormatError
 
 __all__ = [
     "AggregatedProfile",
     "AggregatedStack",
+    "CallNode",
+    "FormatError",
     "Frame",
+    "FunctionStats",
     "NativeFrame",
     "Profile",
+    "ProfileDiff",
     "Profiler",
     "ProfilerStats",
     "Sample",
+    "StackDiff",
     "StackTrace",
     "ThreadProfiler",
     "ThreadSummary",
@@ -76,8 +92,46 @@ __all__ = [
     "unregister_thread",
 ]
 
+# Where each name that is imported on demand lives; None: a submodule.
+_ON_DEMAND = {
+    "AggregatedProfile": "_profile.model",
+    "AggregatedStack": "_profile.values",
+    "CallNode": "_profile.queries",
+    "FormatError": "formats._errors",
+    "Frame": "_profile.values",
+    "FunctionStats": "_profile.queries",
+    "NativeFrame": "_profile.values",
+    "Profile": "_profile.model",
+    "ProfileDiff": "_profile.model",
+    "ProfilerStats": "_profile.values",
+    "Sample": "_profile.values",
+    "StackDiff": "_profile.compare",
+    "StackTrace": "_profile.values",
+    "ThreadSummary": "_profile.values",
+    "diff": "_profile.model",
+    "formats": None,
+    "load": "_profile.model",
+    "merge": "_profile.model",
+    "profile": "_session.decorator",
+}
 
-def display(profile: Profile, **options: Any) -> Any:
+
+def __getattr__(name: str) -> Any:
+    try:
+        place = _ON_DEMAND[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    module = _late.module(place or name)
+    value = module if place is None else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
+
+
+def display(profile: Profile | AggregatedProfile | ProfileDiff, **options: Any) -> Any:
     """Show a profile in a notebook; see `spprof.jupyter.display`."""
     from .jupyter import display
 

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import spprof
-from spprof import _columns as columns
-from spprof import _model
+from spprof._profile import tables as columns
 from spprof.formats import FORMATS, container
 
 
@@ -63,18 +62,8 @@ def build(samples: int, stacks: int, threads: int) -> spprof.Profile:
     t.sample_weight = array("q", [1_000_000 + rng.randrange(-9000, 9000) for _ in range(samples)])
     t.sample_state = array("B", bytes(samples))
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    t.meta = _model._meta(
-        start,
-        start + timedelta(milliseconds=samples // threads),
-        1,
-        0,
-        None,
-        None,
-        mode="cpu",
-        engine="timer",
-        notes=[],
-    )
-    t.meta["weights"] = "measured"
+    end = start + timedelta(milliseconds=samples // threads)
+    t.meta = columns.Meta.between(start, end, interval_ns=1_000_000, mode="cpu", engine="timer")
     return spprof.Profile._of(t)
 
 

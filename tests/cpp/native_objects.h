@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "native/call_frame_info.h"
-#include "native/elf_image.h"
+#include "native/elf_file.h"
 
 namespace spprof::native {
 
@@ -24,31 +24,27 @@ inline std::vector<uint8_t> read_file(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// An object as it lies on disk.
+// An object as it lies on disk. In memory its one segment begins with the file's first byte.
 struct Object {
     explicit Object(const std::string& name) : bytes(read_file(test_data(name))) {
-        REQUIRE(ElfImage::parse({bytes.data(), bytes.size()}, elf));
-        for (const ElfSymbol& symbol : elf.functions()) {
-            address[std::string(symbol.name)] = symbol.address;
-        }
+        bytes.resize((bytes.size() + 7) / 8 * 8);
+        REQUIRE(ElfFile::parse(source, elf));
+        elf.each_function(
+            [this](const ElfSymbol& symbol) { address[elf.name(symbol)] = symbol.address; });
     }
+    Object(const Object&) = delete;
+    Object& operator=(const Object&) = delete;
 
-    FrameInfoSource frame_info(bool with_header = true) const {
-        FrameInfoSource source;
-        const ElfSection* eh_frame = elf.section(".eh_frame");
-        REQUIRE(eh_frame != nullptr);
-        source.eh_frame = eh_frame->bytes;
-        source.eh_frame_address = eh_frame->address;
+    // Where its unwind information is when the object is at `base`.
+    uintptr_t frame_header(uintptr_t base = 0) const {
         const ElfSection* header = elf.section(".eh_frame_hdr");
-        if (with_header && header != nullptr) {
-            source.header = header->bytes;
-            source.header_address = header->address;
-        }
-        return source;
+        REQUIRE(header != nullptr);
+        return base + header->address;
     }
 
     std::vector<uint8_t> bytes;
-    ElfImage elf;
+    ViewSource source{{bytes.data(), bytes.size()}};
+    ElfFile elf;
     std::map<std::string, uint64_t> address;
 };
 

@@ -123,7 +123,6 @@ TEST_CASE("a guess is believed only where it leads behind a call") {
         }
         uintptr_t guessed = 0;
     };
-    ModuleTable table;
     Rule rule;
     rule.cfa = Cfa::guessed;
     rule.cfa_register = X86_64::kStackPointer;
@@ -131,21 +130,29 @@ TEST_CASE("a guess is believed only where it leads behind a call") {
     rule.saved[0] = -1;
     Rule end;
     end.cfa = Cfa::end_of_stack;
-    table.base = 0x1000;
-    table.rules = {Rule{}, rule, end};
-    table.rows = {{0, 1}, {0x100, 2}};
-    table.buckets = {0, 2};
-    table.shift = 12;
-    TableSet tables;
-    tables.ranges.push_back({0x1000, 0x2000, &table, 1});
+    CodeSnapshot code;
+    code.ranges.push_back({0x1000, 0x2000, {UnwindInfo::Format::eh_frame_header, 0x9000}, 1});
+    RuleCache cache;
+    cache.keep(0x1010, code.version, Rule{});
+    for (const uintptr_t pc : {0x1104, 0x117f}) {
+        cache.keep(pc, code.version, end);
+    }
     BasicRegisters<X86_64> registers;
     registers.pc = 0x1010;
     registers.sp() = 0x8000;
     uintptr_t out[4];
     End how = End::truncated;
+    {
+        UnwindContext context(code, cache);
+        unwind(context, registers, Memory{}, out, 4, &how);
+        CHECK(context.unknown == 0x1010);  // nobody has guessed yet
+    }
+    code.guessed.push_back({0x1000, 0x1100, {{0, rule}}});
     for (const uintptr_t word : {uintptr_t{0x1105}, uintptr_t{0x1180}, uintptr_t{7}}) {
-        REQUIRE(unwind(tables, registers, Memory{word}, out, 4, &how) == 2);
+        UnwindContext context(code, cache);
+        REQUIRE(unwind(context, registers, Memory{word}, out, 4, &how) == 2);
         CHECK(out[1] == 0x1105);
         CHECK(how == End::complete);
+        CHECK(context.unknown == 0);
     }
 }

@@ -7,8 +7,10 @@
 #include <filesystem>
 
 #include "native/capture.h"
-#include "native/classify.h"
 #include "native/demangle.h"
+#include "native/elf_module.h"
+#include "native/hexadecimal.h"
+#include "native/process_memory.h"
 #include "native_objects.h"
 
 using namespace spprof::native;
@@ -39,43 +41,70 @@ private:
     fs::path path_;
 };
 
-ModuleIdentity identity_of(const std::string& path, const Object& object) {
-    return {path, object.elf.build_id(), object.elf.segments()};
+ElfIdentity identity_of(const std::string& path, const Object& object) {
+    ElfIdentity identity{path, object.elf.build_id(), object.elf.segments(), {}};
+    if (const ElfSection* header = object.elf.section(".eh_frame_hdr")) {
+        identity.frame_header = object.source.bytes(header->offset, header->size);
+    }
+    return identity;
 }
 
-std::string name_at(const FunctionTable& table, uint64_t offset) {
-    const Function* function = table.find(offset);
-    return function == nullptr ? "" : std::string(function->name);
-}
+// What is told of the functions of a file.
+struct Functions {
+    explicit Functions(const ElfIdentity& identity, const std::string& debug_root = "/none") {
+        std::string debug_path;
+        tables = open_elf_symbols(identity, debug_path, debug_root);
+    }
+    bool complete() const { return tables != nullptr && tables->complete(); }
+    bool empty() const { return tables == nullptr || all_functions(*tables).empty(); }
+    std::string at(uint64_t offset) const {
+        return tables == nullptr ? "" : find_functions(*tables, {offset}).front().name;
+    }
+    std::unique_ptr<SymbolTables> tables;
+};
 
 }  // namespace
 
 TEST_CASE("functions of a file with all its symbols") {
     const Object object("named.elf");
-    const FunctionTable table =
-        read_functions(identity_of(test_data("named.elf"), object), "/none");
+    const Functions table(identity_of(test_data("named.elf"), object));
     CHECK(table.complete());
     const uint64_t hidden = object.address.at("only_in_symtab");
-    CHECK(name_at(table, hidden) == "only_in_symtab");
-    CHECK(name_at(table, hidden + 3) == "only_in_symtab");
-    CHECK(name_at(table, object.address.at("_ZNK6shapes6Circle4areaEi")) ==
-          "_ZNK6shapes6Circle4areaEi");
+    CHECK(table.at(hidden) == "only_in_symtab");
+    CHECK(table.at(hidden + 3) == "only_in_symtab");
+    CHECK(table.at(object.address.at("_ZNK6shapes6Circle4areaEi")) == "_ZNK6shapes6Circle4areaEi");
     SUBCASE("of several names the one without the library's underscores") {
         REQUIRE(object.address.at("exported") == object.address.at("_alias_of_exported"));
-        CHECK(name_at(table, object.address.at("exported")) == "exported");
+        CHECK(table.at(object.address.at("exported")) == "exported");
     }
     SUBCASE("a label without a size reaches up to the next one") {
         const uint64_t label = object.address.at("label_without_size");
-        CHECK(name_at(table, label) == "label_without_size");
-        CHECK(name_at(table, label + 1) == "inner_label");
-        CHECK(name_at(table, label + 2) == "inner_label");
+        CHECK(table.at(label) == "label_without_size");
+        CHECK(table.at(label + 1) == "inner_label");
+        CHECK(table.at(label + 2) == "inner_label");
     }
     SUBCASE("a label inside a function does not cut it") {
-        CHECK(name_at(table, object.address.at("inside_sized")) == "sized_after_label");
+        CHECK(table.at(object.address.at("inside_sized")) == "sized_after_label");
     }
     SUBCASE("between and behind the functions there is none") {
-        CHECK(table.find(0) == nullptr);
-        CHECK(table.find(UINT64_MAX) == nullptr);
+        CHECK(table.at(0) == "");
+        CHECK(table.at(UINT64_MAX) == "");
+    }
+    SUBCASE("all at once are the same as one by one") {
+        const std::vector<Function> all = all_functions(*table.tables);
+        REQUIRE(all.size() > 5);
+        uint64_t last = 0;
+        for (const Function& function : all) {
+            CHECK(function.start >= last);
+            CHECK(function.end > function.start);
+            last = function.end;
+            for (const uint64_t offset : {function.start, function.end - 1}) {
+                const Function one = find_functions(*table.tables, {offset}).front();
+                CHECK(one.name == function.name);
+                CHECK(one.start == function.start);
+                CHECK(one.end == function.end);
+            }
+        }
     }
 }
 
@@ -87,39 +116,39 @@ TEST_CASE("a stripped file knows what it exports, its debug file the rest") {
     REQUIRE(stripped.elf.build_id() == full.elf.build_id());
     const std::string path = directory.put("named.stripped.elf", "lib/libnamed.so");
     const uint64_t hidden = full.address.at("only_in_symtab");
-    const ModuleIdentity identity = identity_of(path, stripped);
+    const ElfIdentity identity = identity_of(path, stripped);
 
     SUBCASE("alone") {
-        const FunctionTable table = read_functions(identity, directory.path("debug"));
+        const Functions table(identity, directory.path("debug"));
         CHECK_FALSE(table.complete());
-        CHECK(name_at(table, full.address.at("exported")) == "exported");
-        CHECK(name_at(table, hidden) == "");
+        CHECK(table.at(full.address.at("exported")) == "exported");
+        CHECK(table.at(hidden) == "");
     }
     SUBCASE("by build id") {
         const std::string id = hexadecimal(full.elf.build_id());
         directory.put("named.debug.elf",
                       "debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug");
-        const FunctionTable table = read_functions(identity, directory.path("debug"));
+        const Functions table(identity, directory.path("debug"));
         CHECK(table.complete());
-        CHECK(name_at(table, hidden) == "only_in_symtab");
-        CHECK(name_at(table, full.address.at("exported")) == "exported");
+        CHECK(table.at(hidden) == "only_in_symtab");
+        CHECK(table.at(full.address.at("exported")) == "exported");
     }
     SUBCASE("a debug file of another build is not believed") {
         const std::string id = hexadecimal(full.elf.build_id());
         directory.put("frames_x86_64.elf",
                       "debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug");
-        CHECK_FALSE(read_functions(identity, directory.path("debug")).complete());
+        CHECK_FALSE(Functions(identity, directory.path("debug")).complete());
     }
     for (const char* place : {"lib/named.debug.elf", "lib/.debug/named.debug.elf"}) {
         CAPTURE(place);
         directory.put("named.debug.elf", place);
-        const FunctionTable table = read_functions(identity, directory.path("debug"));
-        CHECK(name_at(table, hidden) == "only_in_symtab");
+        const Functions table(identity, directory.path("debug"));
+        CHECK(table.at(hidden) == "only_in_symtab");
         fs::remove(directory.path(place));
     }
     SUBCASE("a linked file with another checksum is not believed") {
         directory.put("frames_x86_64.elf", "lib/named.debug.elf");
-        CHECK_FALSE(read_functions(identity, directory.path("debug")).complete());
+        CHECK_FALSE(Functions(identity, directory.path("debug")).complete());
     }
 }
 
@@ -127,15 +156,16 @@ TEST_CASE("a file that was replaced since it was loaded names nothing") {
     const Directory directory;
     const Object loaded("named.elf");
     const std::string path = directory.put("frames_x86_64.elf", "libnamed.so");
-    CHECK(read_functions(identity_of(path, loaded), "/none").functions().empty());
+    CHECK(Functions(identity_of(path, loaded)).empty());
     fs::remove(path);
-    CHECK(read_functions(identity_of(path, loaded), "/none").functions().empty());
-    SUBCASE("without a build id its segments tell") {
-        ModuleIdentity without_id = identity_of(test_data("named.elf"), loaded);
+    CHECK(Functions(identity_of(path, loaded)).empty());
+    SUBCASE("without a build id other things tell") {
+        ElfIdentity without_id = identity_of(test_data("named.elf"), loaded);
         without_id.build_id.clear();
-        CHECK_FALSE(read_functions(without_id, "/none").functions().empty());
-        without_id.segments.front().memory_size += 1;
-        CHECK(read_functions(without_id, "/none").functions().empty());
+        CHECK_FALSE(Functions(without_id).empty());
+        SUBCASE("a segment") { without_id.segments.front().memory_size += 1; }
+        SUBCASE("or its unwind information") { without_id.frame_header.back() ^= 1; }
+        CHECK(Functions(without_id).empty());
     }
 }
 
@@ -200,30 +230,6 @@ TEST_CASE("the checksum of debug links") {
     CHECK(crc.value() == 0xcbf43926);  // the check value of CRC-32
 }
 
-TEST_CASE("roles of the interpreter's functions") {
-    CHECK(role_of_interpreter_function("_PyEval_EvalFrameDefault") == Role::eval_loop);
-    CHECK(role_of_interpreter_function("_PyEval_EvalFrameDefault.cold") == Role::eval_loop);
-    CHECK(role_of_interpreter_function("_PyEval_EvalFrameDefault.part.0.lto_priv.0") ==
-          Role::eval_loop);
-    for (const char* name :
-         {"_PyEval_Vector", "_PyFunction_Vectorcall", "PyObject_Vectorcall", "_PyObject_Call",
-          "method_vectorcall", "cfunction_vectorcall_FASTCALL_KEYWORDS", "PyEval_EvalCode",
-          "slot_tp_call", "gen_send_ex2", "run_mod", "Py_RunMain", "pymain_run_python.constprop.0",
-          "_start", "_TAIL_CALL_CALL_PY_EXACT_ARGS"}) {
-        CAPTURE(name);
-        CHECK(role_of_interpreter_function(name) == Role::hidden);
-    }
-    for (const char* name : {"builtin_sorted", "list_sort_impl", "PyObject_GetAttr", "_PyLong_Add",
-                             "dict_subscript", "gc_collect_main", "builtin_exec"}) {
-        CAPTURE(name);
-        CHECK(role_of_interpreter_function(name) == Role::shown);
-    }
-    CHECK(role_of_learned_function("generator.send") == Role::hidden);
-    CHECK(role_of_learned_function("type.__call__") == Role::hidden);
-    CHECK(role_of_learned_function("sorted") == Role::shown);
-    CHECK(role_of_learned_function("list.sort") == Role::shown);
-}
-
 TEST_CASE("locations survive their key") {
     for (const Location location : {Location{1, 0}, Location{7, 0xffffffff},
                                     Location{0, 0x7fffdeadbeef}, Location{40000, 0x1234}}) {
@@ -239,8 +245,8 @@ namespace {
 #ifdef __GNUC__
 [[gnu::noinline]]
 #endif
-std::vector<uintptr_t> captured_below_here(UnwindTables& tables) {
-    std::vector<uintptr_t> addresses = capture_here(tables);
+std::vector<uintptr_t> captured_below_here(CodeMap& map) {
+    std::vector<uintptr_t> addresses = capture_here(map);
     CHECK(!addresses.empty());  // keeps the call from being the last thing done
     return addresses;
 }
@@ -248,12 +254,12 @@ std::vector<uintptr_t> captured_below_here(UnwindTables& tables) {
 }  // namespace
 
 TEST_CASE("the stack of this very thread") {
-    UnwindTables tables;
-    const std::vector<uintptr_t> addresses = captured_below_here(tables);
-    Symbolizer symbolizer(tables);
+    CodeMap map;
+    const std::vector<uintptr_t> addresses = captured_below_here(map);
+    Symbolizer symbolizer(map);
     std::vector<std::string> names;
     for (const uintptr_t address : addresses) {
-        names.push_back(symbolizer.symbolize(tables.locate(address - 1)).name);
+        names.push_back(symbolizer.symbolize(map.locate(address - 1)).name);
     }
     REQUIRE(names.size() > 3);
     CHECK(names[0].find("captured_below_here") != std::string::npos);
@@ -265,10 +271,10 @@ namespace {
 #ifdef __GNUC__
 [[gnu::noinline]]
 #endif
-size_t depth_with_locals(UnwindTables& tables, size_t bytes) {
+size_t depth_with_locals(CodeMap& map, size_t bytes) {
     volatile char* locals = static_cast<volatile char*>(__builtin_alloca(bytes + 1));
     locals[0] = 1;
-    const size_t depth = capture_here(tables).size();
+    const size_t depth = capture_here(map).size();
     locals[bytes] = 0;
     return depth;
 }
@@ -276,31 +282,33 @@ size_t depth_with_locals(UnwindTables& tables, size_t bytes) {
 }  // namespace
 
 TEST_CASE("where in a page the stack happens to be does not matter") {
-    UnwindTables tables;
-    const size_t depth = depth_with_locals(tables, 0);
+    CodeMap map;
+    const size_t depth = depth_with_locals(map, 0);
     CHECK(depth > 3);
     for (size_t bytes = 0; bytes < 2 * 4096; bytes += 8) {
-        REQUIRE(depth_with_locals(tables, bytes) == depth);
+        REQUIRE(depth_with_locals(map, bytes) == depth);
     }
 }
 
 TEST_CASE("modules are listed with path, range and build id; the vDSO has names") {
-    UnwindTables tables;
-    CHECK(tables.refresh());
-    CHECK_FALSE(tables.refresh());
-    const auto modules = tables.modules();
+    CodeMap map;
+    CHECK(map.refresh());
+    CHECK_FALSE(map.refresh());
+    const auto modules = map.modules();
     REQUIRE(modules.size() > 2);
-    CHECK(modules[0]->loaded.path == fs::read_symlink("/proc/self/exe"));
-    Symbolizer symbolizer(tables);
+    CHECK(modules[0]->path == fs::read_symlink("/proc/self/exe"));
+    Symbolizer symbolizer(map);
     bool vdso_found = false;
     for (const auto& module : modules) {
-        CHECK(module->loaded.start() < module->loaded.end());
-        CHECK((module->loaded.vdso || fs::path(module->loaded.path).is_absolute()));
-        if (module->loaded.vdso) {
+        REQUIRE(!module->code.empty());
+        CHECK(module->code.front().start < module->code.back().end);
+        CHECK(map.locate(module->code.front().start).module == module->id);
+        CHECK((module->path == kVdsoPath || fs::path(module->path).is_absolute()));
+        if (module->path == kVdsoPath) {
             vdso_found = true;
-            const auto& functions = symbolizer.functions(module->id).functions();
+            const auto functions = symbolizer.functions(module->id).functions;
             CHECK(std::any_of(functions.begin(), functions.end(), [](const Function& function) {
-                return function.name.find("clock_gettime") != std::string_view::npos;
+                return function.name.find("clock_gettime") != std::string::npos;
             }));
         }
     }
@@ -308,11 +316,11 @@ TEST_CASE("modules are listed with path, range and build id; the vDSO has names"
 }
 
 TEST_CASE("learned names fill holes and replace nothing") {
-    UnwindTables tables;
-    tables.refresh();
-    Symbolizer symbolizer(tables);
+    CodeMap map;
+    map.refresh();
+    Symbolizer symbolizer(map);
     const auto malloc_at = reinterpret_cast<uintptr_t>(&std::malloc);
-    const Location location = tables.locate(malloc_at);
+    const Location location = map.locate(malloc_at);
     const std::string before = symbolizer.symbolize(location).name;
     symbolizer.learn({{malloc_at, "another name"}});
     CHECK(symbolizer.symbolize(location).name == before);

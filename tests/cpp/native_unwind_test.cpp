@@ -1,11 +1,13 @@
-// Tables compiled from recorded objects, and walks over stacks laid out by hand, on both
-// architectures whatever the host.
+// Rules read out of recorded objects, and walks over stacks laid out by hand, on both architectures
+// whatever the host; the cache between them, and the list of what is loaded.
 #include "native/unwind.h"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <map>
-#include <memory>
+#include <thread>
 
 #include "native_objects.h"
 
@@ -36,13 +38,12 @@ struct FakeMemory {
 
 template <class Architecture>
 struct Process {
-    explicit Process(const std::string& name)
-        : object(name),
-          table(std::make_unique<ModuleTable>(
-              compile_frame_info<Architecture>(object.frame_info(), 0))) {
-        table->base = kBase;
-        tables.ranges.push_back({kBase, kBase + object.bytes.size(), table.get(), 1});
-        memory.code = &object.bytes;  // the one segment begins at file offset 0
+    explicit Process(const std::string& name) : object(name) {
+        code.ranges.push_back({kBase,
+                               kBase + object.bytes.size(),
+                               {UnwindInfo::Format::eh_frame_header, object.frame_header(kBase)},
+                               1});
+        memory.code = &object.bytes;
         registers.sp() = kStack;
     }
 
@@ -51,25 +52,38 @@ struct Process {
         return kBase + object.address.at(function) + offset;
     }
 
-    const Rule& rule(const std::string& function, uintptr_t offset = 0) const {
-        const Rule* found = table->find(at(function, offset));
-        REQUIRE(found != nullptr);
-        return *found;
+    CallFrameInfo<Architecture, FakeMemory> info() {
+        return {memory, object.frame_header(kBase), budget};
     }
 
-    std::vector<uintptr_t> walk(size_t max = kMaxNativeFrames) {
+    Rule rule(const std::string& function, uintptr_t offset = 0) {
+        return info().rule_at(at(function, offset));
+    }
+
+    // Twice: what was looked up, and then what was kept of it.
+    std::vector<uintptr_t> walk(size_t max = 256) {
+        std::vector<uintptr_t> first = walk_once(max);
+        CHECK(walk_once(max) == first);
+        return first;
+    }
+
+    std::vector<uintptr_t> walk_once(size_t max) {
+        UnwindContext context(code, cache);
         std::vector<uintptr_t> out(max);
-        out.resize(unwind(tables, registers, memory, out.data(), max, &end));
+        out.resize(unwind(context, registers, memory, out.data(), max, &end));
+        unknown = context.unknown;
         return out;
     }
 
     void put(uintptr_t address, uintptr_t value) { memory.words[address] = value; }
 
     Object object;
-    std::unique_ptr<ModuleTable> table;
-    TableSet tables;
+    CodeSnapshot code;
+    RuleCache cache;
     FakeMemory memory;
     BasicRegisters<Architecture> registers;
+    uint64_t budget = 1 << 20;
+    uintptr_t unknown = 0;
     End end = End::bad_memory;
 };
 
@@ -78,15 +92,15 @@ using Addresses = std::vector<uintptr_t>;
 }  // namespace
 
 TEST_CASE("x86-64: rules are those of the source") {
-    const Process<X86_64> process("frames_x86_64.elf");
+    Process<X86_64> process("frames_x86_64.elf");
     SUBCASE("pushes move the CFA and save registers") {
-        const Rule& entry = process.rule("pushes");
+        const Rule entry = process.rule("pushes");
         CHECK(entry.cfa == Cfa::register_offset);
         CHECK(entry.cfa_register == X86_64::kStackPointer);
         CHECK(entry.cfa_offset == 8);
         CHECK(entry.saved[0] == -1);
         CHECK(entry.saved[1] == kUnchanged);
-        const Rule& body = process.rule("pushes", 9);
+        const Rule body = process.rule("pushes", 9);
         CHECK(body.cfa_offset == 280);
         CHECK(body.saved[1] == -2);
         CHECK(body.saved[2] == -3);
@@ -98,7 +112,7 @@ TEST_CASE("x86-64: rules are those of the source") {
     }
     SUBCASE("expressions of realigned stacks") {
         CHECK(process.rule("realigned", 5).cfa_register == 10);
-        const Rule& body = process.rule("realigned", 0x14);
+        const Rule body = process.rule("realigned", 0x14);
         CHECK(body.cfa == Cfa::dereferenced);
         CHECK(body.cfa_register == X86_64::kFramePointer);
         CHECK(body.cfa_offset == -8);
@@ -106,7 +120,7 @@ TEST_CASE("x86-64: rules are those of the source") {
         CHECK(body.based == 0b110);
         CHECK(body.saved[1] == 0);
         CHECK(body.saved[2] == -16);
-        const Rule& crypto = process.rule("loaded_cfa");
+        const Rule crypto = process.rule("loaded_cfa");
         CHECK(crypto.cfa == Cfa::dereferenced);
         CHECK(crypto.cfa_offset == 40);
         CHECK(crypto.cfa_addend == 8);
@@ -126,56 +140,100 @@ TEST_CASE("x86-64: rules are those of the source") {
     }
 }
 
-TEST_CASE("the section read in order gives the same rows as its search table") {
-    for (const char* name : {"frames_x86_64.elf", "frames_aarch64.elf"}) {
-        const Object object(name);
-        const auto compile = object.elf.machine() == X86_64::kElfMachine
-                                 ? &compile_frame_info<X86_64>
-                                 : &compile_frame_info<Aarch64>;
-        const ModuleTable through_table = compile(object.frame_info(true), 0, {});
-        const ModuleTable in_order = compile(object.frame_info(false), 0, {});
-        REQUIRE(!through_table.rows.empty());
-        REQUIRE(through_table.rows.size() == in_order.rows.size());
-        for (size_t i = 0; i < in_order.rows.size(); ++i) {
-            CHECK(in_order.rows[i].pc == through_table.rows[i].pc);
-            CHECK(in_order.rules[in_order.rows[i].rule] ==
-                  through_table.rules[through_table.rows[i].rule]);
-        }
-    }
-}
-
-TEST_CASE("buckets find the same row as a search over all") {
-    const Object object("frames_x86_64.elf");
-    const ModuleTable table = compile_frame_info<X86_64>(object.frame_info(), 0);
-    for (uintptr_t pc = 0; pc < object.bytes.size(); ++pc) {
-        const Row* last = nullptr;
-        for (const Row& row : table.rows) {
-            if (row.pc <= pc) {
-                last = &row;
-            }
-        }
-        const Rule* found = table.find(pc);
-        const Cfa expected = last == nullptr ? Cfa::none : table.rules[last->rule].cfa;
-        CHECK((found == nullptr ? Cfa::none : found->cfa) == expected);
-    }
-}
-
 TEST_CASE("code ranges tell functions from parts") {
-    const Object object("frames_x86_64.elf");
-    const std::vector<CodeRange> ranges = code_ranges<X86_64>(object.frame_info());
-    const auto range_of = [&](const char* name) {
-        for (const CodeRange& range : ranges) {
-            if (range.start == object.address.at(name)) {
-                return range;
+    Process<X86_64> process("frames_x86_64.elf");
+    auto info = process.info();
+    std::map<uint64_t, CodeRange> ranges;
+    for (uint64_t i = 0; i < info.entries(); ++i) {
+        CodeRange range;
+        REQUIRE(info.range_number(i, range));
+        CodeRange found;
+        REQUIRE(info.range_at(range.end - 1, found));
+        CHECK(found.start == range.start);
+        ranges[range.start] = range;
+    }
+    CHECK(ranges.at(process.at("pushes")).entry);
+    CHECK(ranges.at(process.at("pushes")).end == process.at("realigned"));
+    CHECK_FALSE(ranges.at(process.at("stub")).entry);
+    CHECK_FALSE(ranges.at(process.at("split_off")).entry);
+    CHECK(ranges.count(process.at("bare")) == 0);
+    CodeRange range;
+    CHECK_FALSE(info.range_at(process.at("bare"), range));
+    CHECK_FALSE(info.range_number(info.entries(), range));
+    uint64_t start = 0;
+    uint64_t end = 0;
+    CHECK_FALSE(info.hole_at(process.at("pushes"), start, end));
+    CHECK(info.hole_at(process.at("bare"), start, end));
+    CHECK(start <= process.at("bare"));
+    CHECK(end > process.at("bare"));
+    CodeRange neighbour;
+    CHECK((start == 0 || info.range_at(start - 1, neighbour)));
+}
+
+TEST_CASE("unwind information that costs too much is none, and is not kept") {
+    Process<X86_64> process("frames_x86_64.elf");
+    process.budget = 8;
+    CHECK(process.rule("pushes").cfa == Cfa::none);
+    CHECK(process.budget == 0);
+}
+
+TEST_CASE("rules are kept by address and version") {
+    RuleCache cache;
+    Rule rule;
+    rule.cfa = Cfa::register_offset;
+    Rule found;
+    CHECK_FALSE(cache.find(0, 1, found));
+    CHECK_FALSE(cache.find(0x1000, 1, found));
+    cache.keep(0x1000, 1, rule);
+    REQUIRE(cache.find(0x1000, 1, found));
+    CHECK(found == rule);
+    CHECK_FALSE(cache.find(0x1000, 2, found));
+    CHECK_FALSE(cache.find(0x1001, 1, found));
+    SUBCASE("more addresses than there is room for take each other's place") {
+        size_t kept = 0;
+        for (uintptr_t pc = 0x10000; pc < 0x40000; ++pc) {
+            rule.cfa_offset = static_cast<int32_t>(pc);
+            cache.keep(pc, 1, rule);
+            REQUIRE(cache.find(pc, 1, found));
+            REQUIRE(found.cfa_offset == static_cast<int32_t>(pc));
+        }
+        for (uintptr_t pc = 0x10000; pc < 0x40000; ++pc) {
+            if (cache.find(pc, 1, found)) {
+                ++kept;
+                REQUIRE(found.cfa_offset == static_cast<int32_t>(pc));
             }
         }
-        return CodeRange{0, 0, false};
-    };
-    CHECK(range_of("pushes").entry);
-    CHECK(range_of("pushes").end == object.address.at("realigned"));
-    CHECK_FALSE(range_of("stub").entry);
-    CHECK_FALSE(range_of("split_off").entry);
-    CHECK(range_of("bare").start == 0);
+        CHECK(kept > 10'000);
+        CHECK(kept * 64 <= RuleCache::bytes());
+    }
+    SUBCASE("whoever reads while others write finds a whole rule or none") {
+        std::atomic<bool> stop{false};
+        std::vector<std::thread> writers;
+        for (int16_t mark = 1; mark <= 2; ++mark) {
+            writers.emplace_back([&, mark] {
+                Rule own;
+                own.cfa_addend = mark;
+                std::fill(std::begin(own.saved), std::end(own.saved), mark);
+                while (!stop) {
+                    cache.keep(0x2000, static_cast<uint32_t>(mark), own);
+                }
+            });
+        }
+        for (int i = 0; i < 200'000; ++i) {
+            for (const uint32_t mark : {1U, 2U}) {
+                if (cache.find(0x2000, mark, found)) {
+                    const auto value = static_cast<int16_t>(mark);
+                    REQUIRE(found.cfa_addend == value);
+                    REQUIRE(std::count(std::begin(found.saved), std::end(found.saved), value) ==
+                            Rule::kSlots);
+                }
+            }
+        }
+        stop = true;
+        for (std::thread& writer : writers) {
+            writer.join();
+        }
+    }
 }
 
 TEST_CASE("x86-64: a walk through saved, realigned and register-based frames") {
@@ -317,13 +375,13 @@ TEST_CASE("x86-64: code without information") {
 }
 
 TEST_CASE("aarch64: rules are those of the source") {
-    const Process<Aarch64> process("frames_aarch64.elf");
-    const Rule& leaf = process.rule("leaf");
+    Process<Aarch64> process("frames_aarch64.elf");
+    const Rule leaf = process.rule("leaf");
     CHECK(leaf.cfa == Cfa::register_offset);
     CHECK(leaf.cfa_register == Aarch64::kStackPointer);
     CHECK(leaf.cfa_offset == 0);
     CHECK(leaf.saved[0] == kUnchanged);
-    const Rule& body = process.rule("framed", 12);
+    const Rule body = process.rule("framed", 12);
     CHECK(body.cfa_register == Aarch64::kFramePointer);
     CHECK(body.cfa_offset == 48);
     CHECK(body.saved[0] == -5);

@@ -13,6 +13,7 @@ from pages import screenshot
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
 import spprof
+from spprof._profile.model import loads
 from spprof.formats import container, html
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -305,9 +306,7 @@ def test_exports_are_what_they_say(page: Page):
             page.get_by_role("button", name=item).click()
         return Path(download.value.path()).read_bytes()
 
-    assert spprof.formats.loads(saved("Profile (.spprof)")) == container.decode(
-        frontend_profiles.demo()
-    )
+    assert loads(saved("Profile (.spprof)")) == loads(frontend_profiles.demo())
     speedscope = json.loads(saved("Speedscope file"))
     assert [(p["name"], p["endValue"]) for p in speedscope["profiles"]] == [
         ("MainThread", 2_710_000_000),

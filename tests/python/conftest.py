@@ -11,9 +11,8 @@ from typing import Callable
 
 import pytest
 
-from spprof import _columns as columns
-from spprof import _model
-from spprof._model import Profile
+from spprof import Profile
+from spprof._profile import tables as columns
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
 MODULE = "/usr/lib/libfast.so"
@@ -65,19 +64,18 @@ def build_profile(
             | rng.choice([columns.GIL_HELD, columns.GIL_NOT_HELD]),
         )
         now += count * 10_000_000
-    b.tables.meta = _model._meta(
+    b.tables.meta = columns.Meta.between(
         START,
         START + timedelta(microseconds=now // 1000),
-        10,
-        3,
-        "3.11.7",
-        "linux",
+        interval_ns=10_000_000,
+        dropped_count=3,
+        python_version="3.11.7",
+        platform="linux",
         mode=mode,
         engine="ticker",
-        notes=["the timer was refused"],
+        notes=("the timer was refused",),
+        modules=({"path": MODULE, "build_id": "c0ffee"},),
     )
-    b.tables.meta["weights"] = "measured"
-    b.tables.meta["modules"] = [{"path": MODULE, "build_id": "c0ffee"}]
     return Profile._of(b.tables)
 
 

@@ -87,32 +87,117 @@ Way way_of(long number, std::uintptr_t second_argument) noexcept {
 
 #if defined(__x86_64__)
 
-// The register that had the call's number has its result now. The number is a constant in nearly
-// every caller, loaded shortly before the instruction: mov $number, %eax.
+// The register that had the call's number has its result now: the number is to be found where it
+// came from. C libraries load it in one of three ways, as the instructions before the call tell.
 constexpr std::uintptr_t kFarthest = 48;
+
+struct Code {  // what lies before an address
+    unsigned char bytes[kFarthest];
+
+    bool read(std::uintptr_t end) noexcept {
+        return SafeMemory().copy(end - kFarthest, bytes, kFarthest);
+    }
+    // Where the instruction was found that begins with these bytes, and is `length` long, nearest
+    // to the end; kFarthest: nowhere.
+    template <std::size_t Count>
+    std::uintptr_t find(const unsigned char (&begin)[Count], std::size_t length) const noexcept {
+        for (std::uintptr_t at = kFarthest - length + 1; at-- > 0;) {
+            std::size_t same = 0;
+            while (same < Count && bytes[at + same] == begin[same]) {
+                ++same;
+            }
+            if (same == Count) {
+                return at;
+            }
+        }
+        return kFarthest;
+    }
+};
 
 std::uintptr_t second_argument(const ucontext_t& context) noexcept {
     return static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSI]);
 }
 
-long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept {
-    unsigned char code[kFarthest + sizeof(std::uintptr_t)];
-    const SafeMemory memory;
-    if (!memory.copy(instruction - kFarthest, code, kFarthest)) {
-        return -1;
-    }
-    for (std::uintptr_t at = kFarthest - 5; at > 0; --at) {
-        constexpr unsigned char kMoveToEax = 0xB8;
-        if (code[at] == kMoveToEax && code[at + 3] == 0 && code[at + 4] == 0) {
-            const long number = code[at + 1] | code[at + 2] << 8;
-            if (way_of(number, second_argument(context)) != Way::unknown) {
+// Only the numbers of calls that block are believed, and none of them is 0 but by its own sign.
+long if_it_blocks(std::uintptr_t number, const ucontext_t& context) noexcept {
+    return number > 0 && number < 1024 &&
+                   way_of(static_cast<long>(number), second_argument(context)) != Way::unknown
+               ? static_cast<long>(number)
+               : -1;
+}
+
+// mov $number, %eax: nearly every caller, and glibc's own calls until 2.40.
+long constant_number(const Code& code, const ucontext_t& context) noexcept {
+    constexpr unsigned char kMoveToEax = 0xB8;
+    for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
+        if (code.bytes[at] == kMoveToEax && code.bytes[at + 3] == 0 && code.bytes[at + 4] == 0) {
+            const long number = if_it_blocks(
+                code.bytes[at + 1] | static_cast<std::uintptr_t>(code.bytes[at + 2]) << 8, context);
+            if (number >= 0) {
                 return number;
             }
         }
     }
+    return -1;
+}
+
+// glibc from 2.41 on makes calls that a thread may be cancelled in through a function that gets the
+// number on the stack. While the process has one thread, that function makes the call itself:
+//     mov disp(%rsp), %rax; syscall
+long number_on_stack(const Code& code, const ucontext_t& context) noexcept {
+    constexpr unsigned char kLoad[] = {0x48, 0x8B, 0x44, 0x24};  // and one byte of displacement
+    const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+    std::uintptr_t number = 0;
+    if (code.find(kLoad, 5) != kFarthest - 5 ||
+        !SafeMemory().load(sp + code.bytes[kFarthest - 1], number)) {
+        return -1;
+    }
+    return if_it_blocks(number, context);
+}
+
+// Else it calls another one, which gets it as second argument (mov %rsi, %rax): it was loaded by
+//     mov disp(%rsp), %rsi; ...; call
+long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
+    constexpr unsigned char kFromSecond[] = {0x48, 0x89, 0xF0};
+    constexpr unsigned char kLoad[] = {0x48, 0x8B, 0x74, 0x24};  // and one byte of displacement
+    const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+    std::uintptr_t return_address = 0, number = 0;
+    Code caller;
+    if (code.find(kFromSecond, 3) == kFarthest || !SafeMemory().load(sp, return_address) ||
+        !caller.read(return_address)) {
+        return -1;
+    }
+    const std::uintptr_t load = caller.find(kLoad, 5);
+    if (load == kFarthest) {
+        return -1;
+    }
+    // From there on to the call the stack pointer must not move: no push, no pop.
+    for (std::uintptr_t at = load + 5; at < kFarthest - 5; ++at) {
+        if (caller.bytes[at] >= 0x50 && caller.bytes[at] <= 0x5F) {
+            return -1;
+        }
+    }
+    const std::uintptr_t sp_at_load = sp + sizeof return_address;
+    return SafeMemory().load(sp_at_load + caller.bytes[load + 4], number)
+               ? if_it_blocks(number, context)
+               : -1;
+}
+
+long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept {
+    Code code;
+    if (!code.read(instruction)) {
+        return -1;
+    }
+    long number = number_on_stack(code, context);
+    if (number < 0) {
+        number = number_of_caller(code, context);
+    }
+    if (number < 0) {
+        number = constant_number(code, context);
+    }
     // xor %eax, %eax: read
-    const unsigned char* last = code + kFarthest - 2;
-    return last[0] == 0x31 && last[1] == 0xC0 ? SYS_read : -1;
+    const unsigned char* last = code.bytes + kFarthest - 2;
+    return number < 0 && last[0] == 0x31 && last[1] == 0xC0 ? SYS_read : number;
 }
 
 long go_on_waiting() {

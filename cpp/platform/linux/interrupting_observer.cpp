@@ -86,6 +86,7 @@ struct HandlerSide {
     std::atomic<bool> prompt{true};
     Visitor visitor;
     bool registers = false;
+    bool wall = false;
     WatchTable watches;
     CallFigures calls;
     WakeUp ticker;
@@ -162,6 +163,18 @@ bool wants_visit(Watch& watch, Sender sender, const CallSite& site, std::int64_t
     return decision.visit;
 }
 
+// Whether the thread has slept since the visit before; only asked where it was off the processor.
+void learn_whether_it_slept(Watch& watch, std::int64_t now, std::int64_t cpu) noexcept {
+    constexpr std::int64_t kInterrupts = 50'000;
+    const std::int64_t passed = now - watch.own.visited_ns.load(std::memory_order_relaxed);
+    const std::int64_t used = cpu - watch.own.visited_cpu_ns.load(std::memory_order_relaxed);
+    if (passed - used > kInterrupts) {
+        const long sleeps = current_thread_sleeps();
+        watch.own.slept = watch.own.slept || sleeps < 0 || sleeps != watch.own.sleeps;
+        watch.own.sleeps = sleeps;
+    }
+}
+
 void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
                       std::int64_t cpu) noexcept {
     const HandlerSide& side = shared();
@@ -169,6 +182,7 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
     moment.time_ns = now;
     moment.cpu_ns = cpu;
     moment.on_own_thread = true;
+    moment.never_slept = side.wall && !watch.own.slept;
     moment.stood_still_until_ns = watch.stood_still_until_ns.load(std::memory_order_relaxed);
     MachineRegisters registers;
     if (side.registers) {
@@ -179,6 +193,7 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
     switch (side.visitor.record(watch.subject, moment)) {
         case Visited::recorded:
             side.visitor.keep(watch.subject);
+            watch.own.slept = false;
             watch.own.time.settled();
             break;
         case Visited::refused:
@@ -214,10 +229,14 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
     }
     if (side.visiting.load(std::memory_order_seq_cst) && side.watches.resolve(cookie) == watch) {
         const std::int64_t cpu = current_thread_cpu_ns();
+        if (side.wall) {
+            learn_whether_it_slept(*watch, begin, cpu);
+        }
         // Somebody may have taken SIGSEGV over ours: then nothing is read until keep() has put it
         // right, not even the interrupted instruction.
         if (!FaultGuard::armed()) {
             increase(watch->own.unsettled);
+            side.visitor.call_keeper();
         } else if (wants_visit(*watch, sender, call_site(context), begin, cpu)) {
             visit_own_thread(*watch, context, begin, cpu);
         }
@@ -288,6 +307,8 @@ void Watch::begin(Tid thread, void* whose) noexcept {
     own.woke = false;
     own.visited_ns = monotonic_ns();
     own.visited_cpu_ns = std::max<std::int64_t>(0, thread_cpu_ns(thread));
+    own.sleeps = -1;
+    own.slept = true;
     own.visits = 0;
     own.spent_ns = 0;
     own.worst_ns = 0;
@@ -382,6 +403,7 @@ void InterruptingObserver::begin() {
     side.prompt = true;
     side.visitor = visitor_;
     side.registers = plan_.registers;
+    side.wall = plan_.mode == Mode::wall;
     side.calls.continued = 0;
     side.calls.cut_short = 0;
     FaultGuard::install();
@@ -581,12 +603,14 @@ void InterruptingObserver::keep() noexcept {
     FaultGuard::reinstall_if_taken();
     sampling_signal.reinstall_if_taken();
     const std::int64_t now = monotonic_ns();
-    if (now >= next_reach_check_) {
+    const bool all = now >= next_reach_check_;
+    if (all) {
         next_reach_check_ = now + kReachPeriod;
-        for (Watch* watch : live_) {
-            if (watch->seek.state != pacing::Seeking::asleep && !watch->waiting.asleep) {
-                check_reach(*watch);
-            }
+    }
+    for (Watch* watch : live_) {
+        const bool at_rest = watch->seek.state == pacing::Seeking::asleep || watch->waiting.asleep;
+        if (watch->reach.blocked || (all && !at_rest)) {
+            check_reach(*watch);
         }
     }
 }

@@ -94,6 +94,11 @@ bool is_runnable(Tid tid) noexcept {
     return end_of_name == nullptr || end_of_name + 2 >= text + length || end_of_name[2] == 'R';
 }
 
+long current_thread_sleeps() noexcept {
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
+}
+
 bool waiting_call(Tid tid, WaitingCall& call) noexcept {
     char text[256];  // "number 0xarg0 ... 0xarg5 0xsp 0xpc", "-1 0xsp 0xpc" or "running"
     if (read_about_thread(tid, "syscall", text, sizeof text) == 0 || text[0] == 'r') {

@@ -31,6 +31,8 @@ public:
         std::atomic<bool> woke{false};     // its alarm has fired
         std::atomic<std::int64_t> visited_ns{0};
         std::atomic<std::int64_t> visited_cpu_ns{-1};
+        long sleeps = -1;    // how often it has given up a processor by itself; -1: not known
+        bool slept = false;  // it has since the last visit that recorded something
         std::atomic<std::uint64_t> visits{0};
         std::atomic<std::uint64_t> spent_ns{0};
         std::atomic<std::uint64_t> worst_ns{0};

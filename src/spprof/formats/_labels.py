@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .. import _columns as columns
-from .._columns import Tables, ThreadRow
+from .._profile.tables import NATIVE, FrameIndex, Tables, ThreadRow
 from .._version import __version__
 
 _THREAD_LABEL = re.compile(r"(?P<name>.*) \((?P<tid>\d+)\)(?:, process (?P<pid>\d+))?", re.DOTALL)
@@ -61,7 +60,7 @@ def looks_native(place: str, has_line: bool) -> bool:
     return not (lowered.endswith(_PYTHON_SOURCE) or lowered.startswith(("<", "in [")))
 
 
-def shown_line(tables: Tables, frame: int, lines: bool) -> int:
+def shown_line(tables: Tables, frame: FrameIndex, lines: bool) -> int:
     """Line to print for a frame: the executed one, or its function's first where known."""
     executed, first = tables.frame_line[frame], tables.func_line[tables.frame_func[frame]]
     if lines:
@@ -71,6 +70,6 @@ def shown_line(tables: Tables, frame: int, lines: bool) -> int:
     return first if first or is_native(tables, frame) else executed
 
 
-def is_native(tables: Tables, frame: int) -> bool:
+def is_native(tables: Tables, frame: FrameIndex) -> bool:
     """Whether a frame is machine code."""
-    return bool(tables.func_flags[tables.frame_func[frame]] & columns.NATIVE)
+    return bool(tables.func_flags[tables.frame_func[frame]] & NATIVE)

@@ -9,31 +9,48 @@ import math
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
-from .. import _columns as columns
-from .._columns import ThreadRow
-from .._model import parse_time
+from .._profile.tables import Meta, ThreadRow, parse_time
 from ._errors import FormatError
 
-# What formats of other tools carry along, to come back when the file is read.
-KEPT_META = (
-    "start_time",
-    "end_time",
-    "duration_ns",
-    "interval_ns",
-    "mode",
-    "engine",
-    "weights",
-    "dropped_count",
-    "python_version",
-    "platform",
-    "notes",
-    "modules",
-)
+# Means something beside spprof's own columns only.
+_OWN_COLUMNS_ONLY = ("version", "timestamps_until_ns")
+
+_KINDS: dict[str, Any] = {
+    "start_time": str,
+    "end_time": str,
+    "duration_ns": int,
+    "interval_ns": (int, float),
+    "mode": str,
+    "engine": str,
+    "weights": str,
+    "dropped_count": int,
+    "python_version": str,
+    "platform": str,
+    "notes": list,
+    "modules": list,
+}
+
+
+def kept_meta(meta: Meta) -> dict[str, Any]:
+    """What formats of other tools carry along, to come back when the file is read."""
+    members = meta.as_dict()
+    return {name: members[name] for name in members if name not in _OWN_COLUMNS_ONLY}
+
+
+def with_kept(meta: Meta, kept: dict[str, Any]) -> Meta:
+    """Circumstances with what a file carried along of `kept_meta`; raises FormatError."""
+    known = {name: kept[name] for name in _KINDS if name in kept}
+    return check_meta({**meta.as_dict(), **known})
 
 
 def read_meta(
-    *, duration_ns: int, interval_ns: int, weights: str, notes: list[str], start_ns: int = 0
-) -> dict[str, Any]:
+    *,
+    duration_ns: int,
+    interval_ns: int,
+    weights: str,
+    notes: tuple[str, ...],
+    start_ns: int = 0,
+) -> Meta:
     """Circumstances of a profile whose file says no more than this."""
     try:
         start = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=start_ns // 1000)
@@ -42,43 +59,21 @@ def read_meta(
         raise FormatError(
             f"a start of {start_ns} ns and a duration of {duration_ns} ns are out of range"
         ) from None
-    return {
-        "version": columns.LAYOUT_VERSION,
-        "start_time": start.isoformat(),
-        "end_time": end.isoformat(),
-        "duration_ns": duration_ns,
-        "interval_ns": interval_ns,
-        "mode": "",
-        "engine": "",
-        "weights": weights,
-        "dropped_count": 0,
-        "python_version": "",
-        "platform": "",
-        "notes": notes,
-        "modules": [],
-        "timestamps_until_ns": None,
-    }
+    return Meta(
+        start.isoformat(),
+        end.isoformat(),
+        duration_ns=duration_ns,
+        interval_ns=interval_ns,
+        weights=weights,
+        notes=notes,
+    )
 
 
-def check_meta(meta: dict[str, Any]) -> dict[str, Any]:
-    """Verify the types of the circumstances; raises FormatError."""
-    meta = dict(meta)
-    for name, kinds in {
-        "start_time": str,
-        "end_time": str,
-        "duration_ns": int,
-        "interval_ns": (int, float),
-        "mode": str,
-        "engine": str,
-        "weights": str,
-        "dropped_count": int,
-        "python_version": str,
-        "platform": str,
-        "notes": list,
-        "modules": list,
-    }.items():
+def check_meta(meta: dict[str, Any]) -> Meta:
+    """Turn what a file says of its circumstances into a `Meta`; raises FormatError."""
+    for name, kinds in _KINDS.items():
         value = meta.get(name)
-        if not isinstance(value, cast(Any, kinds)) or isinstance(value, bool):
+        if not isinstance(value, kinds) or isinstance(value, bool):
             raise FormatError(f"meta.{name} is missing or of the wrong type")
     for name in ("duration_ns", "interval_ns", "dropped_count"):
         if not (math.isfinite(meta[name]) and 0 <= meta[name] < 2**63):
@@ -93,10 +88,27 @@ def check_meta(meta: dict[str, Any]) -> dict[str, Any]:
     for module in meta["modules"]:
         if not isinstance(module, dict) or not isinstance(module.get("path"), str):
             raise FormatError("meta.modules should hold objects with a path")
-    until = meta.setdefault("timestamps_until_ns", None)
+    until = meta.get("timestamps_until_ns")
     if until is not None and type(until) is not int:
         raise FormatError("meta.timestamps_until_ns should be an integer or null")
-    return meta
+    members = {name: meta[name] for name in _KINDS}
+    members["notes"] = tuple(meta["notes"])
+    members["modules"] = tuple(
+        {"path": module["path"], "build_id": str(module.get("build_id") or "")}
+        for module in meta["modules"]
+    )
+    return Meta(**members, timestamps_until_ns=until, difference=_check_difference(meta))
+
+
+def _check_difference(meta: dict[str, Any]) -> dict[str, list[int]] | None:
+    sides = meta.get("difference")
+    if sides is None:
+        return None
+    for side in ("before", "after"):
+        rows = sides.get(side) if isinstance(sides, dict) else None
+        if not isinstance(rows, list) or not all(type(row) is int for row in rows):
+            raise FormatError(f"meta.difference.{side} should hold rows of threads")
+    return {side: list(sides[side]) for side in ("before", "after")}
 
 
 def check_threads(threads: list[Any]) -> list[ThreadRow]:

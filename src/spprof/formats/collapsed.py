@@ -19,15 +19,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from .. import _columns as columns
-from .._columns import Builder, Tables
-from .._model import Profile
+from .._profile.rows import sum_by_thread_and_stack
+from .._profile.tables import COUNT_LIMIT, NATIVE, Builder, FrameIndex, Tables, ThreadIndex
 from . import _labels as labels
 from ._errors import FormatError
 from ._meta import read_meta
 
 if TYPE_CHECKING:
-    from .._compare import ProfileDiff
+    from .._profile.compare import Difference
 
 _UNKNOWN_MODULE = "[unknown]"
 
@@ -64,7 +63,8 @@ def frame_text(name: str, file: str, line: int, native: bool) -> str:
 
 def _stack_texts(tables: Tables, lines: bool) -> list[str]:
     of_frame = []
-    for frame, func in enumerate(tables.frame_func):
+    for row, func in enumerate(tables.frame_func):
+        frame = FrameIndex(row)
         of_frame.append(
             frame_text(
                 tables.strings[tables.func_name[func]],
@@ -92,34 +92,33 @@ def _thread_texts(tables: Tables) -> list[str]:
     return texts
 
 
-def lines_of(profile: Profile, lines: bool) -> Iterator[str]:
+def lines_of(tables: Tables, lines: bool) -> Iterator[str]:
     """Yield each distinct line with its line end, threads and stacks in order."""
-    tables = profile._tables
     stacks = _stack_texts(tables, lines)
     threads = _thread_texts(tables)
     counts: dict[tuple[int, str], int] = {}
-    for thread, stack, count, _ in columns.sum_by_thread_and_stack(tables):
+    for thread, stack, count, _ in sum_by_thread_and_stack(tables):
         key = (thread, stacks[stack])
         counts[key] = counts.get(key, 0) + count
-    for (thread, stack_text), count in counts.items():
-        yield f"{threads[thread]}{stack_text} {count}\n"
+    for (row, stack_text), count in counts.items():
+        yield f"{threads[row]}{stack_text} {count}\n"
 
 
-def to_text(profile: Profile, *, lines: bool = False) -> str:
+def content(tables: Tables, *, lines: bool = False) -> str:
     """Return the whole text; see `Profile.to_collapsed`."""
-    return "".join(lines_of(profile, lines))
+    return "".join(lines_of(tables, lines))
 
 
-def dump(profile: Profile, file: BinaryIO, *, lines: bool = False) -> None:
+def dump(tables: Tables, file: BinaryIO, *, lines: bool = False) -> None:
     """Write the text as UTF-8; undecodable bytes of file names come out as they were."""
-    for line in lines_of(profile, lines):
+    for line in lines_of(tables, lines):
         try:
             file.write(line.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:  # half a character that no file name can have
             file.write(line.encode("utf-8", "backslashreplace"))
 
 
-def dump_diff(difference: ProfileDiff, file: BinaryIO) -> None:
+def dump_diff(difference: Difference, file: BinaryIO) -> None:
     """Write ``stack before after`` lines in microseconds, as difffolded.pl does.
 
     flamegraph.pl draws the differential flame graph from them.
@@ -137,7 +136,7 @@ def dump_diff(difference: ProfileDiff, file: BinaryIO) -> None:
 _DEFAULT_INTERVAL_MS = 1.0
 
 
-def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     """Read collapsed stacks of this or any other tool.
 
     Parameters
@@ -152,7 +151,7 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
     """
     builder = Builder()
     interval_ns = round((_DEFAULT_INTERVAL_MS if interval_ms is None else interval_ms) * 1e6)
-    frames: dict[str, int] = {}
+    frames: dict[str, FrameIndex] = {}
     total = 0
     for number, raw in enumerate(data.split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape").rstrip("\r")
@@ -168,7 +167,7 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
         count = round(float(count_text)) if "." in count_text else int(count_text)
         if count < 1:
             continue
-        if count > columns.COUNT_LIMIT:
+        if count > COUNT_LIMIT:
             raise FormatError(f"line {number}: {count} samples are more than can be kept")
         thread, texts = _thread_of(builder, stack_text.split(";"))
         ids = []
@@ -183,12 +182,15 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
     if interval_ms is None:
         notes.append("the file counts samples without their interval: 1 ms each is assumed")
     builder.tables.meta = read_meta(
-        duration_ns=total * interval_ns, interval_ns=interval_ns, weights="samples", notes=notes
+        duration_ns=total * interval_ns,
+        interval_ns=interval_ns,
+        weights="samples",
+        notes=tuple(notes),
     )
-    return Profile._of(builder.tables)
+    return builder.tables
 
 
-def _thread_of(builder: Builder, texts: list[str]) -> tuple[int, list[str]]:
+def _thread_of(builder: Builder, texts: list[str]) -> tuple[ThreadIndex, list[str]]:
     pid, host, start = 0, "", 0
     process = _PROCESS.fullmatch(texts[0])
     if process is not None and len(texts) > 1:
@@ -200,7 +202,7 @@ def _thread_of(builder: Builder, texts: list[str]) -> tuple[int, list[str]]:
     return builder.thread(int(match["tid"], 0), name, pid, host), texts[start + 1 :]
 
 
-def _frame(builder: Builder, text: str) -> int:
+def _frame(builder: Builder, text: str) -> FrameIndex:
     match = _FRAME.fullmatch(text)
     if match is None:
         name = "" if text == "%00" else _unescape(text)
@@ -212,4 +214,4 @@ def _frame(builder: Builder, text: str) -> int:
     native = labels.looks_native(place, match["line"] is not None)
     if native and place == _UNKNOWN_MODULE:
         place = ""
-    return builder.frame(builder.func(name, place, 0, columns.NATIVE if native else 0), line)
+    return builder.frame(builder.func(name, place, 0, NATIVE if native else 0), line)

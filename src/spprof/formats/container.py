@@ -9,9 +9,8 @@ import json
 import zlib
 from typing import Any, BinaryIO
 
-from .. import _columns as columns
-from .._columns import Tables
-from .._model import Profile
+from .._profile.rows import thin
+from .._profile.tables import COLUMN_TYPES, Tables, check, empty_column
 from ._errors import FormatError
 from ._meta import check_meta, check_threads
 
@@ -24,32 +23,29 @@ DISPLAY_ROWS = 200_000
 _SIZES = {"u8": 1, "u32": 4, "i32": 4, "u64": 8, "i64": 8}
 
 
-def encode(profile: Profile, *, for_display: bool = False) -> bytes:
+def encode(tables: Tables, *, for_display: bool = False) -> bytes:
     """Return a profile in its binary form.
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     for_display : bool
         Merge equal stacks that are close in time until at most `DISPLAY_ROWS` sample rows are
         left. Counts and weights stay exact, timestamps become coarser.
     """
-    tables = profile._tables
     if for_display:
-        from .._queries import thin
-
         tables = thin(tables, DISPLAY_ROWS)
     return b"".join(_parts(tables))
 
 
-def dump(profile: Profile, file: BinaryIO) -> None:
+def dump(tables: Tables, file: BinaryIO) -> None:
     """Write a profile to a binary file."""
-    file.writelines(_parts(profile._tables))
+    file.writelines(_parts(tables))
 
 
 def _parts(tables: Tables) -> list[Any]:
     texts = [text.encode("utf-8", "surrogatepass") for text in tables.strings]
-    offsets = columns.empty_column("sample.thread")
+    offsets = empty_column("sample.thread")
     position = 0
     offsets.append(0)
     for text in texts:
@@ -59,7 +55,7 @@ def _parts(tables: Tables) -> list[Any]:
         ("strings.bytes", "u8", b"".join(texts)),
         ("strings.offsets", "u32", offsets),
     ]
-    raw += [(name, kind, tables.column(name)) for name, kind in columns.COLUMN_TYPES.items()]
+    raw += [(name, kind, tables.column(name)) for name, kind in COLUMN_TYPES.items()]
     views = [(name, kind, memoryview(data).cast("B")) for name, kind, data in raw]
 
     def header(start: int) -> bytes:
@@ -68,7 +64,7 @@ def _parts(tables: Tables) -> list[Any]:
             length = len(view) // _SIZES[kind]
             entries.append({"name": name, "type": kind, "offset": offset, "length": length})
             offset += _padded(len(view))
-        content = {"meta": tables.meta, "threads": tables.threads, "columns": entries}
+        content = {"meta": tables.meta.as_dict(), "threads": tables.threads, "columns": entries}
         return json.dumps(content, separators=(",", ":")).encode()
 
     # Offsets count from the start of the file, so they depend on the length of the header that
@@ -97,12 +93,12 @@ def _padded(size: int) -> int:
     return (size + 7) & ~7
 
 
-def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     """Read a profile; `interval_ms` is accepted for symmetry, the file knows its own."""
     return decode(data)
 
 
-def decode(data: bytes) -> Profile:
+def decode(data: bytes) -> Tables:
     """Read a profile from its binary form, without copying its columns.
 
     Raises
@@ -144,12 +140,12 @@ def decode(data: bytes) -> Profile:
         meta = check_meta(_member(header, "meta", dict))
         threads = check_threads(_member(header, "threads", list))
         tables = Tables.from_bytes(raw, strings, threads, meta)
-        columns.check(tables)
+        check(tables)
     except FormatError:
         raise
     except ValueError as error:
         raise FormatError(str(error)) from None
-    return Profile._of(tables)
+    return tables
 
 
 def _member(header: Any, name: str, kind: type) -> Any:
@@ -162,7 +158,7 @@ def _member(header: Any, name: str, kind: type) -> Any:
 def _columns_of(header: Any, data: bytes) -> tuple[dict[str, Any], list[str]]:
     view = memoryview(data)
     raw: dict[str, Any] = {}
-    types = {"strings.bytes": "u8", "strings.offsets": "u32", **columns.COLUMN_TYPES}
+    types = {"strings.bytes": "u8", "strings.offsets": "u32", **COLUMN_TYPES}
     for number, entry in enumerate(_member(header, "columns", list)):
         try:
             name, kind = entry["name"], entry["type"]

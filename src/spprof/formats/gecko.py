@@ -11,9 +11,8 @@ import json
 from itertools import islice
 from typing import Any, BinaryIO
 
-from .. import _columns as columns
-from .._columns import Tables
-from .._model import Profile, parse_time
+from .._profile.tables import NATIVE, WAITING, FrameIndex, StackIndex, Tables, ThreadIndex
+from .._profile.text import measure
 from . import _labels as labels
 
 # https://github.com/firefox-devtools/profiler/blob/main/docs-developer/CHANGELOG-formats.md
@@ -33,21 +32,21 @@ _LIBRARY = 1  # resource type
 _CHUNK = 8192
 
 
-def dump(profile: Profile, file: BinaryIO, *, compress: bool = False) -> None:
+def dump(tables: Tables, file: BinaryIO, *, compress: bool = False) -> None:
     """Write the profile as JSON, each sample row with its time and its measured weight.
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     file : binary file
     compress : bool
         Gzip the file; the Firefox Profiler opens both.
     """
     if compress:
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            _Writer(profile._tables, packed).write()
+            _Writer(tables, packed).write()
     else:
-        _Writer(profile._tables, file).write()
+        _Writer(tables, file).write()
 
 
 class _Writer:
@@ -58,14 +57,14 @@ class _Writer:
         self._file = file
         self._strings: dict[str, int] = {}
         self._libs: list[dict[str, Any]] = []
-        self._waiting_stacks: dict[int, int] = {}
+        self._waiting_stacks: dict[StackIndex, int] = {}
         self._threads = sorted(set(tables.sample_thread))
 
     def write(self) -> None:
         """Write the whole document."""
         t = self._tables
         for stack, state in set(zip(t.sample_stack, t.sample_state)):
-            if state & columns.WAITING:
+            if state & WAITING:
                 self._waiting_stacks.setdefault(stack, -1)
         shared = self._shared()
         head = {"meta": self._meta(), "libs": self._libs, "pages": [], "shared": shared}
@@ -82,18 +81,18 @@ class _Writer:
     def _meta(self) -> dict[str, Any]:
         meta = self._tables.meta
         extra = [
-            ("Python", meta["python_version"]),
-            ("Mode", {"cpu": "CPU time", "wall": "wall time"}.get(meta["mode"], "")),
-            ("Engine", meta["engine"]),
-            ("Dropped samples", str(meta["dropped_count"]) if meta["dropped_count"] else ""),
-            *(("Note", note) for note in meta["notes"]),
+            ("Python", meta.python_version),
+            ("Mode", measure(meta.mode, "")),
+            ("Engine", meta.engine),
+            ("Dropped samples", str(meta.dropped_count) if meta.dropped_count else ""),
+            *(("Note", note) for note in meta.notes),
         ]
-        start_ms = parse_time(meta["start_time"]).timestamp() * 1e3
+        start_ms = meta.start.timestamp() * 1e3
         return {
-            "interval": meta["interval_ns"] / 1e6 or 1.0,
+            "interval": meta.interval_ns / 1e6 or 1.0,
             "startTime": start_ms,
             "profilingStartTime": 0,
-            "profilingEndTime": max(meta["duration_ns"], max(self._tables.sample_last, default=0))
+            "profilingEndTime": max(meta.duration_ns, max(self._tables.sample_last, default=0))
             / 1e6,
             "processType": 0,
             "product": "Python",
@@ -106,8 +105,8 @@ class _Writer:
             "symbolicated": True,
             "usesOnlyOneStackType": True,
             "sourceCodeIsNotOnSearchfox": True,
-            "oscpu": meta["platform"],
-            "platform": meta["platform"],
+            "oscpu": meta.platform,
+            "platform": meta.platform,
             "importedFrom": labels.exporter(),
             "extra": [
                 {
@@ -126,12 +125,12 @@ class _Writer:
         libs: dict[int, int] = {}
         sources: dict[int, int] = {}
         resources: list[int] = []
-        build_ids = {m["path"]: m.get("build_id") or "" for m in t.meta["modules"]}
+        build_ids = t.meta.build_ids
         func_resource: list[int] = []
         func_source: list[int | None] = []
         for file, flags in zip(t.func_file, t.func_flags):
             path = t.strings[file]
-            if flags & columns.NATIVE and path:
+            if flags & NATIVE and path:
                 if file not in libs:
                     libs[file] = len(self._libs)
                     self._libs.append(_lib(path, build_ids.get(path, "")))
@@ -142,12 +141,10 @@ class _Writer:
                 func_resource.append(-1)
                 func_source.append(sources.setdefault(file, len(sources)) if path else None)
         funcs, frames = len(t.func_name), len(t.frame_func)
-        categories = [
-            _NATIVE if t.func_flags[func] & columns.NATIVE else _PYTHON for func in t.frame_func
-        ]
-        stack_frames = list(t.stack_frame)
-        prefixes = [parent if parent >= 0 else None for parent in t.stack_parent]
-        frame_of = list(range(frames))
+        categories = [_NATIVE if t.func_flags[func] & NATIVE else _PYTHON for func in t.frame_func]
+        stack_frames: list[int] = list(t.stack_frame)
+        prefixes: list[int | None] = [parent if parent >= 0 else None for parent in t.stack_parent]
+        frame_of = [FrameIndex(frame) for frame in range(frames)]
         # A category belongs to a frame, and a waiting stack is told apart by its innermost one.
         waiting_frames: dict[int, int] = {}
         for stack in sorted(self._waiting_stacks):
@@ -168,9 +165,7 @@ class _Writer:
             },
             "frameTable": {
                 "address": [
-                    t.frame_address[frame]
-                    if t.func_flags[t.frame_func[frame]] & columns.NATIVE
-                    else -1
+                    t.frame_address[frame] if t.func_flags[t.frame_func[frame]] & NATIVE else -1
                     for frame in frame_of
                 ],
                 "inlineDepth": [0] * count,
@@ -219,7 +214,7 @@ class _Writer:
         shared["stringArray"] = list(self._strings)
         return shared
 
-    def _write_thread(self, thread: int, number: int) -> None:
+    def _write_thread(self, thread: ThreadIndex, number: int) -> None:
         t = self._tables
         entry = t.threads[thread]
         own = (row for row, owner in enumerate(t.sample_thread) if owner == thread)
@@ -253,7 +248,7 @@ class _Writer:
         if self._waiting_stacks:
             stacks = (
                 self._waiting_stacks[t.sample_stack[row]]
-                if t.sample_state[row] & columns.WAITING
+                if t.sample_state[row] & WAITING
                 else t.sample_stack[row]
                 for row in rows
             )
@@ -264,7 +259,7 @@ class _Writer:
         self._write_list(str(max(t.sample_time[row], 0) / 1e6) for row in rows)
         self._file.write(b',"weight":')
         self._write_list(str(t.sample_weight[row] / 1e6) for row in rows)
-        if t.meta["mode"] == "cpu":
+        if t.meta.mode == "cpu":
             # Weights are CPU time then, which is what the activity graph is drawn from.
             self._file.write(b',"threadCPUDelta":')
             self._write_list(str(t.sample_weight[row]) for row in rows)

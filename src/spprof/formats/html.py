@@ -12,15 +12,14 @@ import linecache
 import zlib
 from collections.abc import Iterator
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from .._profile.queries import top
 from . import container
+from ._front_end import asset
 
 if TYPE_CHECKING:
-    from .._model import Profile
-
-_STATIC = Path(__file__).resolve().parent.parent / "static"
+    from .._profile.tables import Tables
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
@@ -30,7 +29,7 @@ _POLICY = (
 
 
 def dump(
-    profile: Profile,
+    tables: Tables,
     file: BinaryIO,
     *,
     title: str | None = None,
@@ -41,7 +40,7 @@ def dump(
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     file : binary file
     title : str, optional
     speedscope : bool, optional
@@ -55,12 +54,12 @@ def dump(
     FileNotFoundError
         The front end was not built, as in a source tree that was never installed.
     """
-    for part in page(profile, title=title, speedscope=speedscope, sources=sources):
+    for part in page(tables, title=title, speedscope=speedscope, sources=sources):
         file.write(part)
 
 
 def page(
-    profile: Profile,
+    tables: Tables,
     *,
     title: str | None = None,
     speedscope: bool = True,
@@ -72,7 +71,7 @@ def page(
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     title : str, optional
     speedscope : bool
         Whether the page carries the bundled Speedscope as well.
@@ -83,11 +82,11 @@ def page(
     connect : str
         A further source that scripts may connect to, such as ``'self'``.
     """
-    front_end, style = _asset("standalone.js"), _asset("standalone.css")
-    heading = title or f"Profile of {profile.start_time:%Y-%m-%d %H:%M:%S}"
+    front_end, style = asset("standalone.js"), asset("standalone.css")
+    heading = title or f"Profile of {tables.meta.start:%Y-%m-%d %H:%M:%S}"
     policy = _POLICY.format(connect=f" {connect}" if connect else "")
     # Level 1: columns shrink little more at higher ones, at several times the time.
-    packed = zlib.compress(container.encode(profile, for_display=True), 1)
+    packed = zlib.compress(container.encode(tables, for_display=True), 1)
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
@@ -102,9 +101,9 @@ def page(
     )
     yield from _embedded("spprof-profile", packed)
     if speedscope:
-        yield from _embedded("spprof-speedscope", zlib.compress(_asset("speedscope/index.html")))
+        yield from _embedded("spprof-speedscope", zlib.compress(asset("speedscope/index.html")))
     if sources:
-        texts = json.dumps(_sources(profile)).encode("ascii")
+        texts = json.dumps(_sources(tables)).encode("ascii")
         yield from _embedded("spprof-sources", zlib.compress(texts))
     for source in filter(None, (front_end, script.encode("utf-8"))):
         # The HTML parser ends a script at this text wherever it stands, even in a string.
@@ -125,11 +124,11 @@ def _embedded(name: str, packed: bytes) -> Iterator[bytes]:
 _SOURCES_BYTES = 4_000_000
 
 
-def _sources(profile: Profile) -> dict[str, str]:
+def _sources(tables: Tables) -> dict[str, str]:
     """Text of the Python files where most time was spent, by path."""
     texts: dict[str, str] = {}
     room = _SOURCES_BYTES
-    for entry in profile.top(None, "total"):
+    for entry in top(tables, None, "total", lines=False):
         if entry.is_native or entry.filename in texts:
             continue
         # Knows cells and modules in archives too, where they were run in this process.
@@ -138,13 +137,3 @@ def _sources(profile: Profile) -> dict[str, str]:
             texts[entry.filename] = text
             room -= len(text)
     return texts
-
-
-def _asset(name: str) -> bytes:
-    try:
-        return (_STATIC / name).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"the front end is not built: {_STATIC / name} is missing. An installed spprof has "
-            "it; in a source tree run `npm ci && npm run build` in js/, or `pip install .`"
-        ) from None

@@ -12,11 +12,19 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
-from .. import _columns as columns
-from .._columns import Builder, Tables
-from .._model import Profile, parse_time
+from .._profile.rows import sum_by_thread_and_stack
+from .._profile.tables import (
+    COUNT_LIMIT,
+    NATIVE,
+    Builder,
+    FrameIndex,
+    Meta,
+    Tables,
+    ThreadIndex,
+    ThreadRow,
+)
 from ._errors import FormatError
-from ._meta import KEPT_META, check_meta, read_meta
+from ._meta import kept_meta, read_meta, with_kept
 
 # Circumstances that profile.proto has no field for, as JSON; readers skip fields unknown to them.
 _OWN_FIELD = 5117
@@ -66,18 +74,18 @@ class _Strings:
         return iter(self._ids)
 
 
-def dump(profile: Profile, file: BinaryIO) -> None:
+def dump(tables: Tables, file: BinaryIO) -> None:
     """Write samples and time per thread and stack; timestamps are given up."""
     # mtime 0 and no name: the same profile gives the same bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
-        for part in _message(profile._tables):
+        for part in _message(tables):
             packed.write(part)
 
 
 def _message(tables: Tables) -> Iterator[bytes]:
     strings = _Strings()
     meta = tables.meta
-    kind = meta["mode"] or "time"
+    kind = meta.mode or "time"
 
     def value_type(name: str, unit: str) -> bytes:
         return _int(1, strings[name]) + _int(2, strings[unit])
@@ -90,11 +98,11 @@ def _message(tables: Tables) -> Iterator[bytes]:
     for parent, frame in zip(tables.stack_parent, tables.stack_frame):
         # Locations count from 1, innermost first.
         paths.append(_varint(frame + 1) + (paths[parent] if parent >= 0 else b""))
-    for thread, stack, count, weight in columns.sum_by_thread_and_stack(tables):
+    for thread, stack, count, weight in sum_by_thread_and_stack(tables):
         yield _bytes(2, _bytes(1, paths[stack]) + _packed(2, (count, weight)) + labels[thread])
 
     mappings = _mappings(tables)
-    build_ids = {module["path"]: module.get("build_id") or "" for module in meta["modules"]}
+    build_ids = meta.build_ids
     for path, number in mappings.items():
         # Symbols and lines are already there: pprof must not look for the binary to find them.
         yield _bytes(
@@ -106,39 +114,38 @@ def _message(tables: Tables) -> Iterator[bytes]:
             + _int(8, 1)
             + _int(9, 1),
         )
-    for frame, func in enumerate(tables.frame_func):
+    for row, func in enumerate(tables.frame_func):
         path = tables.strings[tables.func_file[func]]
-        native = tables.func_flags[func] & columns.NATIVE
+        native = tables.func_flags[func] & NATIVE
         yield _bytes(
             4,
-            _int(1, frame + 1)
+            _int(1, row + 1)
             + _int(2, mappings[path if native else _PYTHON_MAPPING])
-            + _int(3, tables.frame_address[frame])
-            + _bytes(4, _int(1, func + 1) + _int(2, tables.frame_line[frame])),
+            + _int(3, tables.frame_address[row])
+            + _bytes(4, _int(1, func + 1) + _int(2, tables.frame_line[row])),
         )
-    for func, name in enumerate(tables.func_name):
+    for row, name in enumerate(tables.func_name):
         # No system_name: pprof would take `<module>` for a C++ template and cut it away.
         yield _bytes(
             5,
-            _int(1, func + 1)
+            _int(1, row + 1)
             + _int(2, strings[tables.strings[name]])
-            + _int(4, strings[tables.strings[tables.func_file[func]]])
-            + _int(5, tables.func_line[func]),
+            + _int(4, strings[tables.strings[tables.func_file[row]]])
+            + _int(5, tables.func_line[row]),
         )
 
-    yield _int(9, _epoch_ns(meta["start_time"]))
-    yield _int(10, meta["duration_ns"])
+    yield _int(9, _epoch_ns(meta.start))
+    yield _int(10, meta.duration_ns)
     yield _bytes(11, value_type(kind, "nanoseconds"))
-    yield _int(12, round(meta["interval_ns"]))
-    yield _packed(13, [strings[note] for note in meta["notes"]])
+    yield _int(12, round(meta.interval_ns))
+    yield _packed(13, [strings[note] for note in meta.notes])
     yield _int(14, strings[kind])
-    kept = {key: meta[key] for key in KEPT_META if key in meta}
-    yield _bytes(_OWN_FIELD, json.dumps(kept).encode("ascii"))
+    yield _bytes(_OWN_FIELD, json.dumps(kept_meta(meta)).encode("ascii"))
     for text in strings:
         yield _bytes(6, text.encode("utf-8", "backslashreplace"))
 
 
-def _labels_of(thread: columns.ThreadRow, strings: _Strings) -> bytes:
+def _labels_of(thread: ThreadRow, strings: _Strings) -> bytes:
     def text(key: str, value: str) -> bytes:
         return _bytes(3, _int(1, strings[key]) + _int(2, strings[value])) if value else b""
 
@@ -156,22 +163,20 @@ def _labels_of(thread: columns.ThreadRow, strings: _Strings) -> bytes:
 def _mappings(tables: Tables) -> dict[str, int]:
     numbers = {_PYTHON_MAPPING: 1}
     for file, flags in zip(tables.func_file, tables.func_flags):
-        if flags & columns.NATIVE:
+        if flags & NATIVE:
             numbers.setdefault(tables.strings[file], len(numbers) + 1)
     return numbers
 
 
-def _epoch_ns(iso_time: str) -> int:
-    since = parse_time(iso_time).astimezone(timezone.utc) - datetime(
-        1970, 1, 1, tzinfo=timezone.utc
-    )
+def _epoch_ns(time: datetime) -> int:
+    since = time.astimezone(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 
 # Reading
 
 
-def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     """Read a profile.proto, already unpacked, of this or any other tool.
 
     Parameters
@@ -285,7 +290,7 @@ class _Reader:
             raise FormatError(f"{what}: string {index} of only {len(self._strings)}")
         return self._strings[index]
 
-    def profile(self) -> Profile:
+    def profile(self) -> Tables:
         position, scale = self._value_to_read()
         count_position = self._position_of("count")
         locations = self._locations()
@@ -314,11 +319,11 @@ class _Reader:
             self._builder.row(
                 self._thread(sample, what),
                 self._builder.stack_of(frames),
-                count=min(max(count, 1), columns.COUNT_LIMIT),
+                count=min(max(count, 1), COUNT_LIMIT),
                 weight=weight,
             )
         self._builder.tables.meta = self._meta(assumed)
-        return Profile._of(self._builder.tables)
+        return self._builder.tables
 
     def _types(self) -> list[tuple[str, str]]:
         return [
@@ -348,7 +353,7 @@ class _Reader:
             raise FormatError(f"the profile measures {listed}: only time and counts can be shown")
         return counted, 0
 
-    def _locations(self) -> dict[int, list[int]]:
+    def _locations(self) -> dict[int, list[FrameIndex]]:
         """For each location id its frames, outermost first (several where code was inlined)."""
         mappings = {
             mapping.number(1): self._string(mapping.number(5), "mapping")
@@ -360,11 +365,11 @@ class _Reader:
             name = name or self._string(function.number(3), "function")
             file = self._string(function.number(4), "function")
             functions[function.number(1)] = (name, file, _line(function.number(5)))
-        locations: dict[int, list[int]] = {}
+        locations: dict[int, list[FrameIndex]] = {}
         for location in self._top.messages(4, "location"):
             number, mapping, address = (location.number(field) for field in (1, 2, 3))
             native = mappings.get(mapping, _PYTHON_MAPPING) != _PYTHON_MAPPING
-            flags = columns.NATIVE if native else 0
+            flags = NATIVE if native else 0
             frames = []
             for line in location.messages(4, "line"):
                 if line.number(1) not in functions:
@@ -374,12 +379,12 @@ class _Reader:
                 frames.append(self._builder.frame(func, _line(line.number(2)), address))
             if not frames:
                 module = mappings.get(mapping, "")
-                func = self._builder.func(f"0x{address:x}", module, 0, columns.NATIVE)
+                func = self._builder.func(f"0x{address:x}", module, 0, NATIVE)
                 frames = [self._builder.frame(func, 0, address)]
             locations[number] = frames[::-1]
         return locations
 
-    def _thread(self, sample: _Fields, what: str) -> int:
+    def _thread(self, sample: _Fields, what: str) -> ThreadIndex:
         texts: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for label in sample.messages(3, what):
@@ -394,15 +399,14 @@ class _Reader:
             name = "main"
         return self._builder.thread(tid, name, numbers.get("pid", 0), texts.get("host", ""))
 
-    def _meta(self, assumed_interval_ns: int) -> dict[str, Any]:
+    def _meta(self, assumed_interval_ns: int) -> Meta:
         for own in self._top.all(_OWN_FIELD):
             try:
                 kept = json.loads(_message_of(own, "spprof's own field"))
             except (ValueError, RecursionError):
                 raise FormatError("spprof's own field is not JSON") from None
             if isinstance(kept, dict):
-                base = read_meta(duration_ns=0, interval_ns=0, weights="measured", notes=[])
-                return check_meta({**base, **{k: kept[k] for k in KEPT_META if k in kept}})
+                return with_kept(Meta(), kept)
         notes = [self._string(index, "comment") for index in self._top.numbers(13)]
         if assumed_interval_ns and self._interval_ms is None:
             notes.append("the file counts samples without their interval: 1 ms each is assumed")
@@ -414,7 +418,7 @@ class _Reader:
             interval_ns=assumed_interval_ns
             or (max(0, _signed(self._top.number(12))) if in_ns else 0),
             weights="samples" if assumed_interval_ns else "measured",
-            notes=notes,
+            notes=tuple(notes),
         )
 
 

@@ -12,12 +12,23 @@ from array import array
 from itertools import accumulate
 from typing import Any, BinaryIO, Callable
 
-from .. import _columns as columns
-from .._columns import Builder, Tables, ThreadRow
-from .._model import Profile
+from .._profile.rows import rows_by_thread
+from .._profile.tables import (
+    COUNT_LIMIT,
+    NATIVE,
+    ROOT,
+    Builder,
+    FrameIndex,
+    FuncIndex,
+    Meta,
+    StackIndex,
+    Tables,
+    ThreadIndex,
+    ThreadRow,
+)
 from . import _labels as labels
 from ._errors import FormatError
-from ._meta import KEPT_META, check_meta, read_meta
+from ._meta import kept_meta, read_meta, with_kept
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
@@ -30,9 +41,10 @@ class _Layout:
     def __init__(self, tables: Tables, lines: bool) -> None:
         self.tables = tables
         self.frames: list[dict[str, Any]] = []
-        known: dict[tuple[int, int], int] = {}
+        known: dict[tuple[FuncIndex, int], int] = {}
         of_frame = []
-        for frame, func in enumerate(tables.frame_func):
+        for row, func in enumerate(tables.frame_func):
+            frame = FrameIndex(row)
             line = labels.shown_line(tables, frame, lines)
             index = known.get((func, line))
             if index is None:
@@ -40,10 +52,10 @@ class _Layout:
                 self.frames.append(self._frame(func, line, lines))
             of_frame.append(index)
         self._of_frame = of_frame
-        self.rows = columns.rows_by_thread(tables)
+        self.rows = rows_by_thread(tables)
         self.several_processes = len(labels.processes(tables)) > 1
 
-    def _frame(self, func: int, line: int, lines: bool) -> dict[str, Any]:
+    def _frame(self, func: FuncIndex, line: int, lines: bool) -> dict[str, Any]:
         t = self.tables
         frame: dict[str, Any] = {"name": t.strings[t.func_name[func]] or "(unnamed)"}
         if t.strings[t.func_file[func]]:
@@ -52,11 +64,11 @@ class _Layout:
             frame["line"] = line
             if not lines and t.func_line[func]:
                 frame["definition"] = True
-        if t.func_flags[func] & columns.NATIVE:
+        if t.func_flags[func] & NATIVE:
             frame["native"] = True
         return frame
 
-    def stack(self, stack: int) -> list[int]:
+    def stack(self, stack: StackIndex) -> list[int]:
         """Indices of a stack's frames, root first."""
         t = self.tables
         path = []
@@ -66,7 +78,7 @@ class _Layout:
         path.reverse()
         return path
 
-    def head(self, thread: int) -> dict[str, Any]:
+    def head(self, thread: ThreadIndex) -> dict[str, Any]:
         """A thread's profile without its samples and weights."""
         entry = self.tables.threads[thread]
         return {
@@ -85,9 +97,9 @@ def _document(layout: _Layout, heads: list[dict[str, Any]], name: str | None) ->
     return {
         "$schema": SCHEMA,
         "exporter": labels.exporter(),
-        "name": name or f"Python profile of {meta['start_time']}",
+        "name": name or f"Python profile of {meta.start_time}",
         "activeProfileIndex": busiest,
-        "spprof": {key: meta[key] for key in KEPT_META if key in meta},
+        "spprof": kept_meta(meta),
         "shared": {"frames": layout.frames},
     }
 
@@ -103,14 +115,14 @@ def _empty_head() -> dict[str, Any]:
     }
 
 
-def to_dict(profile: Profile, *, name: str | None = None, lines: bool = False) -> dict[str, Any]:
+def content(tables: Tables, *, name: str | None = None, lines: bool = False) -> dict[str, Any]:
     """Return the document; see `Profile.to_speedscope`. Equal stacks share one list."""
-    layout = _Layout(profile._tables, lines)
+    layout = _Layout(tables, lines)
     heads = [layout.head(thread) for thread in layout.rows]
     document = _document(layout, heads, name)
     profiles = document["profiles"] = []
-    used = set(profile._tables.sample_stack)
-    stacks = {stack: layout.stack(stack) for stack in used}
+    used = set(tables.sample_stack)
+    stacks: dict[int, list[int]] = {stack: layout.stack(stack) for stack in used}
     for rows, head in zip(layout.rows.values(), heads):
         samples = list(map(stacks.__getitem__, rows.stack))
         profiles.append({**head, "samples": samples, "weights": rows.weight.tolist()})
@@ -121,12 +133,14 @@ def to_dict(profile: Profile, *, name: str | None = None, lines: bool = False) -
     return document
 
 
-def dump(profile: Profile, file: BinaryIO, *, name: str | None = None, lines: bool = False) -> None:
+def dump(tables: Tables, file: BinaryIO, *, name: str | None = None, lines: bool = False) -> None:
     """Write the document piece by piece: each stack's text is made once, no list of lists."""
-    layout = _Layout(profile._tables, lines)
+    layout = _Layout(tables, lines)
     heads = [layout.head(thread) for thread in layout.rows]
-    used = set(profile._tables.sample_stack)
-    texts = {stack: "[" + ",".join(map(str, layout.stack(stack))) + "]" for stack in used}
+    used = set(tables.sample_stack)
+    texts: dict[int, str] = {
+        stack: "[" + ",".join(map(str, layout.stack(stack))) + "]" for stack in used
+    }
 
     def write_list(values: array[int], text: Callable[[int], str]) -> None:
         file.write(b"[")
@@ -165,7 +179,7 @@ _UNITS_NS = {
 }
 
 
-def load(data: bytes, *, interval_ms: float | None = None) -> Profile:
+def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     """Read a Speedscope document, of this or any other tool.
 
     Parameters
@@ -210,7 +224,7 @@ class _Reader:
             for i, frame in enumerate(_get(shared, "frames", list, "shared"))
         ]
 
-    def _frame(self, frame: Any, where: str) -> int:
+    def _frame(self, frame: Any, where: str) -> FrameIndex:
         name = _get(frame, "name", str, where)
         file = frame.get("file") or ""
         line = frame.get("line") or 0
@@ -223,12 +237,12 @@ class _Reader:
         native = frame.get("native") is True
         if not native and "spprof" not in self._document:
             native = bool(file) and labels.looks_native(file, bool(line))
-        flags = columns.NATIVE if native else 0
+        flags = NATIVE if native else 0
         if frame.get("definition") is True:
             return self._builder.frame(self._builder.func(name, file, line, flags))
         return self._builder.frame(self._builder.func(name, file, 0, flags), line)
 
-    def profile(self) -> Profile:
+    def profile(self) -> Tables:
         profiles = _get(self._document, "profiles", list, "top")
         for number, profile in enumerate(profiles):
             where = f"profiles[{number}]"
@@ -250,9 +264,9 @@ class _Reader:
                 raise FormatError(f"{where}.type is {kind!r}, neither sampled nor evented")
         tables = self._builder.tables
         tables.meta = self._meta()
-        return Profile._of(tables)
+        return tables
 
-    def _thread(self, profile: dict[str, Any], number: int) -> int:
+    def _thread(self, profile: dict[str, Any], number: int) -> ThreadIndex:
         name = profile.get("name")
         entry: ThreadRow = labels.parse_thread_label(
             name if isinstance(name, str) else f"thread {number + 1}", number + 1
@@ -265,7 +279,7 @@ class _Reader:
         return self._builder.thread(entry["tid"], entry["name"], entry["pid"], entry["host"])
 
     def _sampled(
-        self, profile: dict[str, Any], where: str, thread: int, unit: str, scale: int
+        self, profile: dict[str, Any], where: str, thread: ThreadIndex, unit: str, scale: int
     ) -> None:
         samples = _get(profile, "samples", list, where)
         weights = _get(profile, "weights", list, where)
@@ -275,7 +289,7 @@ class _Reader:
         if counts is not None and (
             not isinstance(counts, list)
             or len(counts) != len(samples)
-            or not all(type(c) is int and 0 < c <= columns.COUNT_LIMIT for c in counts)
+            or not all(type(c) is int and 0 < c <= COUNT_LIMIT for c in counts)
         ):
             raise FormatError(f"{where}.counts should hold one positive integer a sample")
         frames = self._frames
@@ -299,7 +313,7 @@ class _Reader:
             place = f"{where}.weights"
             ns = array("q", [_nanoseconds(weight, scale, place) for weight in weights])
         if unit == "none":
-            counts = [min(max(1, round(weight)), columns.COUNT_LIMIT) for weight in weights]
+            counts = [min(max(1, round(weight)), COUNT_LIMIT) for weight in weights]
         _in_range(sum(ns), where)
         times = array("q", [0, *accumulate(ns)][: len(ns)])
         t: Any = self._builder.tables
@@ -311,9 +325,11 @@ class _Reader:
         t.sample_weight.extend(ns)
         t.sample_state.extend(array("B", bytes(len(ns))))
 
-    def _evented(self, profile: dict[str, Any], where: str, thread: int, scale: int) -> None:
+    def _evented(
+        self, profile: dict[str, Any], where: str, thread: ThreadIndex, scale: int
+    ) -> None:
         open_frames: list[int] = []
-        stacks = [-1]
+        stacks = [ROOT]
         start = _nanoseconds(profile.get("startValue", 0), scale, f"{where}.startValue")
         previous = start
         for number, event in enumerate(_get(profile, "events", list, where)):
@@ -342,7 +358,7 @@ class _Reader:
         if open_frames:
             raise FormatError(f"{where}: {len(open_frames)} frames are never closed")
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self) -> Meta:
         t = self._builder.tables
         spans: dict[int, int] = {}
         for thread, weight in zip(t.sample_thread, t.sample_weight):
@@ -358,11 +374,11 @@ class _Reader:
             duration_ns=duration,
             interval_ns=self._interval_ns if self._counted else 0,
             weights="samples" if self._counted else "measured",
-            notes=notes,
+            notes=tuple(notes),
         )
         kept = self._document.get("spprof")
         if isinstance(kept, dict):
-            meta = check_meta({**meta, **{k: kept[k] for k in KEPT_META if k in kept}})
+            return with_kept(meta, kept)
         return meta
 
 

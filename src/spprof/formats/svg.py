@@ -14,11 +14,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .._queries import CallNode, format_ns, tree
+from .._profile.queries import CallNode, sample_count, tree
+from .._profile.text import format_ns, measure
+from .._profile.text import notes as notes_of
 
 if TYPE_CHECKING:
-    from .._compare import ProfileDiff
-    from .._model import Profile
+    from .._profile.compare import Difference
+    from .._profile.tables import Tables
 
 WIDTH = 1200
 _ROW = 17
@@ -45,7 +47,7 @@ class Box:
 
 
 def dump(
-    profile: Profile,
+    tables: Tables,
     file: BinaryIO,
     *,
     title: str | None = None,
@@ -56,7 +58,7 @@ def dump(
 
     Parameters
     ----------
-    profile : Profile
+    tables : Tables
     file : binary file
     title : str, optional
     max_bytes : int, optional
@@ -65,17 +67,14 @@ def dump(
     min_share : float
         Frames under this share of the total (0 to 1) are folded.
     """
-    root = tree(profile._tables, lines=False)
-    samples = f"{profile.sample_count} samples"
-    heading = title or f"{format_ns(root.total_ns)} of {_measure(profile)}, {samples}"
-    notes = list(profile.notes)
-    if profile.dropped_count and not any("dropped" in note for note in notes):
-        notes.insert(0, f"{profile.dropped_count} samples were dropped")
-    _write(file, _boxes(root), heading, notes, max_bytes, min_share)
+    root = tree(tables, lines=False)
+    samples = f"{sample_count(tables)} samples"
+    heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
+    _write(file, _boxes(root), heading, notes_of(tables), max_bytes, min_share)
 
 
 def dump_diff(
-    difference: ProfileDiff,
+    difference: Difference,
     file: BinaryIO,
     *,
     title: str | None = None,
@@ -87,14 +86,10 @@ def dump_diff(
     What occurs only in "before" has no width; compare the other way around to see it.
     """
     root = _diff_boxes(difference)
-    before, after = difference.before.total_weight_ns, difference.after.total_weight_ns
+    before, after = difference.before_ns, difference.after_ns
     heading = title or f"{format_ns(before)} before, {format_ns(after)} after"
     notes = ["red: a larger share of the time than before; blue: a smaller one"]
     _write(file, root, heading, notes, max_bytes, min_share)
-
-
-def _measure(profile: Profile) -> str:
-    return {"cpu": "CPU time", "wall": "wall time"}.get(profile.mode, "time")
 
 
 def _place(node: CallNode) -> str:
@@ -136,7 +131,7 @@ class _DiffNode:
     children: dict[tuple[str, str], _DiffNode] = field(default_factory=dict)
 
 
-def _diff_boxes(difference: ProfileDiff) -> Box:
+def _diff_boxes(difference: Difference) -> Box:
     root = _DiffNode("all", "")
     for entry in difference.stacks:
         node = root

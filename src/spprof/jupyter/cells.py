@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from .. import _columns as columns
-from .._model import Profile
+from .._profile.model import Profile
+from .._profile.rows import restack, take_rows
+from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, Tables
 
 # IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
 _IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
@@ -168,12 +169,12 @@ def localise(
         Ids under which the thread that ran the cell may be listed.
     """
     t = profile._tables
-    builder = columns.Builder()
+    builder = Builder()
     labels = [label_of(text) for text in t.strings]
     parts = _parts(t, labels, host)
 
     # One function a cell, though each of its statements was compiled on its own.
-    frames: list[int] = []
+    frames: list[FrameIndex] = []
     for frame, func in enumerate(t.frame_func):
         file = t.func_file[func]
         label = labels[file]
@@ -188,24 +189,24 @@ def localise(
         )
         frames.append(builder.frame(here, t.frame_line[frame], t.frame_address[frame]))
 
-    def stacks(keep: Callable[[_Part, _Part], bool], restart: bool) -> list[int]:
+    def stacks(keep: Callable[[_Part, _Part], bool], restart: bool) -> list[StackIndex]:
         """Map stacks to new ids; -1 where no frame was kept."""
-        mapped: list[int] = []
+        mapped: list[StackIndex] = []
         before: list[_Part] = []  # the innermost part that is not native, a stack
-        callers: list[int] = []  # the innermost stack that is not the kernel's, a stack
+        callers: list[StackIndex] = []  # the innermost stack that is not the kernel's, a stack
         for parent, frame in zip(t.stack_parent, t.stack_frame):
             part = parts[t.frame_func[frame]]
-            above, last, caller = -1, _Part.HOST, -1
+            above, last, caller = ROOT, _Part.HOST, ROOT
             if parent >= 0:
                 above, last, caller = mapped[parent], before[parent], callers[parent]
             if part in (_Part.CELL, _Part.MODULE) and last is _Part.KERNEL:
                 above = caller
             if restart and part is _Part.ENTRY:
-                here = -1
+                here = ROOT
             elif above >= 0 or keep(part, last):
                 here = builder.stack(above, frames[frame])
             else:
-                here = -1
+                here = ROOT
             mapped.append(here)
             before.append(last if part is _Part.NATIVE else part)
             callers.append(caller if part in (_Part.NATIVE, _Part.KERNEL) and here >= 0 else here)
@@ -227,39 +228,26 @@ def localise(
     cell_rows.update(
         thread for thread, stack in zip(t.sample_thread, t.sample_stack) if reaches_cell[stack]
     )
-    threads = {}
-    for row in range(t.rows):
-        thread, stack = t.sample_thread[row], t.sample_stack[row]
-        here = from_cell[stack] if thread in cell_rows else -1 if kernels[stack] else whole[stack]
-        if here < 0:
-            continue
-        if thread not in threads:
-            entry = t.threads[thread]
-            threads[thread] = builder.thread(
-                entry["tid"], entry["name"], entry["pid"], entry["host"]
-            )
-        builder.row(
-            threads[thread],
-            here,
-            weight=t.sample_weight[row],
-            time=t.sample_time[row],
-            last=t.sample_last[row],
-            count=t.sample_count[row],
-            state=t.sample_state[row],
-        )
-    builder.tables.meta.update(t.meta)
+    rows: list[int] = []
+    shown: list[StackIndex] = []
+    for row, (thread, stack) in enumerate(zip(t.sample_thread, t.sample_stack)):
+        elsewhere = ROOT if kernels[stack] else whole[stack]
+        new = from_cell[stack] if thread in cell_rows else elsewhere
+        if new >= 0:
+            rows.append(row)
+            shown.append(new)
+    tables = restack(t, builder, rows, shown)
     # Both mappings were interned; only what a sample refers to is kept.
-    tables = columns.take_rows(builder.tables, range(builder.tables.rows))
-    return Profile._of(tables)
+    return Profile._of(take_rows(tables, range(tables.rows)))
 
 
-def _parts(t: columns.Tables, labels: list[str | None], host: HostCode) -> list[_Part]:
+def _parts(t: Tables, labels: list[str | None], host: HostCode) -> list[_Part]:
     return [_part_of_func(t, func, labels, host) for func in range(len(t.func_name))]
 
 
-def _part_of_func(t: columns.Tables, func: int, labels: list[str | None], host: HostCode) -> _Part:
+def _part_of_func(t: Tables, func: int, labels: list[str | None], host: HostCode) -> _Part:
     file = t.strings[t.func_file[func]]
-    native = bool(t.func_flags[func] & columns.NATIVE)
+    native = bool(t.func_flags[func] & NATIVE)
     if file.startswith(host.kernel):
         return _Part.KERNEL
     if native:
@@ -283,7 +271,7 @@ def _begins_cell(part: _Part, caller: _Part) -> bool:
     return part is _Part.CELL or (part is _Part.MODULE and caller is _Part.KERNEL)
 
 
-def _reaches(t: columns.Tables, parts: list[_Part]) -> list[bool]:
+def _reaches(t: Tables, parts: list[_Part]) -> list[bool]:
     """Tell for each stack whether it is in a cell's own code or below it."""
     reached: list[bool] = []
     for parent, frame in zip(t.stack_parent, t.stack_frame):
@@ -293,7 +281,7 @@ def _reaches(t: columns.Tables, parts: list[_Part]) -> list[bool]:
     return reached
 
 
-def _kernel_stacks(t: columns.Tables, parts: list[_Part]) -> list[bool]:
+def _kernel_stacks(t: Tables, parts: list[_Part]) -> list[bool]:
     """Tell for each stack whether what a thread begins with is the kernel's."""
     undecided, kernel, user = range(3)
     states: list[int] = []

@@ -26,11 +26,12 @@ from IPython.core.magic import (
 )
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from .. import _session, formats
+from .._session import session
+from ..formats import files, registry
 from . import cells, output
 
 if TYPE_CHECKING:
-    from .._model import Profile
+    from .._profile.model import Profile
 
 # An IPython.core.interactiveshell.InteractiveShell; what its parts are declared as differs from
 # version to version.
@@ -65,7 +66,7 @@ def _parser() -> MagicArgumentParser:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help=f"format of the file (default: by its extension): {', '.join(formats.FORMATS)}",
+        help=f"format of the file (default: by its extension): {', '.join(registry.FORMATS)}",
     )
     parser.add_argument(
         "--name",
@@ -159,7 +160,7 @@ class SpprofMagics(Magics):
             exec(body, namespace, scope)
             result = eval(value, namespace, scope) if value is not None else None
         finally:
-            _finish(shell, options, _session.stop())
+            _finish(shell, options, session.stop())
         return None if source.rstrip().endswith(";") else result
 
     def unload(self) -> None:
@@ -196,8 +197,8 @@ class _RunningCell:
             self._nested += 1
 
     def _stop(self) -> None:
-        if threading.get_ident() == self._thread and not self._nested and _session.is_active():
-            self._profile = _session.stop()
+        if threading.get_ident() == self._thread and not self._nested and session.is_active():
+            self._profile = session.stop()
 
     def _show(self) -> None:
         if threading.get_ident() != self._thread:
@@ -218,8 +219,8 @@ class _RunningCell:
 
     def abandon(self) -> None:
         self._forget()
-        if _session.is_active():
-            _session.stop()
+        if session.is_active():
+            session.stop()
 
 
 def run_cell_in_place(lines: list[str]) -> list[str]:
@@ -282,8 +283,8 @@ def _check(options: Namespace) -> None:
         options.output = str(Path(options.output).expanduser())
         try:
             if options.format is not None:
-                formats.find(options.format)
-            formats.check_writable(options.output)
+                registry.find(options.format)
+            files.check_writable(options.output)
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
 
@@ -292,7 +293,7 @@ def _start(options: Namespace) -> None:
     try:
         # Only where asked for: without the option, `set_native_unwinding` decides.
         native: dict[str, Any] = {"native": True} if options.native else {}
-        _session.start(options.interval, mode=options.mode, **native)
+        session.start(options.interval, mode=options.mode, **native)
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
 

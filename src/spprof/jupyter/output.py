@@ -6,19 +6,21 @@ Must not know how the profile was taken. Imports anywidget only where it is used
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import os
 import secrets
 import sys
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
-from .._compare import ProfileDiff
+from .._profile import compare
+from .._profile.model import ProfileDiff
 from ..formats import container, svg
 from . import cells
+from .host import VIEWS, has_widgets, in_marimo, in_notebook, shell
 
 if TYPE_CHECKING:
-    from .._model import AggregatedProfile, Profile
+    from .._profile.model import AggregatedProfile, Profile
+    from .._profile.tables import Tables
     from .widget import FlameGraphWidget
 
     Displayable = Union[Profile, AggregatedProfile, ProfileDiff]
@@ -33,9 +35,6 @@ MISSING_WIDGET = (
     '    %pip install "spprof[jupyter]"\n'
     "then restart the kernel. The profile itself is complete."
 )
-
-
-VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope")
 
 
 def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget | None:
@@ -70,13 +69,13 @@ def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget |
     if not shown.sample_count:
         print(_nothing_to_show(shown))
         return None
-    if _in_marimo():
+    if in_marimo():
         # A cell's last expression is its output there, and nothing else is.
-        return _widget(shown, view) if _has_widgets() else None
-    if not _in_notebook():
+        return _widget(shown, view) if has_widgets() else None
+    if not in_notebook():
         print(profile)
         return None
-    if not _has_widgets():
+    if not has_widgets():
         _publish({"text/html": _static_html(profile, key=None), "text/plain": str(profile)})
         print(MISSING_WIDGET, file=sys.stderr)
         return None
@@ -89,31 +88,12 @@ def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget |
     return widget
 
 
-def _has_widgets() -> bool:
-    return importlib.util.find_spec("anywidget") is not None
-
-
-def _in_marimo() -> bool:
-    marimo = sys.modules.get("marimo")
-    return marimo is not None and bool(marimo.running_in_notebook())
-
-
-def _shell() -> Any:
-    core = sys.modules.get("IPython.core.getipython")
-    return core.get_ipython() if core is not None else None
-
-
-def _in_notebook() -> bool:
-    """Tell whether a kernel with a rich front end runs this."""
-    return getattr(_shell(), "kernel", None) is not None
-
-
 def _from_cells_on(profile: Displayable) -> Displayable:
     if isinstance(profile, ProfileDiff):
         before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
         return ProfileDiff(before._for_output(), after._for_output())
     taken = profile._for_output()
-    compiler = getattr(_shell(), "compile", None)
+    compiler = getattr(shell(), "compile", None)
     host = cells.HostCode.of_this_process()
 
     def label_of(filename: str) -> str | None:
@@ -134,7 +114,7 @@ def _publish(bundle: dict[str, str]) -> None:
 def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
     from .widget import FlameGraphWidget
 
-    data = container.encode(profile, for_display=True)
+    data = container.encode(profile._tables, for_display=True)
     return FlameGraphWidget(data) if view is None else FlameGraphWidget(data, view=view)
 
 
@@ -160,17 +140,16 @@ def _static_html(profile: Displayable, key: str | None) -> str:
 def _picture(profile: Displayable) -> bytes:
     picture = io.BytesIO()
     if isinstance(profile, ProfileDiff):
-        before, after = _without_places(profile.before), _without_places(profile.after)
-        svg.dump_diff(ProfileDiff(before, after), picture, max_bytes=_STATIC_BYTES)
+        sides = [_without_places(side._tables) for side in (profile.before, profile.after)]
+        svg.dump_diff(compare.difference(*sides), picture, max_bytes=_STATIC_BYTES)
     else:
-        shared = _without_places(profile._for_output())
+        shared = _without_places(profile._for_output()._tables)
         svg.dump(shared, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
     return picture.getvalue()
 
 
-def _without_places(profile: Profile) -> Profile:
+def _without_places(t: Tables) -> Tables:
     """Name files by package instead of by place: notebooks are passed on with their outputs."""
-    t = profile._tables
     folders = sorted((os.path.abspath(entry) + os.sep for entry in sys.path), key=len, reverse=True)
     strings = list(t.strings)
     for index in set(t.func_file):
@@ -179,7 +158,7 @@ def _without_places(profile: Profile) -> Profile:
             folder = next((each for each in folders if path.startswith(each)), None)
             # What is imported from nowhere on the path keeps its last folder, to be told apart.
             strings[index] = path[len(folder) :] if folder else os.sep.join(path.split(os.sep)[-2:])
-    return type(profile)._of(t.same_stacks(strings=strings))
+    return t.same_stacks(strings=strings)
 
 
 def _nothing_to_show(profile: Profile) -> str:

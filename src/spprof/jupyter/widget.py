@@ -7,27 +7,16 @@ from __future__ import annotations
 
 import linecache
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
+from ..formats._front_end import asset
 from ..formats.container import decode
+from .host import VIEWS, shell
 
-_STATIC = Path(__file__).resolve().parent.parent / "static"
 _CELL = re.compile(r"In \[(\d+)\]")
-
-
-def _asset(name: str) -> Path:
-    path = _STATIC / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: this spprof was built without its front end. Reinstall it, or run "
-            "`npm ci && npm run build` in js/ of its source tree."
-        )
-    return path
 
 
 class FlameGraphWidget(anywidget.AnyWidget):
@@ -66,15 +55,13 @@ class FlameGraphWidget(anywidget.AnyWidget):
         This spprof was built without its front end.
     """
 
-    _esm = _asset("widget.js").read_text(encoding="utf-8")
-    _css = _asset("widget.css").read_text(encoding="utf-8")
+    _esm = asset("widget.js").decode("utf-8")
+    _css = asset("widget.css").decode("utf-8")
 
     data = traitlets.Bytes(b"").tag(sync=True)
     selected = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode("").tag(sync=True)
-    view = traitlets.Enum(
-        ["icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"], "icicle"
-    ).tag(sync=True)
+    view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)
 
@@ -119,12 +106,12 @@ class FlameGraphWidget(anywidget.AnyWidget):
         elif kind == "speedscope":
             # Speedscope travels over the kernel's own connection: no server of ours, no network,
             # and the same on a remote hub.
-            page = _asset("speedscope/index.html").read_bytes()
+            page = asset("speedscope/index.html")
             self.send({"type": "speedscope"}, [page])
 
     def _source_of(self, file: str) -> str:
         # Only what the profile names is read: a page must not browse files through a widget.
-        if not self.data or file not in decode(self.data)._tables.strings:
+        if not self.data or file not in decode(self.data).strings:
             return ""
         cell = _CELL.fullmatch(file)
         if cell is not None:
@@ -132,15 +119,10 @@ class FlameGraphWidget(anywidget.AnyWidget):
         return "".join(linecache.getlines(file))
 
 
-def _shell() -> Any:
-    core = sys.modules.get("IPython.core.getipython")
-    return core.get_ipython() if core is not None else None
-
-
 def _running_cell() -> int | None:
-    return getattr(_shell(), "execution_count", None)
+    return getattr(shell(), "execution_count", None)
 
 
 def _cell_source(number: int) -> str:
-    history = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", [])
+    history = getattr(getattr(shell(), "history_manager", None), "input_hist_raw", [])
     return str(history[number]) if 0 <= number < len(history) else ""

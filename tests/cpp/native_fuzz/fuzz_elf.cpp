@@ -13,13 +13,12 @@
 #include <string>
 #include <vector>
 
-#include "native/call_frame_info.h"
+#include "native/byte_source.h"
 #include "native/demangle.h"
-#include "native/elf_image.h"
+#include "native/elf_module.h"
+#include "native/function_search.h"
 #include "native/jumps.h"
 #include "native/prologue.h"
-#include "native/registers.h"
-#include "native/symbol_file.h"
 #include "native/unwind.h"
 
 using namespace spprof::native;
@@ -35,78 +34,79 @@ struct FileMemory {
 };
 
 template <class Architecture>
-void compile_and_walk(ByteView image, const FrameInfoSource& source) {
-    auto table = compile_frame_info<Architecture>(source, 0);
-    const std::vector<CodeRange> ranges = code_ranges<Architecture>(source);
-    uint64_t last = 0;
-    for (const CodeRange& range : ranges) {
-        if (range.start < last || range.end <= range.start) {
-            std::abort();  // not ascending, not disjoint
-        }
-        last = range.end;
-    }
-    for (size_t i = 1; i < table.rows.size(); ++i) {
-        if (table.rows[i].pc <= table.rows[i - 1].pc) {
-            std::abort();
-        }
-    }
-    TableSet tables;
-    tables.ranges.push_back({0, UINT32_MAX, &table, 1});
+void walk(ByteView image, uintptr_t header, RuleCache& cache) {
+    static uint32_t version = 0;
     const FileMemory memory{image};
-    for (size_t i = 0; i < table.rows.size() && i < 64; ++i) {
-        BasicRegisters<Architecture> registers;
-        registers.pc = table.rows[i].pc;
-        registers.sp() = i * 8;
-        registers.fp() = i * 16;
-        uintptr_t out[kMaxNativeFrames];
-        End end = End::complete;
-        unwind(tables, registers, memory, out, kMaxNativeFrames, &end);
-    }
-}
-
-void compile_sections(ByteView image, const ElfImage& elf) {
-    const ElfSection* eh_frame = elf.section(".eh_frame");
-    const ElfSection* header = elf.section(".eh_frame_hdr");
-    for (const bool with_header : {false, true}) {
-        FrameInfoSource source;
-        if (eh_frame != nullptr) {
-            source.eh_frame = eh_frame->bytes;
-            source.eh_frame_address = eh_frame->address;
-        }
-        if (with_header && header != nullptr) {
-            source.header = header->bytes;
-            source.header_address = header->address;
-            FrameInfoHeader info;
-            if (parse_frame_info_header(source.header, source.header_address, 0, info)) {
-                last_entry_address(source.header, source.header_address, info);
+    CodeSnapshot code;
+    code.version = ++version;
+    code.ranges.push_back({0, UINT32_MAX, {UnwindInfo::Format::eh_frame_header, header}, 1});
+    uint64_t budget = 1 << 20;
+    CallFrameInfo<Architecture, FileMemory> info(memory, header, budget);
+    for (uint64_t i = 0; i < info.entries() && i < 64; ++i) {
+        CodeRange range;
+        uint64_t start = 0;
+        uint64_t end = 0;
+        if (info.range_number(i, range)) {
+            if (range.end <= range.start) {
+                std::abort();
+            }
+            info.rule_at(range.end - 1);
+            if (info.hole_at(range.end, start, end) && (start > range.end || end <= range.end)) {
+                std::abort();
             }
         }
-        compile_and_walk<X86_64>(image, source);
-        compile_and_walk<Aarch64>(image, source);
+        for (const uint64_t pc : {range.start, range.end - 1, range.start + i}) {
+            BasicRegisters<Architecture> registers;
+            registers.pc = pc;
+            registers.sp() = i * 8;
+            registers.fp() = i * 16;
+            uintptr_t out[256];
+            End how = End::complete;
+            UnwindContext context(code, cache);
+            const size_t count = unwind(context, registers, memory, out, 256, &how);
+            UnwindContext again(code, cache);
+            uintptr_t same[256];
+            // What was kept is what was found, except where time was up.
+            if (context.budget > 0 && (unwind(again, registers, memory, same, 256, &how) != count ||
+                                       !std::equal(out, out + count, same))) {
+                std::abort();
+            }
+        }
     }
 }
 
-void read_names(std::vector<std::unique_ptr<SymbolImage>> images) {
-    const FunctionTable table(std::move(images));
-    for (const Function& function : table.functions()) {
-        demangle(strip_suffixes(function.name));
-        table.find(function.start);
-        table.find(function.end);
+void read_names(SymbolTables* tables) {
+    if (tables == nullptr) {
+        return;
     }
+    tables->complete();
+    uint64_t last = 0;
+    for (const Function& function : all_functions(*tables)) {
+        if (function.start < last || function.end <= function.start) {
+            std::abort();  // not ascending, not disjoint
+        }
+        last = function.end;
+        demangle(strip_suffixes(function.name));
+    }
+    find_functions(*tables, {0, last / 2, last, UINT64_MAX});
 }
 
 void run(const uint8_t* data, size_t size) {
+    static RuleCache cache;
     const ByteView image(data, size);
-    ElfImage elf;
-    if (ElfImage::parse(image, elf)) {
-        elf.functions();
+    const ViewSource source(image);
+    ElfFile elf;
+    if (ElfFile::parse(source, elf)) {
         elf.build_id();
         DebugLink link;
         elf.debug_link(link);
-        compile_sections(image, elf);
+        if (const ElfSection* header = elf.section(".eh_frame_hdr")) {
+            walk<X86_64>(image, header->address, cache);
+            walk<Aarch64>(image, header->address, cache);
+        }
     }
     // Bytes without any frame around them.
-    compile_and_walk<X86_64>(image, {image, 0, image, 0, 0});
+    walk<X86_64>(image, 0, cache);
     demangle({reinterpret_cast<const char*>(data), size < 512 ? size : 512});
     const ByteView start = image.slice(0, size < 4096 ? size : 4096);
     for (uint64_t at = 0; at < start.size(); at += 61) {
@@ -114,11 +114,10 @@ void run(const uint8_t* data, size_t size) {
     }
     jump_targets<X86_64>(start, 0);
     jump_targets<Aarch64>(start, 0);
-    std::vector<std::unique_ptr<SymbolImage>> images;
-    if (auto parsed = SymbolImage::of_bytes({data, data + size})) {
-        images.push_back(std::move(parsed));
-    }
-    read_names(std::move(images));
+    build_id_of_notes(image);
+    std::vector<std::unique_ptr<ByteSource>> images;
+    images.push_back(std::make_unique<ViewSource>(image));
+    read_names(elf_symbols(std::move(images)).get());
 }
 
 }  // namespace
@@ -222,11 +221,15 @@ int main(int count, char** arguments) {
             std::ofstream(scratch, std::ios::binary)
                 .write(reinterpret_cast<const char*>(bytes.data()),
                        static_cast<std::streamsize>(bytes.size()));
-            std::vector<std::unique_ptr<SymbolImage>> images;
-            if (auto image = SymbolImage::of_file(scratch)) {
-                images.push_back(std::move(image));
-            }
-            read_names(std::move(images));
+            ElfIdentity identity;
+            ViewSource source({bytes.data(), bytes.size()});
+            ElfFile elf;
+            ElfFile::parse(source, elf);
+            identity.path = scratch;
+            identity.build_id = elf.build_id();
+            identity.segments = elf.segments();
+            std::string debug_path;
+            read_names(open_elf_symbols(identity, debug_path, "/none").get());
         }
     }
     unlink(scratch.c_str());

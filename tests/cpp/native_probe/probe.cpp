@@ -3,19 +3,34 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include <chrono>
+#include <thread>
+
+#include "native/registers_linux.h"
+#include "native/symbols.h"
 #include "native/unwind.h"
-#include "native/unwind_tables.h"
 #include "platform/linux/fault_guard.h"
 #include "platform/safe_memory.h"
 
 namespace {
 
-using spprof::native::End;
-using spprof::native::kMaxNativeFrames;
+using namespace spprof::native;
 
-spprof::native::UnwindTables& tables() {
-    static auto* instance = new spprof::native::UnwindTables;
-    return *instance;
+CodeMap& code_map() {
+    static auto* map = new CodeMap;
+    return *map;
+}
+
+// What the collector does of a session.
+void look_after_code() {
+    Symbolizer symbolizer(code_map());
+    for (;;) {
+        code_map().refresh();
+        for (const uintptr_t address : code_map().take_unknown()) {
+            symbolizer.guess_rules_around(address);
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
 }
 
 }  // namespace
@@ -29,18 +44,33 @@ extern "C" [[gnu::noinline]] void probe_stop_here(const uintptr_t* addresses, si
 namespace {
 
 void on_signal(int, siginfo_t*, void* context) {
-    spprof::native::UnwindTables::Use use(tables());
-    uintptr_t addresses[kMaxNativeFrames];
+    constexpr size_t kMost = 256;
+    uintptr_t addresses[kMost];
+    size_t count = 0;
     End end = End::complete;
-    const size_t count = unwind(use.set(), spprof::native::registers_from_ucontext(context),
-                                spprof::platform::SafeMemory{}, addresses, kMaxNativeFrames, &end);
+    {
+        const CodeMap::Use use(code_map());
+        UnwindContext walk(use);
+        count = unwind(walk, registers_from_ucontext(context), spprof::platform::SafeMemory{},
+                       addresses, kMost, &end);
+        if (walk.unknown != 0) {
+            use.ask(walk.unknown);
+            return;  // given up: the next one will know
+        }
+    }
     probe_stop_here(addresses, count, static_cast<int>(end));
 }
 
 }  // namespace
 
 extern "C" [[gnu::visibility("default")]] void probe_start(long interval_us) {
-    tables().refresh();
+    code_map().refresh();
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread(look_after_code).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     spprof::platform::FaultGuard::install();
     struct sigaction action{};
     action.sa_sigaction = on_signal;
@@ -49,6 +79,3 @@ extern "C" [[gnu::visibility("default")]] void probe_start(long interval_us) {
     const itimerval timer{{0, interval_us}, {0, interval_us}};
     setitimer(ITIMER_PROF, &timer, nullptr);
 }
-
-// Libraries loaded since are known from here on.
-extern "C" [[gnu::visibility("default")]] void probe_refresh() { tables().refresh(); }

@@ -1,0 +1,43 @@
+"""What the parsers of several commands share.
+
+Must not know what any command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..formats import registry
+
+
+def add_command(commands: Any, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
+    """Add a command with its help."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def formats_help(readable: bool = False) -> str:
+    """A line for each format."""
+    lines = [
+        f"  {entry.name:11} {' '.join(entry.extensions):25} {entry.summary}"
+        for entry in registry.FORMATS.values()
+        if entry.readable or not readable
+    ]
+    return "\n".join(lines)
+
+
+def add_interval(parser: argparse.ArgumentParser) -> None:
+    """Add the option for files that count samples only."""
+    parser.add_argument(
+        "--interval",
+        type=float,
+        metavar="MS",
+        help="what one sample stands for, in files that only count them (default: 1)",
+    )

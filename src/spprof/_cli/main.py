@@ -1,0 +1,75 @@
+"""The command line: `spprof run, view, report, convert, diff, completion`.
+
+Knows which commands there are and how they fail; each is a file beside this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .._version import __version__
+from . import completion, convert, diff, report, run, view
+from .failure import Failure
+
+_DESCRIPTION = "Profile Python programs and look at profiles."
+
+_EXAMPLES = """\
+examples:
+  spprof run train.py --epochs 3        run a script under the profiler
+  spprof run -o app.html -m package     run a module, save a page to share
+  spprof run --mode wall -m http.server see where it waits
+  spprof view train.spprof              look at it in the browser
+  spprof report train.spprof            ... or in the terminal
+  spprof convert train.spprof out.svg   another format, by its ending
+  spprof diff before.spprof after.spprof
+
+exit status: 0 on success, 1 when a file cannot be read or written, 2 for wrong usage;
+`spprof run` ends as the program does."""
+
+_COMMANDS = (run, view, report, convert, diff, completion)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without it those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+        if options.command is not run.run:
+            sys.stdout.flush()
+    except Failure as failure:
+        print(f"spprof: error: {failure}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough. Python would complain when it closes stdout itself.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    made = argparse.ArgumentParser(
+        prog="spprof",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"spprof {__version__}")
+    commands = made.add_subparsers(metavar="command", required=True)
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return made

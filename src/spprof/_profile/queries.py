@@ -1,0 +1,450 @@
+"""Questions to the tables: top functions, call tree, threads, selections.
+
+Must not know any file format; works on rows and looks names up last.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable
+
+from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
+from .tables import (
+    GIL_HELD,
+    GIL_MASK,
+    GIL_NOT_HELD,
+    NATIVE,
+    WAITING,
+    FrameIndex,
+    Tables,
+    holds_gil,
+    state_bits,
+    state_name,
+)
+from .values import Pattern, ThreadSummary
+
+if TYPE_CHECKING:
+    import pandas
+
+    from .tables import Column
+
+
+@dataclass(frozen=True)
+class FunctionStats:
+    """Time of one function, or of one line with ``lines=True``.
+
+    Parameters
+    ----------
+    function_name, filename : str
+    lineno : int
+        The function's first line where it is known; with ``lines=True`` the executed line.
+    is_native : bool
+    self_ns, total_ns : int
+        Time in the function itself, and with what it calls.
+    self_samples, total_samples : int
+    self_share, total_share : float
+        Of the whole profile's time, 0 to 1.
+    """
+
+    function_name: str
+    filename: str
+    lineno: int
+    is_native: bool
+    self_ns: int
+    total_ns: int
+    self_samples: int
+    total_samples: int
+    self_share: float
+    total_share: float
+
+
+@dataclass
+class CallNode:
+    """A function in its calling context.
+
+    Parameters
+    ----------
+    function_name, filename : str
+        "all" and "" for the root.
+    lineno : int
+        As in `FunctionStats`.
+    is_native : bool
+    self_ns, total_ns : int
+    self_samples, total_samples : int
+    children : list of CallNode
+        What it called, most time first.
+    """
+
+    function_name: str
+    filename: str
+    lineno: int
+    is_native: bool
+    self_ns: int = 0
+    total_ns: int = 0
+    self_samples: int = 0
+    total_samples: int = 0
+    children: list[CallNode] = field(default_factory=list)
+
+    def walk(self) -> Iterator[tuple[int, CallNode]]:
+        """Yield (depth, node) for this node and all below it, callers before callees."""
+        pending = [(0, self)]
+        while pending:
+            depth, node = pending.pop()
+            yield depth, node
+            pending.extend((depth + 1, child) for child in reversed(node.children))
+
+    def find(self, function_name: str) -> CallNode | None:
+        """Return the first node of that function in `walk`'s order, or None."""
+        for _, node in self.walk():
+            if node.function_name == function_name:
+                return node
+        return None
+
+    def __str__(self) -> str:
+        whole = self.total_ns or 1
+        return "\n".join(
+            f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}  {'  ' * depth}"
+            f"{node.function_name}"
+            for depth, node in self.walk()
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<CallNode {self.function_name}: total {self.total_ns / 1e6:.1f} ms, "
+            f"self {self.self_ns / 1e6:.1f} ms, {len(self.children)} children>"
+        )
+
+
+def frame_keys(tables: Tables, lines: bool) -> list[Any]:
+    """What makes frames the same: the function row, with ``lines=True`` also the line."""
+    if lines:
+        return list(zip(tables.frame_func, tables.frame_line))
+    return list(tables.frame_func)
+
+
+@dataclass
+class Merged:
+    """Stacks of a profile with frames merged by function (or line); callers before callees."""
+
+    parent: list[int]
+    frame: list[FrameIndex]  # a representative row of the frame table
+    key: list[Any]
+    self_samples: list[int]
+    self_ns: list[int]
+    total_samples: list[int]
+    total_ns: list[int]
+
+
+def merged_stacks(tables: Tables, lines: bool) -> Merged:
+    """Sum samples and weights per distinct stack, inclusive ones too."""
+    keys = frame_keys(tables, lines)
+    ids = canonical_stacks(tables, keys)
+    n = max(ids, default=-1) + 1
+    merged = Merged([-1] * n, [FrameIndex(-1)] * n, [None] * n, [0] * n, [0] * n, [], [])
+    own_samples, own_ns = sum_by_stack(tables)
+    rows = zip(ids, tables.stack_parent, tables.stack_frame, own_samples, own_ns)
+    for index, caller, frame, samples, ns in rows:
+        if merged.frame[index] < 0:
+            merged.frame[index] = frame
+            merged.key[index] = keys[frame]
+            merged.parent[index] = ids[caller] if caller >= 0 else -1
+        merged.self_samples[index] += samples
+        merged.self_ns[index] += ns
+    merged.total_samples, merged.total_ns = list(merged.self_samples), list(merged.self_ns)
+    for index in range(n - 1, -1, -1):
+        parent = merged.parent[index]
+        if parent >= 0:
+            merged.total_samples[parent] += merged.total_samples[index]
+            merged.total_ns[parent] += merged.total_ns[index]
+    return merged
+
+
+def outermost(merged: Merged) -> bytearray:
+    """Mark stacks whose innermost function does not occur among its own callers."""
+    children: list[list[int]] = [[] for _ in merged.parent]
+    pending: list[int] = []
+    for index, parent in enumerate(merged.parent):
+        (children[parent] if parent >= 0 else pending).append(index)
+    marks = bytearray(len(merged.parent))
+    active: set[Any] = set()
+    while pending:
+        index = pending.pop()
+        if index < 0:
+            active.discard(merged.key[~index])
+            continue
+        key = merged.key[index]
+        if key not in active:
+            active.add(key)
+            marks[index] = 1
+            pending.append(~index)
+        pending.extend(children[index])
+    return marks
+
+
+def top(tables: Tables, n: int | None, by: str, *, lines: bool) -> list[FunctionStats]:
+    """See `Profile.top`."""
+    if by not in ("self", "total"):
+        raise ValueError(f'by must be "self" or "total", not {by!r}')
+    merged = merged_stacks(tables, lines)
+    sums: dict[Any, list[Any]] = {}
+    for index, first in enumerate(outermost(merged)):
+        entry = sums.setdefault(merged.key[index], [merged.frame[index], 0, 0, 0, 0])
+        entry[1] += merged.self_ns[index]
+        entry[3] += merged.self_samples[index]
+        if first:
+            entry[2] += merged.total_ns[index]
+            entry[4] += merged.total_samples[index]
+    whole = sum(tables.sample_weight) or 1
+    stats = []
+    for frame, self_ns, total_ns, self_samples, total_samples in sums.values():
+        if total_samples:
+            name, file, line, native = describe(tables, frame, lines)
+            stats.append(
+                FunctionStats(
+                    name,
+                    file,
+                    line,
+                    native,
+                    self_ns,
+                    total_ns,
+                    self_samples,
+                    total_samples,
+                    self_ns / whole,
+                    total_ns / whole,
+                )
+            )
+    # Names break ties, so that the same profile gives the same table from every format.
+    if by == "self":
+        stats.sort(key=lambda s: (-s.self_ns, -s.total_ns, s.function_name, s.filename, s.lineno))
+    else:
+        stats.sort(key=lambda s: (-s.total_ns, -s.self_ns, s.function_name, s.filename, s.lineno))
+    return stats if n is None else stats[:n]
+
+
+def describe(tables: Tables, frame: FrameIndex, lines: bool) -> tuple[str, str, int, bool]:
+    """Return name, file, line and nativeness of a frame row; see `FunctionStats.lineno`."""
+    func = tables.frame_func[frame]
+    line = tables.frame_line[frame]
+    if not lines:
+        line = tables.func_line[func] or line
+    return (
+        tables.strings[tables.func_name[func]],
+        tables.strings[tables.func_file[func]],
+        line,
+        bool(tables.func_flags[func] & NATIVE),
+    )
+
+
+def tree(tables: Tables, *, lines: bool) -> CallNode:
+    """See `Profile.tree`."""
+    merged = merged_stacks(tables, lines)
+    root = CallNode("all", "", 0, False)
+    nodes: list[CallNode] = []
+    for index, parent in enumerate(merged.parent):
+        node = CallNode(
+            *describe(tables, merged.frame[index], lines),
+            merged.self_ns[index],
+            merged.total_ns[index],
+            merged.self_samples[index],
+            merged.total_samples[index],
+        )
+        nodes.append(node)
+        if not node.total_samples:
+            continue
+        (nodes[parent] if parent >= 0 else root).children.append(node)
+        if parent < 0:
+            root.total_ns += node.total_ns
+            root.total_samples += node.total_samples
+    for node in (root, *nodes):
+        node.children.sort(key=lambda child: (-child.total_ns, child.function_name))
+    return root
+
+
+def sample_count(tables: Tables) -> int:
+    """Number of samples, those inside of runs included."""
+    return sum(tables.sample_count)
+
+
+def rate_hz(tables: Tables) -> float:
+    """Samples a second that were really taken; see `Profile.effective_rate_hz`."""
+    if tables.meta.weights == "samples":
+        seconds = tables.meta.duration_ns / 1e9
+    else:
+        seconds = sum(tables.sample_weight) / 1e9
+    return sample_count(tables) / seconds if seconds > 0 else 0.0
+
+
+def threads(tables: Tables) -> tuple[ThreadSummary, ...]:
+    """See `Profile.threads`."""
+    n = len(tables.threads)
+    samples, weights = [0] * n, [0] * n
+    by_gil = [[0] * (GIL_MASK + 1) for _ in range(n)]
+    rows = zip(tables.sample_thread, tables.sample_count, tables.sample_weight, tables.sample_state)
+    for thread, count, weight, state in rows:
+        samples[thread] += count
+        weights[thread] += weight
+        by_gil[thread][state & GIL_MASK] += weight
+    summaries = []
+    for index, entry in enumerate(tables.threads):
+        held = by_gil[index][GIL_HELD]
+        known = held + by_gil[index][GIL_NOT_HELD]
+        summaries.append(
+            ThreadSummary(
+                entry["tid"],
+                entry["name"],
+                samples[index],
+                weights[index],
+                held / known if known else None,
+                entry["pid"],
+                entry["host"],
+            )
+        )
+    return tuple(summaries)
+
+
+def _text_matcher(pattern: Pattern) -> Callable[[str], bool]:
+    if isinstance(pattern, re.Pattern):
+        found = pattern.search
+        return lambda text: found(text) is not None
+    if not isinstance(pattern, str):
+        raise TypeError(f"a pattern is a str or a compiled regular expression, not {pattern!r}")
+    if "*" in pattern or "?" in pattern:
+        matches = re.compile(fnmatch.translate(pattern)).match
+        return lambda text: matches(text) is not None
+    return lambda text: text == pattern
+
+
+def _module_matcher(pattern: Pattern) -> Callable[[str], bool]:
+    if not isinstance(pattern, str) or "*" in pattern or "?" in pattern:
+        return _text_matcher(pattern)
+    parts = pattern.split(".")
+
+    def matches(filename: str) -> bool:
+        if pattern in (filename, filename.replace("\\", "/").rsplit("/", 1)[-1]):
+            return True
+        path = filename.replace("\\", "/").split("/")
+        # The file's own part of a dotted name ends where its suffixes (.py, .cpython-....so) begin.
+        path[-1] = path[-1].split(".", 1)[0]
+        width = len(parts)
+        return any(path[i : i + width] == parts for i in range(len(path) - width + 1))
+
+    return matches
+
+
+def _stacks_with(tables: Tables, function: Pattern | None, module: Pattern | None) -> list[bool]:
+    """For each stack: does any of its frames match."""
+    strings = tables.strings
+    by_function = _text_matcher(function) if function is not None else None
+    by_module = _module_matcher(module) if module is not None else None
+    funcs = [
+        (by_function is None or by_function(strings[name]))
+        and (by_module is None or by_module(strings[file]))
+        for name, file in zip(tables.func_name, tables.func_file)
+    ]
+    stacks: list[bool] = []
+    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
+        stacks.append(funcs[tables.frame_func[frame]] or (parent >= 0 and stacks[parent]))
+    return stacks
+
+
+def select(
+    tables: Tables,
+    *,
+    thread: int | Pattern | None = None,
+    function: Pattern | None = None,
+    module: Pattern | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    state: str | None = None,
+    invert: bool = False,
+) -> Tables:
+    """Keep the samples that meet every condition; see `Profile.filter`.
+
+    With `invert`, the conditions on function and module are turned around.
+    """
+    wanted = None if state is None else state_bits(state)
+    rows: Sequence[int] = range(tables.rows)
+    if thread is not None:
+        if isinstance(thread, int):
+            threads = [entry["tid"] == thread for entry in tables.threads]
+        else:
+            by_name = _text_matcher(thread)
+            threads = [by_name(entry["name"]) for entry in tables.threads]
+        rows = [row for row in rows if threads[tables.sample_thread[row]]]
+    if function is not None:
+        stacks = _stacks_with(tables, function, None)
+        rows = [row for row in rows if stacks[tables.sample_stack[row]] is not invert]
+    if module is not None:
+        stacks = _stacks_with(tables, None, module)
+        rows = [row for row in rows if stacks[tables.sample_stack[row]] is not invert]
+    if wanted is not None:
+        rows = [row for row in rows if tables.sample_state[row] & WAITING == wanted]
+    if start_ns is None and end_ns is None:
+        return take_rows(tables, rows)
+    start = 0 if start_ns is None else max(start_ns, 0)
+    end = 2**63 if end_ns is None else end_ns
+    keep = []
+    for row in rows:
+        first, last = tables.sample_time[row], tables.sample_last[row]
+        if first < 0 or last < start or first >= end:
+            continue
+        count = tables.sample_count[row]
+        if first >= start and last < end:
+            keep.append((row, 0, count))
+            continue
+        times = [first + (last - first) * i // max(count - 1, 1) for i in range(count)]
+        inside = [i for i, time in enumerate(times) if start <= time < end]
+        if inside:
+            keep.append((row, inside[0], inside[-1] + 1))
+    return cut_runs(tables, keep)
+
+
+def focus(tables: Tables, function: Pattern) -> Tables:
+    """Reroot at the outermost call of `function`; see `Profile.focus`."""
+    return keep_below(tables, _stacks_with(tables, function, None))
+
+
+def to_dataframe(tables: Tables) -> pandas.DataFrame:
+    """See `Profile.to_dataframe`."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("to_dataframe needs pandas: pip install pandas") from None
+
+    strings, threads = tables.strings, tables.threads
+    leaf = [tables.stack_frame[stack] for stack in tables.sample_stack]
+    func = [tables.frame_func[frame] for frame in leaf]
+    paths: list[str] = []
+    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
+        name = strings[tables.func_name[tables.frame_func[frame]]]
+        paths.append(f"{paths[parent]};{name}" if parent >= 0 else name)
+
+    def times(column: Column[int]) -> Any:
+        kept = [None if time < 0 else time for time in column]
+        return pandas.array(kept, dtype="Int64")
+
+    return pandas.DataFrame(
+        {
+            "time_ns": times(tables.sample_time),
+            "last_ns": times(tables.sample_last),
+            "thread_id": [threads[thread]["tid"] for thread in tables.sample_thread],
+            "thread_name": [threads[thread]["name"] for thread in tables.sample_thread],
+            "pid": [threads[thread]["pid"] for thread in tables.sample_thread],
+            "host": [threads[thread]["host"] for thread in tables.sample_thread],
+            "samples": list(tables.sample_count),
+            "weight_ns": list(tables.sample_weight),
+            "state": [state_name(state) for state in tables.sample_state],
+            "holds_gil": pandas.array(
+                [holds_gil(state) for state in tables.sample_state],
+                dtype="boolean",
+            ),
+            "function": [strings[tables.func_name[f]] for f in func],
+            "filename": [strings[tables.func_file[f]] for f in func],
+            "lineno": [tables.frame_line[frame] for frame in leaf],
+            "is_native": [bool(tables.func_flags[f] & NATIVE) for f in func],
+            "stack": [paths[stack] for stack in tables.sample_stack],
+        }
+    )

@@ -1,0 +1,112 @@
+"""Profiles in words: times, places, summaries. Each part by itself, joined by whoever shows it.
+
+Must not know any file format, nor the terminal.
+"""
+
+from __future__ import annotations
+
+from .compare import Difference
+from .queries import FunctionStats, rate_hz, sample_count, threads, top
+from .tables import Tables
+
+_MEASURES = {"cpu": "CPU time", "wall": "wall time"}
+
+
+def measure(mode: str, otherwise: str = "time") -> str:
+    """What weights measure, in words: ``CPU time``, ``wall time``."""
+    return _MEASURES.get(mode, otherwise)
+
+
+def format_ns(ns: float) -> str:
+    """Nanoseconds as people write them: ``1.53 s``, ``12.0 ms``, ``340 µs``."""
+    if ns >= 1e9:
+        return f"{ns / 1e9:.2f} s"
+    if ns >= 1e6:
+        return f"{ns / 1e6:.1f} ms"
+    return f"{ns / 1e3:.0f} µs"
+
+
+def short_place(filename: str, lineno: int) -> str:
+    """The end of a path, with its line where known."""
+    parts = filename.replace("\\", "/").split("/")
+    short = "/".join(parts[-2:]) if len(parts) > 2 else filename
+    return f"{short}:{lineno}" if lineno else short
+
+
+def headline(tables: Tables) -> str:
+    """How much was sampled, how, and what it stands for: one line."""
+    meta = tables.meta
+    how = f"{rate_hz(tables):.0f} Hz"
+    if meta.interval_ns:
+        how = f"every {meta.interval_ns / 1e6:g} ms, {how}"
+    return (
+        f"{sample_count(tables)} samples ({how}) over {meta.duration_ns / 1e9:.2f} s: "
+        f"{format_ns(sum(tables.sample_weight))} of {measure(meta.mode)}"
+    )
+
+
+def thread_lines(tables: Tables, n: int) -> list[str]:
+    """The `n` busiest threads, a line each; none where there is only one thread."""
+    sampled = [thread for thread in threads(tables) if thread.samples]
+    if len(sampled) < 2:
+        return []
+    whole = sum(thread.weight_ns for thread in sampled) or 1
+    lines = []
+    for thread in sorted(sampled, key=lambda thread: -thread.weight_ns)[:n]:
+        gil = "" if thread.gil_share is None else f", held the GIL {thread.gil_share:.0%} of it"
+        share = thread.weight_ns / whole
+        lines.append(f"{share:7.1%}  {thread.name} ({thread.thread_id}){gil}")
+    if len(sampled) > n:
+        lines.append(f"         and {len(sampled) - n} more")
+    return lines
+
+
+def notes(tables: Tables) -> list[str]:
+    """What a reader should know, lost samples first unless a note speaks of them."""
+    dropped = tables.meta.dropped_count
+    said = any("dropped" in note for note in tables.meta.notes)
+    lost = [f"{dropped} samples were dropped"] if dropped and not said else []
+    return [*lost, *tables.meta.notes]
+
+
+def summary(tables: Tables, n: int = 10) -> str:
+    """A profile in a few lines: circumstances, top functions, threads, notes."""
+    lines = [headline(tables)]
+    if tables.rows:
+        lines.append(f"{'self':>7} {'total':>7}  function")
+        lines += [_function_line(entry) for entry in top(tables, n, "self", lines=False)]
+    of_threads = thread_lines(tables, n)
+    if of_threads:
+        lines += ["threads:", *of_threads]
+    lines += [f"note: {note}" for note in notes(tables)]
+    return "\n".join(lines)
+
+
+def _function_line(entry: FunctionStats) -> str:
+    place = short_place(entry.filename, entry.lineno)
+    return f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {entry.function_name}" + (
+        f"  {place}" if place else ""
+    )
+
+
+def difference(found: Difference, n: int = 20) -> str:
+    """The functions whose share changed most, with the totals of both profiles."""
+    lines = [
+        f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after ({ratio(found)})",
+        f"{'before':>7} {'after':>7} {'change':>8}  function (self time)",
+    ]
+    for entry in found.functions[:n]:
+        if entry.before_ns == entry.after_ns == 0:
+            continue
+        place = short_place(entry.places[0], 0)
+        lines.append(
+            f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
+            f"{entry.delta_share * 100:+7.1f}%  {entry.functions[0]}"
+            + (f"  {place}" if place else "")
+        )
+    return "\n".join(lines)
+
+
+def ratio(found: Difference) -> str:
+    """How many times the time before the time after is: ``1.32x``."""
+    return f"{found.after_ns / found.before_ns:.2f}x" if found.before_ns else "from nothing"

@@ -1,0 +1,60 @@
+"""What a session replaces in the interpreter while it runs, and puts back after it.
+
+Must not know what the replacements do: `threads` and `signals` make them.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _thread
+import os
+import sys
+import threading
+
+from . import engine, signals, threads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_replaced: list[tuple[Any, str, Any, Any]] = []
+
+
+def install() -> None:
+    """Have the interpreter start and end its threads, set signals and exec through us."""
+    _replace(_signal, "signal", signals.signal_setter(_signal.signal))
+    at_end, stand_in = threads.AT_THE_END_OF_A_THREAD
+    _replace(*at_end, stand_in(getattr(*at_end)))
+    for module in (os, sys.modules[os.name]):
+        for name in ("execv", "execve"):
+            if hasattr(module, name):
+                _replace(module, name, signals.program_starter(getattr(module, name)))
+    starters: dict[int, Any] = {}
+    for module in (_thread, threading):
+        for name in (
+            "start_new_thread",
+            "start_new",
+            "start_joinable_thread",
+            "_start_new_thread",
+            "_start_joinable_thread",
+        ):
+            original = getattr(module, name, None)
+            if original is None:
+                continue
+            if id(original) not in starters:
+                starters[id(original)] = engine.thread_starter(original)
+            _replace(module, name, starters[id(original)])
+
+
+def remove() -> None:
+    """Put back what was there before."""
+    while _replaced:
+        module, name, original, ours = _replaced.pop()
+        # Whoever replaced ours keeps theirs; ours passes on to the original.
+        if getattr(module, name, None) is ours:
+            setattr(module, name, original)
+
+
+def _replace(module: Any, name: str, ours: Any) -> None:
+    _replaced.append((module, name, getattr(module, name), ours))
+    setattr(module, name, ours)

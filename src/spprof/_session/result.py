@@ -1,0 +1,112 @@
+"""What the native session recorded, as a Profile: circumstances, notes, source lines.
+
+Must not know how a session is run. `start` imports this, so that `stop` need not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timezone
+
+from .._profile.model import Profile
+from .._profile.tables import Meta, Tables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._profile.tables import ThreadRow
+
+
+def profile_of(raw: dict[str, Any]) -> Profile:
+    """Turn what the native session returns into a profile, without copying its columns."""
+    threads: list[ThreadRow] = raw["threads"]
+    for thread in threads:
+        thread["name"] = thread["name"] or f"Thread {thread['tid']}"
+    meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
+    tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
+    return Profile._of(_with_source_lines(tables) if meta.modules else tables)
+
+
+def _with_source_lines(tables: Tables) -> Tables:
+    from . import symbols
+
+    try:
+        return symbols.with_source_lines(tables)
+    except Exception as error:  # noqa: BLE001 - a strange file costs its lines, not the profile
+        import warnings
+
+        warnings.warn(
+            f"spprof: native frames have no source lines: {error!r}", RuntimeWarning, stacklevel=4
+        )
+        return tables
+
+
+def _time(realtime_ns: int) -> str:
+    return datetime.fromtimestamp(realtime_ns / 1e9, timezone.utc).astimezone().isoformat()
+
+
+def _platform_name() -> str:
+    """As `platform.platform`, which starts another program to ask for the processor's name."""
+    try:
+        own = os.uname()
+        libc = (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "")
+        names = [own.sysname, own.release, own.machine]
+    except (AttributeError, ValueError, OSError):  # not POSIX, or another C library
+        import platform
+
+        libc = "".join(platform.libc_ver())
+        names = [platform.system(), platform.release(), platform.machine()]
+    return "-".join([*names, *(["with", libc] if libc else [])])
+
+
+def _meta_of(native: dict[str, Any], calls_cut_short: int) -> Meta:
+    """Circumstances as docs/ARCHITECTURE.md has them."""
+    notes: list[str] = list(native["notes"])
+    until = native["timestamps_until_ns"]
+    if until >= 0:
+        notes.append(
+            f"the memory limit was reached after {until / 1e9:.1f} s: from there on counts and "
+            "weights were kept, but no timestamps"
+        )
+    if native["stacks_were_cut"]:
+        notes.append(
+            "the memory limit left no room for new stacks: what is missing of them is counted "
+            "under [memory limit]"
+        )
+    out_of_reach: list[tuple[str, int]] = native["out_of_reach"]
+    for name, cpu_ns in out_of_reach:
+        notes.append(
+            f"thread {name!r} has SIGPROF blocked: {cpu_ns / 1e9:.3f} s of its CPU time were not "
+            "sampled; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF}) in it lets "
+            "spprof see it"
+        )
+    if calls_cut_short:
+        notes.append(
+            f"{calls_cut_short} blocking system calls of the program were ended early (EINTR) by a "
+            "sample; see docs/TROUBLESHOOTING.md"
+        )
+    unsampled = native["unsampled_ns"] - sum(cpu_ns for _, cpu_ns in out_of_reach)
+    # A little is lost with every thread that hardly runs; only what changes the picture is said.
+    if unsampled > max(5e6, native["duration_ns"] * 0.01):
+        notes.append(
+            f"{unsampled / 1e9:.3f} s of CPU time were used by threads too short to be sampled, "
+            "and are not in the profile; a shorter interval shows them"
+        )
+    if native["dropped_count"]:
+        notes.append(f"{native['dropped_count']} samples were dropped: a buffer was full")
+    return Meta(
+        start_time=_time(native["start_realtime_ns"]),
+        end_time=_time(native["end_realtime_ns"]),
+        duration_ns=native["duration_ns"],
+        interval_ns=native["interval_ns"],
+        mode=native["mode"],
+        engine=native["engine"],
+        dropped_count=native["dropped_count"],
+        python_version=sys.version.partition(" ")[0],
+        platform=_platform_name(),
+        notes=tuple(notes),
+        modules=tuple(native["modules"]),
+        timestamps_until_ns=until if until >= 0 else None,
+    )

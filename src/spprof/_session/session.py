@@ -1,0 +1,266 @@
+"""Starting and stopping the profiler of this process, and which threads it follows.
+
+Must not know how formats look inside, nor IPython. What `stop` needs is imported by `start`: a
+program may do anything in between.
+"""
+
+from __future__ import annotations
+
+from . import engine, hooks, late, result, state
+from .options import Options, accepting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._profile.model import Profile
+    from .._profile.values import NativeFrame, PathLike, ProfilerStats
+
+_warned: set[str] = set()
+
+
+@accepting(Options)
+def start(options: Options) -> None:
+    """Start sampling all Python threads of this process.
+
+    Parameters
+    ----------
+    interval_ms : float
+        Time between two samples of a thread in milliseconds, 0.1 to 1000: CPU time of the thread
+        in "cpu" mode, elapsed time in "wall" mode.
+    output_path : str or os.PathLike, optional
+        Where `stop` (or the end of the interpreter, whichever comes first) saves the profile; the
+        file name's ending chooses the format.
+    memory_limit_mb : float
+        Memory in MiB for samples, stacks and buffers together. When it is reached, single
+        timestamps are given up; counts and weights go on.
+    mode : {"cpu", "wall"}
+        What is measured: the CPU time of threads, or elapsed time with waiting included.
+    aggregate : bool
+        Keep only counts and weights for each stack from the beginning: constant memory for runs
+        of any length.
+    native : bool, optional
+        Unwind native frames too, and sample threads that never run Python. What
+        `set_native_unwinding` said last, when not given.
+
+    Raises
+    ------
+    RuntimeError
+        A session is running already, or `native` is asked for where it is not available.
+    ValueError
+        A value is out of its range.
+    TypeError
+        `interval_ms` or `memory_limit_mb` is not a number.
+    PermissionError
+        `output_path` cannot be written; checked before anything starts.
+
+    See Also
+    --------
+    stop, Profiler, profile
+    """
+    begin(options, stacklevel=4)
+
+
+def begin(options: Options, stacklevel: int) -> None:
+    """Start a session; see `start`. Warnings point so many calls up from here."""
+    interval_ns, memory_limit = options.interval_ns, options.memory_limit_bytes
+    mode = options.checked_mode
+    native = state.native_unwinding if options.native is None else options.native
+    with state.lock:
+        if engine.is_active():
+            raise RuntimeError("Profiler already running")
+        if native:
+            _require_native_unwinding()
+        if options.output_path is not None:
+            _prepare_output(options.output_path)
+        if native:
+            from . import symbols  # noqa: F401 - for `stop`
+        hooks.install()
+        try:
+            engine.start(interval_ns, mode, memory_limit, native, options.aggregate)
+        except BaseException:
+            hooks.remove()
+            raise
+        state.output_path = options.output_path
+        for note in engine.notes():
+            if note not in _warned:
+                import warnings
+
+                _warned.add(note)
+                warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=stacklevel)
+
+
+def stop() -> Profile:
+    """Stop sampling and return the profile; saves it when `start` was given an `output_path`.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    OSError
+        The profile could not be saved. It is not lost: the exception has it as ``profile``.
+    """
+    with state.lock:
+        if not engine.is_active():
+            raise RuntimeError("Profiler not running")
+        engine.pause()  # what follows is no part of the profile
+        raw = engine.stop()
+        hooks.remove()
+        path, state.output_path = state.output_path, None
+    profile = result.profile_of(raw)
+    if path is not None:
+        try:
+            profile.save(path)
+        except OSError as error:
+            error.profile = profile  # type: ignore[attr-defined]
+            raise
+    return profile
+
+
+def is_active() -> bool:
+    """Whether a session is running in this process (never inherited by a forked child)."""
+    return engine.is_active()
+
+
+def stats() -> ProfilerStats | None:
+    """Figures of the running session; None when there is none.
+
+    Returns
+    -------
+    ProfilerStats or None
+        `overhead_estimate_pct` is what the handler (measured by itself, in CPU time) and the
+        profiler's own threads used, as a share of the CPU time of the process since the start.
+    """
+    with state.lock:
+        if not engine.is_active():
+            return None
+        make = late.module("_profile.values").ProfilerStats
+        figures = engine.stats()
+    spent = figures["handler_ns"] + figures["background_cpu_ns"]
+    made: ProfilerStats = make(
+        collected_samples=figures["samples"],
+        dropped_samples=figures["dropped"],
+        duration_ms=figures["duration_ns"] / 1e6,
+        overhead_estimate_pct=100.0 * spent / max(figures["process_cpu_ns"], 1),
+        handler_mean_ns=figures["handler_ns"] / max(figures["handler_calls"], 1),
+        handler_worst_ns=figures["handler_worst_ns"],
+        threads=figures["threads"],
+        memory_bytes=figures["memory_bytes"],
+        failed_samples=figures["torn"],
+        mismatched_samples=figures["mismatched"],
+    )
+    return made
+
+
+def pause() -> None:
+    """Take no samples until `resume`; the time in between is not counted. Twice is as once.
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    engine.pause()
+
+
+def resume() -> None:
+    """Go on after `pause`; does nothing when not paused.
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    engine.resume()
+
+
+def register_thread() -> bool:
+    """Follow the calling thread from now on, at once.
+
+    Python's threads are followed by themselves; this is for threads that C or C++ code made, which
+    are otherwise noticed within 50 ms (where another thread ended just then 200, among hundreds of
+    threads up to a second), and for threads that called `unregister_thread`.
+
+    Returns
+    -------
+    bool
+        Whether the thread is followed now: False when no session is running.
+    """
+    return engine.register_thread()
+
+
+def unregister_thread() -> bool:
+    """Take no more samples of the calling thread in this session.
+
+    Returns
+    -------
+    bool
+        Whether it was followed until now.
+    """
+    return engine.unregister_thread()
+
+
+def native_unwinding_available() -> bool:
+    """Whether native frames can be unwound on this system (Linux on x86-64 and aarch64)."""
+    return engine.native_unwinding_available()
+
+
+def native_unwinding_enabled() -> bool:
+    """Whether `start` unwinds native frames when it is not told otherwise; off at first."""
+    return state.native_unwinding
+
+
+def set_native_unwinding(enabled: bool) -> None:
+    """Have `start` unwind native frames from now on, or not.
+
+    Raises
+    ------
+    RuntimeError
+        Native unwinding is not available on this system.
+    """
+    if enabled:
+        _require_native_unwinding()
+    state.native_unwinding = bool(enabled)
+
+
+def capture_native_stack() -> list[NativeFrame]:
+    """The calling thread's native stack now, innermost first.
+
+    Returns
+    -------
+    list of NativeFrame
+        `ip` is a return address, `offset` its distance in bytes from the start of the function.
+
+    Raises
+    ------
+    RuntimeError
+        Native unwinding is not available on this system.
+    """
+    _require_native_unwinding()
+    make = late.module("_profile.values").NativeFrame
+    return [make(*frame) for frame in engine.capture_native_stack()]
+
+
+def _require_native_unwinding() -> None:
+    if not native_unwinding_available():
+        import platform
+
+        raise RuntimeError(
+            f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
+            "works on Linux on x86-64 and aarch64"
+        )
+
+
+def _prepare_output(path: PathLike) -> None:
+    """Verify that the profile can be saved, and import what saves it while that is possible."""
+    from ..formats import files, registry
+
+    try:
+        files.check_writable(path)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise PermissionError(str(error)) from error
+    registry.for_path(path).prepare()

@@ -1,0 +1,24 @@
+"""What sessions of this process share: their lock, and what one start tells its stop.
+
+Must not know what is done under the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._profile.values import PathLike
+
+# Guards the values below and the order of start and stop; the native session has its own locks.
+lock = threading.RLock()
+output_path: PathLike | None = None
+native_unwinding = False
+
+
+def reset_after_fork() -> None:
+    """Forget the parent's session, and a lock that another of its threads may have held."""
+    global lock, output_path
+    lock = threading.RLock()
+    output_path = None

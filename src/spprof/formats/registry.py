@@ -1,0 +1,268 @@
+"""Which formats there are, and saving and loading through them.
+
+Must not know how any format looks inside, nor Profile.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import io
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from ._errors import FormatError
+from .files import replacing
+
+if TYPE_CHECKING:
+    from .._profile.compare import Difference
+    from .._profile.tables import Tables
+    from .._profile.values import PathLike
+
+
+class Writer(Protocol):
+    """What each format's module has; `dump` may take keyword options of its own."""
+
+    def dump(self, tables: Tables, file: BinaryIO, /) -> None:
+        """Write a profile to a binary file."""
+
+
+class Reader(Writer, Protocol):
+    """What the module of a format that can be read back has as well."""
+
+    def load(self, data: bytes, /, *, interval_ms: float | None = None) -> Tables:
+        """Read a profile; `interval_ms` is what one sample stands for where files only count."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Parameters
+    ----------
+    name : str
+        What ``save(path, format=...)`` calls it.
+    extensions : tuple of str
+        File name endings that mean it, the usual one first.
+    module : str
+        Module in this package: a `Writer`, a `Reader` where `readable`.
+    summary : str
+        One line for people.
+    readable : bool
+        Whether `load` reads it back.
+    differences : bool
+        Whether it can show a `ProfileDiff`, or hold both of its profiles side by side.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    module: str
+    summary: str
+    readable: bool = False
+    differences: bool = False
+
+    def dump(self, tables: Tables, file: BinaryIO, **options: Any) -> None:
+        """Write a profile to a binary file in this format."""
+        self._module().dump(tables, file, **options)
+
+    def dumps(self, tables: Tables, **options: Any) -> bytes:
+        """Return what `dump` would write."""
+        file = io.BytesIO()
+        self.dump(tables, file, **options)
+        return file.getvalue()
+
+    def content(self, tables: Tables, **options: Any) -> Any:
+        """Return what a text format holds as Python has it: a str, or a dict where it is JSON."""
+        return self._module().content(tables, **options)
+
+    def load(self, data: bytes, **options: Any) -> Tables:
+        """Read a profile from the content of a file in this format."""
+        tables: Tables = self._module().load(data, **options)
+        return tables
+
+    def dump_diff(self, difference: Difference, file: BinaryIO, **options: Any) -> None:
+        """Write a difference; formats that cannot show one write both profiles side by side."""
+        own = getattr(self._module(), "dump_diff", None)
+        if own is not None:
+            own(difference, file, **options)
+        else:
+            self.dump(difference.side_by_side(), file, **options)
+
+    def prepare(self) -> None:
+        """Import what writes it now, while that is possible."""
+        self._module()
+
+    def _module(self) -> Any:
+        # Imported when used: only what is written is paid for.
+        return importlib.import_module("." + self.module, __package__)
+
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format(
+            "speedscope",
+            (".speedscope.json", ".json"),
+            "speedscope",
+            "Speedscope JSON, for `spprof view` and https://www.speedscope.app",
+            readable=True,
+        ),
+        Format(
+            "collapsed",
+            (".collapsed", ".folded", ".txt"),
+            "collapsed",
+            "collapsed stacks, for flamegraph.pl and everything that reads its input",
+            readable=True,
+            differences=True,
+        ),
+        Format(
+            "pprof",
+            (".pb.gz", ".pprof", ".pb"),
+            "pprof",
+            "gzipped profile.proto, for `go tool pprof` and what reads its files",
+            readable=True,
+        ),
+        Format(
+            "gecko",
+            (".gecko.json",),
+            "gecko",
+            "Firefox Profiler JSON, for https://profiler.firefox.com",
+        ),
+        Format(
+            "svg",
+            (".svg",),
+            "svg",
+            "flame graph as a picture that any browser opens and searches",
+            differences=True,
+        ),
+        Format(
+            "html",
+            (".html", ".htm"),
+            "html",
+            "self-contained page with every view, for any browser, no network needed",
+            differences=True,
+        ),
+        Format(
+            "spprof",
+            (".spprof",),
+            "container",
+            "everything that was recorded, compact and checksummed",
+            readable=True,
+            differences=True,
+        ),
+    )
+}
+
+
+if TYPE_CHECKING:
+    # Keeps every module to its protocol.
+    from . import collapsed, container, gecko, html, pprof, speedscope, svg
+
+    _writers: tuple[Writer, ...] = (gecko, html, svg)
+    _readers: tuple[Reader, ...] = (collapsed, container, pprof, speedscope)
+
+
+def find(name: str) -> Format:
+    """Return the format called `name`.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message lists those there are.
+    """
+    try:
+        return FORMATS[name]
+    except (KeyError, TypeError):
+        known = ", ".join(FORMATS)
+        raise ValueError(f"Unknown format {name!r}: use one of {known}") from None
+
+
+def for_path(path: PathLike) -> Format:
+    """Return the format that a file name's ending means; Speedscope where it means none."""
+    name = Path(path).name.lower()
+    matches = [
+        (len(extension), entry)
+        for entry in FORMATS.values()
+        for extension in entry.extensions
+        if name.endswith(extension)
+    ]
+    return max(matches, key=lambda match: match[0])[1] if matches else FORMATS["speedscope"]
+
+
+def save(tables: Tables, path: PathLike, format: str | None = None, **options: Any) -> None:
+    """Write a profile to `path`, whole or not at all; see `Profile.save`."""
+    chosen = for_path(path) if format is None else find(format)
+    with replacing(path) as file:
+        chosen.dump(tables, file, **options)
+
+
+def save_diff(
+    difference: Difference, path: PathLike, format: str | None = None, **options: Any
+) -> None:
+    """Write a difference to `path`, whole or not at all; see `ProfileDiff.save`."""
+    chosen = for_path(path) if format is None else find(format)
+    if not chosen.differences:
+        known = ", ".join(entry.name for entry in FORMATS.values() if entry.differences)
+        raise ValueError(f"Unknown format {chosen.name!r} for a difference: use one of {known}")
+    with replacing(path) as file:
+        chosen.dump_diff(difference, file, **options)
+
+
+def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
+    """Read a profile from a file.
+
+    Parameters
+    ----------
+    path : path-like
+    format : str, optional
+        A readable format's name; without it the content decides.
+    **options
+        ``interval_ms``: what one sample stands for in formats that only count them.
+
+    Returns
+    -------
+    Tables
+
+    Raises
+    ------
+    FormatError
+        A `ValueError` that says where in the file and what is wrong.
+    ValueError
+        `format` does not exist or cannot be read back.
+    OSError
+        The file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return loads(data, format, **options)
+    except FormatError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from error
+
+
+def loads(data: bytes, format: str | None = None, **options: Any) -> Tables:
+    """Read a profile from the content of a file, gzipped or not; see `load`."""
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
+    chosen = find(format) if format is not None else _sniff(data)
+    if not chosen.readable:
+        readable = ", ".join(entry.name for entry in FORMATS.values() if entry.readable)
+        raise ValueError(f"{chosen.name} files cannot be read back; these can: {readable}")
+    return chosen.load(data, **options)
+
+
+def _sniff(data: bytes) -> Format:
+    if data.startswith(b"SPPROF"):
+        return FORMATS["spprof"]
+    if not data.strip():
+        raise FormatError("the file is empty")
+    if any(byte < 9 for byte in data[:64]):
+        return FORMATS["pprof"]
+    if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return FORMATS["speedscope"]
+    return FORMATS["collapsed"]
