@@ -60,12 +60,11 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         wake_up_.wait_until(platform::monotonic_ns() + kPeriod);
         control.collector_called.store(false, std::memory_order_relaxed);
-        const bool modules_changed = native_ != nullptr && native_->refresh();
+        if (native_ != nullptr) {
+            native_->refresh();
+        }
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            if (modules_changed) {
-                native_->modules_changed();
-            }
             // While paused, the signals may be somebody else's.
             if (control.sampling.load(std::memory_order_acquire)) {
                 platform::FaultGuard::reinstall_if_taken();
