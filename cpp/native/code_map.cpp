@@ -23,7 +23,14 @@ bool CodeMap::refresh() {
     const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
     free_unused();
     const int64_t before = platform::monotonic_ns();
+    if (look_for_makers_.load(std::memory_order_relaxed)) {
+        generated_.look_through(modules());
+        generated_.refresh();
+    }
+    const ModuleGeneration generated = generated_.generation();
+    generated_went_.store(generated.subs != 0, std::memory_order_relaxed);
     ModuleGeneration generation = module_generation();
+    generation = {generation.adds + generated.adds, generation.subs + generated.subs};
     Epoch last;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -36,6 +43,7 @@ bool CodeMap::refresh() {
         last = epochs_.back();
     }
     std::vector<std::unique_ptr<Module>> loaded = loaded_modules(generation);
+    generation = {generation.adds + generated.adds, generation.subs + generated.subs};
     // Where nothing was unloaded, what was there still is. Otherwise what was loaded since, perhaps
     // once more, stands at the end of the loader's list.
     const bool unloaded = generation.subs != last.generation.subs;
@@ -49,6 +57,17 @@ bool CodeMap::refresh() {
         if (unloaded && added >= loaded.size() - i) {
             next.fresh.push_back(module->id);
         }
+    }
+    for (const auto& [place, object] : generated_.objects()) {
+        if (object.module == nullptr) {
+            continue;
+        }
+        if (object.module->id == 0) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            object.module->id = static_cast<uint32_t>(modules_.size() + 1);
+            modules_.push_back(object.module);
+        }
+        next.modules.push_back(object.module);
     }
     auto code = std::make_shared<CodeSnapshot>();
     code->version = last.code->version + (unloaded ? 1 : 0);
@@ -180,6 +199,15 @@ Location CodeMap::locate(uintptr_t address, int64_t time_ns) const {
     }
     const uint64_t offset = address - modules_[module - 1]->bias;
     return offset > UINT32_MAX ? Location{0, address} : Location{module, offset};
+}
+
+Location CodeMap::told_since(const Location& location) const {
+    if (location.module != 0 || generated_went_.load(std::memory_order_relaxed)) {
+        return location;
+    }
+    const Location now = locate(static_cast<uintptr_t>(location.offset));
+    const std::shared_ptr<const Module> found = module(now.module);
+    return found != nullptr && found->path.empty() ? now : location;
 }
 
 std::vector<std::shared_ptr<const Module>> CodeMap::modules() const {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "native/generated_code.h"
 #include "native/module.h"
 #include "native/prologue.h"
 #include "native/rule_cache.h"
@@ -131,6 +132,11 @@ public:
     // And up to this time it is known to hold.
     int64_t current_until_ns() const { return until_ns_.load(std::memory_order_acquire); }
 
+    // Code was met that belongs to no module: its makers are looked for from now on.
+    void met_generated_code() { look_for_makers_.store(true, std::memory_order_relaxed); }
+    // Where an address in no module is by what was told since, if it cannot be anything else.
+    Location told_since(const Location& location) const;
+
     // Every module ever seen, by id - 1.
     std::vector<std::shared_ptr<const Module>> modules() const;
     std::shared_ptr<const Module> module(uint32_t id) const;
@@ -169,6 +175,9 @@ private:
 
     // One refresh at a time. Taken before mutex_.
     std::mutex refresh_mutex_;
+    GeneratedCode generated_;
+    std::atomic<bool> look_for_makers_{false};
+    std::atomic<bool> generated_went_{false};
     // Snapshots that a handler may still be reading.
     std::vector<std::shared_ptr<const CodeSnapshot>> retired_;
 
