@@ -135,9 +135,6 @@ void NativeFrames::begin_sample(int64_t time_ns) {
 NativeFrames::Frame NativeFrames::look_up(uintptr_t lookup, int64_t time_ns) {
     const Location location = map_.locate(lookup, time_ns);
     symbolizer_.want(location);
-    if (location.module == 0) {
-        map_.met_generated_code();
-    }
     return {location.key(), classifier_.role(location)};
 }
 

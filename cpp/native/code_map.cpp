@@ -23,10 +23,7 @@ bool CodeMap::refresh() {
     const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
     free_unused();
     const int64_t before = platform::monotonic_ns();
-    if (look_for_makers_.load(std::memory_order_relaxed)) {
-        generated_.look_through(modules());
-        generated_.refresh();
-    }
+    generated_.refresh();
     const ModuleGeneration generated = generated_.generation();
     generated_went_.store(generated.subs != 0, std::memory_order_relaxed);
     ModuleGeneration generation = module_generation();
@@ -199,6 +196,11 @@ Location CodeMap::locate(uintptr_t address, int64_t time_ns) const {
     }
     const uint64_t offset = address - modules_[module - 1]->bias;
     return offset > UINT32_MAX ? Location{0, address} : Location{module, offset};
+}
+
+void CodeMap::add_maker(uintptr_t descriptor) {
+    const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
+    generated_.add_maker(descriptor);
 }
 
 Location CodeMap::told_since(const Location& location) const {

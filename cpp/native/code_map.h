@@ -132,8 +132,8 @@ public:
     // And up to this time it is known to hold.
     int64_t current_until_ns() const { return until_ns_.load(std::memory_order_acquire); }
 
-    // Code was met that belongs to no module: its makers are looked for from now on.
-    void met_generated_code() { look_for_makers_.store(true, std::memory_order_relaxed); }
+    // Told of one, refresh() looks for the code that it generates.
+    void add_maker(uintptr_t descriptor);
     // Where an address in no module is by what was told since, if it cannot be anything else.
     Location told_since(const Location& location) const;
 
@@ -176,7 +176,6 @@ private:
     // One refresh at a time. Taken before mutex_.
     std::mutex refresh_mutex_;
     GeneratedCode generated_;
-    std::atomic<bool> look_for_makers_{false};
     std::atomic<bool> generated_went_{false};
     // Snapshots that a handler may still be reading.
     std::vector<std::shared_ptr<const CodeSnapshot>> retired_;

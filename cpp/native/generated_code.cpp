@@ -7,7 +7,6 @@
 namespace spprof::native {
 namespace {
 
-constexpr const char* kDescriptor = "__jit_debug_descriptor";
 constexpr size_t kMostObjects = 65536;
 constexpr uint64_t kLargestObject = uint64_t{64} << 20;
 
@@ -20,21 +19,6 @@ struct Entry {
 };
 
 }  // namespace
-
-void GeneratedCode::look_through(const std::vector<std::shared_ptr<const Module>>& modules) {
-    for (; looked_through_ < modules.size(); ++looked_through_) {
-        const Module& module = *modules[looked_through_];
-        if (module.path.empty()) {
-            continue;
-        }
-        const std::unique_ptr<SymbolTables> tables = module.format->open_symbols();
-        const uint64_t offset =
-            tables == nullptr ? 0 : tables->find_data(kDescriptor, sizeof(Descriptor));
-        if (offset != 0) {
-            makers_.push_back({module.bias + offset, {}});
-        }
-    }
-}
 
 void GeneratedCode::refresh() {
     bool changed = false;

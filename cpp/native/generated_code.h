@@ -14,8 +14,10 @@ namespace spprof::native {
 
 class GeneratedCode {
 public:
-    // Looks for makers of code in modules that were not looked through yet: reads their symbols.
-    void look_through(const std::vector<std::shared_ptr<const Module>>& modules);
+    // The descriptor of a maker of code in this process: the data of this name and size.
+    static constexpr const char* kDescriptorName = "__jit_debug_descriptor";
+    static constexpr uint64_t kDescriptorSize = 24;
+    void add_maker(uintptr_t descriptor) { makers_.push_back({descriptor, {}}); }
 
     // Reads again what they tell, where it changed. Objects come into `modules` without an id.
     void refresh();
@@ -39,12 +41,12 @@ private:
         uintptr_t relevant;
         uintptr_t first;
     };
+    static_assert(sizeof(Descriptor) == kDescriptorSize);
     struct Maker {
         uintptr_t address;
         Descriptor last;
     };
 
-    size_t looked_through_ = 0;
     std::vector<Maker> makers_;
     std::map<uintptr_t, Object> objects_;
     ModuleGeneration generation_;

@@ -117,6 +117,30 @@ void Symbolizer::want(const Location& location) {
     if (location.module != 0) {
         const std::lock_guard<std::mutex> lock(wanted_mutex_);
         wanted_[location.module].push_back(location.offset);
+    } else {
+        saw_generated_.store(true, std::memory_order_relaxed);
+    }
+}
+
+void Symbolizer::look_for_makers() {
+    if (!saw_generated_.load(std::memory_order_relaxed)) {
+        return;
+    }
+    for (const std::shared_ptr<const Module>& module : map_.modules()) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (module->id <= looked_for_makers_) {
+            continue;
+        }
+        looked_for_makers_ = module->id;
+        const std::unique_ptr<SymbolTables> tables =
+            module->path.empty() ? nullptr : module->format->open_symbols();
+        const uint64_t offset =
+            tables == nullptr
+                ? 0
+                : tables->find_data(GeneratedCode::kDescriptorName, GeneratedCode::kDescriptorSize);
+        if (offset != 0) {
+            map_.add_maker(module->bias + offset);
+        }
     }
 }
 

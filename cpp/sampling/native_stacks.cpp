@@ -137,6 +137,7 @@ void NativeStacks::refresh() {
         known_code().symbolizer.guess_rules_around(address);
     }
     known_code().classifier.prepare();
+    known_code().symbolizer.look_for_makers();
     known_code().symbolizer.look_up_some();
 }
 
