@@ -60,21 +60,13 @@ struct CodeRange {
 template <class Architecture, class Memory>
 class CallFrameInfo {
 public:
-    // `header`: where .eh_frame_hdr is. `budget`: how many bytes may still be read, less
-    // afterwards.
-    CallFrameInfo(const Memory& memory, uintptr_t header, uint64_t& budget)
-        : memory_(memory), header_(header), budget_(budget) {
-        Bytes at = bytes(header);
-        const uint8_t version = at.template take<uint8_t>();
-        const uint8_t pointer = at.template take<uint8_t>();
-        const uint8_t count = at.template take<uint8_t>();
-        const uint8_t table = at.template take<uint8_t>();
-        take_encoded_value(at, pointer);
-        const uint64_t entries = take_encoded_value(at, count);
-        // The one form in use: signed 4 bytes, relative to the header, in order.
-        if (at.ok() && version == 1 && table == 0x3b && entries <= kMostEntries) {
-            table_ = at.offset();
-            entries_ = entries;
+    // `budget`: how many bytes may still be read, less afterwards.
+    CallFrameInfo(const Memory& memory, const UnwindInfo& info, uint64_t& budget)
+        : memory_(memory), header_(info.address), budget_(budget) {
+        if (info.format == UnwindInfo::Format::eh_frame) {
+            section_end_ = info.address + info.size;
+        } else if (info.format == UnwindInfo::Format::eh_frame_header) {
+            read_header();
         }
     }
 
@@ -127,6 +119,21 @@ public:
 private:
     using Bytes = BasicCursor<MemoryView<Memory>>;
 
+    void read_header() {
+        Bytes at = bytes(header_);
+        const uint8_t version = at.template take<uint8_t>();
+        const uint8_t pointer = at.template take<uint8_t>();
+        const uint8_t count = at.template take<uint8_t>();
+        const uint8_t table = at.template take<uint8_t>();
+        take_encoded_value(at, pointer);
+        const uint64_t entries = take_encoded_value(at, count);
+        // The one form in use: signed 4 bytes, relative to the header, in order.
+        if (at.ok() && version == 1 && table == 0x3b && entries <= kMostEntries) {
+            table_ = at.offset();
+            entries_ = entries;
+        }
+    }
+
     // DWARF pointer encodings (Linux Standard Base, "DWARF Exception Header Encoding").
     static constexpr uint8_t kOmit = 0xff;
     static constexpr uint8_t kFormMask = 0x0f;
@@ -156,6 +163,8 @@ private:
         uint64_t instructions = 0;
         uint64_t instructions_end = 0;
         Common common;
+
+        bool covers(uint64_t pc) const { return pc >= start && pc < end; }
     };
 
     Bytes bytes(uint64_t address, uint64_t size = 64) const {
@@ -232,8 +241,21 @@ private:
     }
 
     bool find(uint64_t pc, Entry& entry) {
+        if (section_end_ != 0) {
+            return find_in_order(pc, entry);
+        }
         const uint64_t above = rows_up_to(pc);
-        return above > 0 && read_entry(above - 1, entry) && pc >= entry.start && pc < entry.end;
+        return above > 0 && read_entry(above - 1, entry) && entry.covers(pc);
+    }
+
+    bool find_in_order(uint64_t pc, Entry& entry) {
+        Record record;
+        for (uint64_t at = header_; at < section_end_ && read_record(at, record); at = record.end) {
+            if (record.id != 0 && read_entry_at(at, entry) && entry.covers(pc)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     // A record of the section: its body lies between `body` (behind its id) and `end`.
@@ -268,9 +290,13 @@ private:
 
     bool read_entry(uint64_t index, Entry& entry) {
         uint64_t address = 0;
+        return table_value(index, true, address) && read_entry_at(address, entry);
+    }
+
+    bool read_entry_at(uint64_t address, Entry& entry) {
         Record record;
-        if (!table_value(index, true, address) || !read_record(address, record) || record.id == 0 ||
-            record.id > record.id_at || !read_common(record.id_at - record.id, entry.common)) {
+        if (!read_record(address, record) || record.id == 0 || record.id > record.id_at ||
+            !read_common(record.id_at - record.id, entry.common)) {
             return false;
         }
         Bytes at = bytes(record.body, record.end - record.body);
@@ -707,6 +733,7 @@ private:
     uint64_t& budget_;
     uint64_t table_ = 0;
     uint64_t entries_ = 0;
+    uint64_t section_end_ = 0;  // 0: there is a header
 };
 
 }  // namespace spprof::native

@@ -121,9 +121,15 @@ size_t Classifier::bytes() const {
     return bytes;
 }
 
-void NativeFrames::modules_changed() {
-    since_ns_ = map_.current_since_ns();
-    known_.clear();
+void NativeFrames::begin_sample(int64_t time_ns) {
+    if (time_ns > map_.current_until_ns()) {
+        map_.refresh();
+    }
+    const int64_t since = map_.current_since_ns();
+    if (since != since_ns_) {
+        since_ns_ = since;
+        known_.clear();
+    }
 }
 
 NativeFrames::Frame NativeFrames::look_up(uintptr_t lookup, int64_t time_ns) {

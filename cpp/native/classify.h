@@ -83,8 +83,8 @@ public:
     NativeFrames(CodeMap& map, Symbolizer& symbolizer, Classifier& classifier)
         : map_(map), symbolizer_(symbolizer), classifier_(classifier) {}
 
-    // After CodeMap::refresh() returned true.
-    void modules_changed();
+    // Before the addresses of a sample: makes sure that it is known what was loaded then.
+    void begin_sample(int64_t time_ns);
 
     // `lookup`: the interrupted pc, or a return address minus one, at `time_ns`.
     Frame at(uintptr_t lookup, int64_t time_ns);

@@ -13,7 +13,8 @@ constexpr size_t kEpochs = 4;
 }  // namespace
 
 CodeMap::CodeMap() {
-    epochs_.push_back({std::make_shared<const CodeSnapshot>(), {}, {}, 0, 0});
+    epochs_.emplace_back();
+    epochs_.back().code = std::make_shared<const CodeSnapshot>();
     publish(epochs_.back().code);
 }
 
@@ -23,36 +24,48 @@ bool CodeMap::refresh() {
     const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
     free_unused();
     const int64_t before = platform::monotonic_ns();
+    generated_.refresh();
+    const ModuleGeneration generated = generated_.generation();
+    generated_went_.store(generated.subs != 0, std::memory_order_relaxed);
     ModuleGeneration generation = module_generation();
+    generation = {generation.adds + generated.adds, generation.subs + generated.subs};
     Epoch last;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         const bool looked = !epochs_.back().modules.empty();
         if (looked && epochs_.back().generation == generation) {
             epochs_.back().until_ns = before;
+            until_ns_.store(before, std::memory_order_release);
             return false;
         }
         last = epochs_.back();
     }
     std::vector<std::unique_ptr<Module>> loaded = loaded_modules(generation);
-    // Where nothing was unloaded, what was there still is.
+    generation = {generation.adds + generated.adds, generation.subs + generated.subs};
+    // Where nothing was unloaded, what was there still is. Otherwise what was loaded since, perhaps
+    // once more, stands at the end of the loader's list.
     const bool unloaded = generation.subs != last.generation.subs;
+    const uint64_t added = generation.adds - last.generation.adds;
     Epoch next;
     next.generation = generation;
-    for (std::unique_ptr<Module>& module : loaded) {
-        const auto known =
-            std::find_if(last.modules.begin(), last.modules.end(), [&](const auto& other) {
-                return other->bias == module->bias && other->path == module->path &&
-                       (!unloaded || other->format->same_as(*module->format));
-            });
-        if (known != last.modules.end()) {
-            next.modules.push_back(*known);
+    for (size_t i = 0; i < loaded.size(); ++i) {
+        const std::shared_ptr<const Module> module =
+            same_or_new(std::move(loaded[i]), last.modules, unloaded);
+        next.modules.push_back(module);
+        if (unloaded && added >= loaded.size() - i) {
+            next.fresh.push_back(module->id);
+        }
+    }
+    for (const auto& [place, object] : generated_.objects()) {
+        if (object.module == nullptr) {
             continue;
         }
-        const std::lock_guard<std::mutex> lock(mutex_);
-        module->id = static_cast<uint32_t>(modules_.size() + 1);
-        modules_.push_back(std::shared_ptr<const Module>(std::move(module)));
-        next.modules.push_back(modules_.back());
+        if (object.module->id == 0) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            object.module->id = static_cast<uint32_t>(modules_.size() + 1);
+            modules_.push_back(object.module);
+        }
+        next.modules.push_back(object.module);
     }
     auto code = std::make_shared<CodeSnapshot>();
     code->version = last.code->version + (unloaded ? 1 : 0);
@@ -77,10 +90,34 @@ bool CodeMap::refresh() {
         if (epochs_.size() == kEpochs) {
             epochs_.erase(epochs_.begin());
         }
+        since_ns_.store(next.since_ns, std::memory_order_release);
+        until_ns_.store(next.until_ns, std::memory_order_release);
         epochs_.push_back(std::move(next));
     }
     publish(std::move(code));
     return true;
+}
+
+std::shared_ptr<const Module> CodeMap::same_or_new(
+    std::unique_ptr<Module> module, const std::vector<std::shared_ptr<const Module>>& before,
+    bool unloaded) {
+    const auto is_same = [&](const std::shared_ptr<const Module>& other) {
+        return other->bias == module->bias && other->path == module->path &&
+               (!unloaded || other->format->same_as(*module->format));
+    };
+    const auto known = std::find_if(before.begin(), before.end(), is_same);
+    if (known != before.end()) {
+        return *known;
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // It may come back.
+    const auto earlier = std::find_if(modules_.rbegin(), modules_.rend(), is_same);
+    if (unloaded && earlier != modules_.rend()) {
+        return *earlier;
+    }
+    module->id = static_cast<uint32_t>(modules_.size() + 1);
+    modules_.push_back(std::shared_ptr<const Module>(std::move(module)));
+    return modules_.back();
 }
 
 void CodeMap::publish_guess(uintptr_t address, uintptr_t start, uintptr_t end,
@@ -133,11 +170,6 @@ void CodeMap::free_unused() {
     }
 }
 
-int64_t CodeMap::current_since_ns() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return epochs_.back().since_ns;
-}
-
 Location CodeMap::locate(uintptr_t address, int64_t time_ns) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto module_at = [address](const Epoch& epoch) {
@@ -148,11 +180,14 @@ Location CodeMap::locate(uintptr_t address, int64_t time_ns) const {
     uint32_t module = module_at(epochs_[at]);
     for (; at > 0 && time_ns < epochs_[at].since_ns; --at) {
         const Epoch& older = epochs_[at - 1];
-        const bool only_added = older.generation.subs == epochs_[at].generation.subs;
+        const Epoch& newer = epochs_[at];
+        const bool only_added = older.generation.subs == newer.generation.subs;
         const uint32_t before = module_at(older);
         if (time_ns <= older.until_ns) {
             module = before;
-        } else if (!only_added && module != before) {
+        } else if (!only_added &&
+                   (module != before ||
+                    std::count(newer.fresh.begin(), newer.fresh.end(), module) != 0)) {
             module = 0;
             break;
         }
@@ -162,6 +197,20 @@ Location CodeMap::locate(uintptr_t address, int64_t time_ns) const {
     }
     const uint64_t offset = address - modules_[module - 1]->bias;
     return offset > UINT32_MAX ? Location{0, address} : Location{module, offset};
+}
+
+void CodeMap::add_maker(uintptr_t descriptor) {
+    const std::lock_guard<std::mutex> refresh_lock(refresh_mutex_);
+    generated_.add_maker(descriptor);
+}
+
+Location CodeMap::told_since(const Location& location) const {
+    if (location.module != 0 || generated_went_.load(std::memory_order_relaxed)) {
+        return location;
+    }
+    const Location now = locate(static_cast<uintptr_t>(location.offset));
+    const std::shared_ptr<const Module> found = module(now.module);
+    return found != nullptr && found->path.empty() ? now : location;
 }
 
 std::vector<std::shared_ptr<const Module>> CodeMap::modules() const {

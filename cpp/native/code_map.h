@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "native/generated_code.h"
 #include "native/module.h"
 #include "native/prologue.h"
 #include "native/rule_cache.h"
@@ -112,8 +113,8 @@ public:
         const CodeSnapshot* code_;
     };
 
-    // Looks for modules that came or went since, and publishes. True when the published snapshot
-    // changed. One cheap look when nothing did. Not for the handler; takes the loader's lock.
+    // Looks for modules that came or went since, and publishes. True when any did. One cheap look
+    // when none did. Not for the handler; takes the loader's lock.
     bool refresh();
 
     // The same for the rules of the function around `address` that has no unwind information; none
@@ -127,7 +128,14 @@ public:
     // unloaded around then, and the looks before and after do not agree.
     Location locate(uintptr_t address, int64_t time_ns = INT64_MAX) const;
     // What `locate` says of this time and later ones will hold until the next refresh.
-    int64_t current_since_ns() const;
+    int64_t current_since_ns() const { return since_ns_.load(std::memory_order_acquire); }
+    // And up to this time it is known to hold.
+    int64_t current_until_ns() const { return until_ns_.load(std::memory_order_acquire); }
+
+    // Told of one, refresh() looks for the code that it generates.
+    void add_maker(uintptr_t descriptor);
+    // Where an address in no module is by what was told since, if it cannot be anything else.
+    Location told_since(const Location& location) const;
 
     // Every module ever seen, by id - 1.
     std::vector<std::shared_ptr<const Module>> modules() const;
@@ -146,21 +154,29 @@ private:
     struct Epoch {
         std::shared_ptr<const CodeSnapshot> code;
         std::vector<std::shared_ptr<const Module>> modules;
+        std::vector<uint32_t> fresh;  // those that were perhaps not there all the time before
         ModuleGeneration generation;
         int64_t since_ns = 0;
         int64_t until_ns = 0;
     };
 
+    std::shared_ptr<const Module> same_or_new(
+        std::unique_ptr<Module> module, const std::vector<std::shared_ptr<const Module>>& before,
+        bool unloaded);
     void free_unused();
     void publish(std::shared_ptr<const CodeSnapshot> next);
 
     RuleCache cache_;
     std::atomic<const CodeSnapshot*> current_;
     std::atomic<uint32_t> users_{0};
+    std::atomic<int64_t> since_ns_{0};
+    std::atomic<int64_t> until_ns_{0};
     std::array<std::atomic<uintptr_t>, 16> unknown_{};
 
     // One refresh at a time. Taken before mutex_.
     std::mutex refresh_mutex_;
+    GeneratedCode generated_;
+    std::atomic<bool> generated_went_{false};
     // Snapshots that a handler may still be reading.
     std::vector<std::shared_ptr<const CodeSnapshot>> retired_;
 

@@ -40,7 +40,14 @@ struct SectionHeader {
 };
 static_assert(sizeof(SectionHeader) == 64);
 
-struct SymbolEntry {
+// Longer than any linker's name is worth being shown.
+constexpr size_t kLongestName = 65536;
+// Notes and the like.
+constexpr uint64_t kLargestNote = 65536;
+
+}  // namespace
+
+struct ElfFile::SymbolEntry {
     uint32_t name;
     uint8_t info;
     uint8_t other;
@@ -48,14 +55,6 @@ struct SymbolEntry {
     uint64_t value;
     uint64_t size;
 };
-static_assert(sizeof(SymbolEntry) == 24);
-
-// Longer than any linker's name is worth being shown.
-constexpr size_t kLongestName = 65536;
-// Notes and the like.
-constexpr uint64_t kLargestNote = 65536;
-
-}  // namespace
 
 bool ElfFile::parse(const ByteSource& source, ElfFile& out) {
     constexpr uint8_t kIdent[] = {0x7f, 'E', 'L', 'F', 2 /* 64 bit */, 1 /* little-endian */};
@@ -66,6 +65,8 @@ bool ElfFile::parse(const ByteSource& source, ElfFile& out) {
     out = ElfFile{};
     out.source_ = &source;
     out.machine_ = header.machine;
+    constexpr uint16_t kRelocatable = 1;
+    out.relocatable_ = header.type == kRelocatable;
     for (uint64_t i = 0; i < header.program_header_count; ++i) {
         ElfSegment segment;
         if (header.program_header_size != sizeof(ElfSegment) ||
@@ -93,7 +94,8 @@ bool ElfFile::parse(const ByteSource& source, ElfFile& out) {
         }
         out.sections_.push_back(
             {section.name < names.size ? out.string_at(names.offset + section.name) : "",
-             section.type, section.address, section.offset, section.size, section.link});
+             section.type, section.address, section.offset, section.size, section.link,
+             section.flags});
     }
     return true;
 }
@@ -131,6 +133,47 @@ std::string ElfFile::string_at(uint64_t offset) const {
     return {};
 }
 
+void ElfFile::each_symbol(
+    const std::function<void(const SymbolEntry&, uint64_t name)>& visit) const {
+    static_assert(sizeof(SymbolEntry) == 24);
+    // Sections of a hostile file may overlap without end.
+    uint64_t budget = 2 * source_->size();
+    std::vector<SymbolEntry> block(2048);
+    uint64_t largest = 0;
+    for (const uint32_t type : {ElfSection::kSymbols, ElfSection::kDynamicSymbols}) {
+        for (const ElfSection& table : sections_) {
+            // A whole .symtab has all of .dynsym.
+            if (table.type != type || table.link >= sections_.size() || table.size > budget ||
+                (type == ElfSection::kDynamicSymbols && table.size < largest)) {
+                continue;
+            }
+            budget -= table.size;
+            largest = std::max(largest, table.size);
+            const ElfSection& names = sections_[table.link];
+            const uint64_t end = table.size / sizeof(SymbolEntry);
+            for (uint64_t done = 0; done < end; done += block.size()) {
+                const size_t count = std::min<uint64_t>(block.size(), end - done);
+                if (!source_->read(table.offset + done * sizeof(SymbolEntry), block.data(),
+                                   count * sizeof(SymbolEntry))) {
+                    break;
+                }
+                for (size_t i = 0; i < count; ++i) {
+                    SymbolEntry& symbol = block[i];
+                    if (symbol.section == 0 || symbol.name == 0 || symbol.name >= names.size) {
+                        continue;
+                    }
+                    if (relocatable_) {
+                        symbol.value += symbol.section < sections_.size()
+                                            ? sections_[symbol.section].address
+                                            : 0;
+                    }
+                    visit(symbol, names.offset + symbol.name);
+                }
+            }
+        }
+    }
+}
+
 void ElfFile::each_function(const std::function<void(const ElfSymbol&)>& visit) const {
     const auto in_code = [&](uint64_t address) {
         return std::any_of(segments_.begin(), segments_.end(), [&](const ElfSegment& segment) {
@@ -143,52 +186,33 @@ void ElfFile::each_function(const std::function<void(const ElfSymbol&)>& visit) 
         source_->read(name, first);
         return first[0] == '$' || (first[0] == '.' && first[1] == 'L');
     };
-    // Sections of a hostile file may overlap without end.
-    uint64_t budget = 2 * source_->size();
-    std::array<SymbolEntry, 2048> block;
-    std::vector<ElfSection> tables;
-    for (const uint32_t type : {ElfSection::kSymbols, ElfSection::kDynamicSymbols}) {
-        for (const ElfSection& table : sections_) {
-            // A whole .symtab has all of .dynsym.
-            const bool again = type == ElfSection::kDynamicSymbols && !tables.empty() &&
-                               tables.front().size > table.size;
-            if (table.type == type && !again && table.link < sections_.size()) {
-                tables.push_back(table);
-            }
+    each_symbol([&](const SymbolEntry& symbol, uint64_t name) {
+        constexpr uint8_t kNoType = 0;
+        constexpr uint8_t kFunction = 2;
+        constexpr uint8_t kIndirectFunction = 10;
+        const uint8_t type = symbol.info & 0xf;
+        // Assembly often forgets to say that its labels are functions.
+        if (type == kFunction || type == kIndirectFunction ||
+            (type == kNoType && in_code(symbol.value) && !is_mark(name))) {
+            const bool fits = symbol.size <= UINT64_MAX - symbol.value;
+            visit({symbol.value, fits ? symbol.size : 0, name, symbol.info >> 4 != 0});
         }
-    }
-    for (const ElfSection& table : tables) {
-        if (table.size > budget) {
-            continue;
+    });
+}
+
+uint64_t ElfFile::find_data(const std::string& name, uint64_t size) const {
+    uint64_t address = 0;
+    each_symbol([&](const SymbolEntry& symbol, uint64_t at) {
+        constexpr uint8_t kObject = 1;
+        // Read-only after relocation are the many tables of C++ classes.
+        if (address == 0 && (symbol.info & 0xf) == kObject && symbol.size == size &&
+            symbol.section < sections_.size() &&
+            sections_[symbol.section].name.find(".rel.ro") == std::string::npos &&
+            string_at(at) == name) {
+            address = symbol.value;
         }
-        budget -= table.size;
-        const ElfSection& names = sections_[table.link];
-        const uint64_t end = table.size / sizeof(SymbolEntry);
-        for (uint64_t done = 0; done < end; done += block.size()) {
-            const size_t count = std::min<uint64_t>(block.size(), end - done);
-            if (!source_->read(table.offset + done * sizeof(SymbolEntry), block.data(),
-                               count * sizeof(SymbolEntry))) {
-                break;
-            }
-            for (size_t i = 0; i < count; ++i) {
-                const SymbolEntry& symbol = block[i];
-                constexpr uint8_t kNoType = 0;
-                constexpr uint8_t kFunction = 2;
-                constexpr uint8_t kIndirectFunction = 10;
-                const uint8_t type = symbol.info & 0xf;
-                // Assembly often forgets to say that its labels are functions.
-                if (symbol.section == 0 || symbol.name == 0 || symbol.name >= names.size ||
-                    !(type == kFunction || type == kIndirectFunction ||
-                      (type == kNoType && in_code(symbol.value) &&
-                       !is_mark(names.offset + symbol.name)))) {
-                    continue;
-                }
-                const bool fits = symbol.size <= UINT64_MAX - symbol.value;
-                visit({symbol.value, fits ? symbol.size : 0, names.offset + symbol.name,
-                       symbol.info >> 4 != 0});
-            }
-        }
-    }
+    });
+    return address;
 }
 
 std::string ElfFile::name(const ElfSymbol& symbol) const { return string_at(symbol.name); }

@@ -40,6 +40,10 @@ struct ElfSection {
     uint64_t offset = 0;
     uint64_t size = 0;
     uint32_t link = 0;
+    uint64_t flags = 0;
+
+    // Loaded, and executable.
+    bool is_code() const { return (flags & 6) == 6; }
 
     static constexpr uint32_t kSymbols = 2;
     static constexpr uint32_t kNoBits = 8;
@@ -75,6 +79,9 @@ public:
     // Functions of .symtab and .dynsym, and labels in code.
     void each_function(const std::function<void(const ElfSymbol&)>& visit) const;
     std::string name(const ElfSymbol& symbol) const;
+    // The address of the data of this name and size; 0: nowhere.
+    uint64_t find_data(const std::string& name, uint64_t size) const;
+    const std::vector<ElfSection>& sections() const { return sections_; }
     bool has_symtab() const;
 
     // Raw bytes; empty when the file carries none.
@@ -83,9 +90,13 @@ public:
 
 private:
     std::string string_at(uint64_t offset) const;
+    struct SymbolEntry;
+    // In all symbol tables; `name`: the offset of its name in the file.
+    void each_symbol(const std::function<void(const SymbolEntry&, uint64_t name)>& visit) const;
 
     const ByteSource* source_ = nullptr;
     uint16_t machine_ = 0;
+    bool relocatable_ = false;  // symbols count from their sections
     std::vector<ElfSegment> segments_;
     std::vector<ElfSection> sections_;
 };

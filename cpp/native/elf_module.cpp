@@ -23,12 +23,13 @@ struct Image {
 
 class ElfSymbolTables : public SymbolTables {
 public:
-    explicit ElfSymbolTables(std::vector<Image> images) : images_(std::move(images)) {}
+    explicit ElfSymbolTables(std::vector<Image> images, uint64_t bias = 0)
+        : images_(std::move(images)), bias_(bias) {}
 
     void each(const std::function<void(const FileSymbol&)>& visit) override {
         for (size_t i = 0; i < images_.size(); ++i) {
             images_[i].elf.each_function([&](const ElfSymbol& symbol) {
-                visit({symbol.address, symbol.size, symbol.global, static_cast<uint8_t>(i),
+                visit({symbol.address - bias_, symbol.size, symbol.global, static_cast<uint8_t>(i),
                        symbol.name});
             });
         }
@@ -41,11 +42,20 @@ public:
     uint64_t latest_end(uint64_t start) override {
         uint64_t end = start;
         for (const Image& image : images_) {
-            if (const ElfSection* section = image.elf.section_at(start)) {
-                end = std::max(end, section->address + section->size);
+            if (const ElfSection* section = image.elf.section_at(start + bias_)) {
+                end = std::max(end, section->address + section->size - bias_);
             }
         }
         return end;
+    }
+
+    uint64_t find_data(const std::string& name, uint64_t size) override {
+        for (const Image& image : images_) {
+            if (const uint64_t address = image.elf.find_data(name, size)) {
+                return address - bias_;
+            }
+        }
+        return 0;
     }
 
     bool complete() override {
@@ -55,6 +65,7 @@ public:
 
 private:
     std::vector<Image> images_;
+    uint64_t bias_;
 };
 
 const ElfSegment* frame_header(const std::vector<ElfSegment>& segments) {
@@ -153,7 +164,9 @@ private:
 // The kernel's own image, or whatever else lies in memory as a whole.
 class ElfInMemory : public ModuleFormat {
 public:
-    ElfInMemory(uintptr_t address, uint64_t size) : address_(address), size_(size) {}
+    // `bias`: taken off the addresses in it.
+    ElfInMemory(uintptr_t address, uint64_t size, uint64_t bias = 0)
+        : address_(address), size_(size), bias_(bias) {}
 
     std::string build_id() const override {
         Image image;
@@ -163,7 +176,7 @@ public:
     std::unique_ptr<SymbolTables> open_symbols() const override {
         std::vector<std::unique_ptr<ByteSource>> images;
         images.push_back(std::make_unique<MemorySource>(address_, size_));
-        return elf_symbols(std::move(images));
+        return elf_symbols(std::move(images), bias_);
     }
     bool same_as(const ModuleFormat& other) const override {
         const auto* image = dynamic_cast<const ElfInMemory*>(&other);
@@ -173,6 +186,7 @@ public:
 private:
     uintptr_t address_;
     uint64_t size_;
+    uint64_t bias_;
 };
 
 std::unique_ptr<Module> module_of(std::string path, uintptr_t bias,
@@ -189,7 +203,7 @@ std::unique_ptr<Module> module_of(std::string path, uintptr_t bias,
     std::sort(module->code.begin(), module->code.end(),
               [](const AddressRange& a, const AddressRange& b) { return a.start < b.start; });
     if (const ElfSegment* header = frame_header(segments)) {
-        module->unwind = {UnwindInfo::Format::eh_frame_header, bias + header->address};
+        module->unwind = {UnwindInfo::Format::eh_frame_header, bias + header->address, 0};
     }
     return module;
 }
@@ -243,7 +257,33 @@ std::unique_ptr<Module> elf_module_at(std::string path, uintptr_t address) {
     return module;
 }
 
-std::unique_ptr<SymbolTables> elf_symbols(std::vector<std::unique_ptr<ByteSource>> images) {
+std::shared_ptr<Module> elf_object_at(uintptr_t address, uint64_t size) {
+    Image image;
+    if (!Image::open(std::make_unique<MemorySource>(address, size), image)) {
+        return nullptr;
+    }
+    auto module = std::make_shared<Module>();
+    for (const ElfSection& section : image.elf.sections()) {
+        if (section.is_code() && section.address != 0 && section.size != 0 &&
+            section.size <= UINT32_MAX) {
+            module->code.push_back({section.address, section.address + section.size});
+        }
+        if (section.name == ".eh_frame" && section.address != 0) {
+            module->unwind = {UnwindInfo::Format::eh_frame, section.address, section.size};
+        }
+    }
+    if (module->code.empty()) {
+        return nullptr;
+    }
+    std::sort(module->code.begin(), module->code.end(),
+              [](const AddressRange& a, const AddressRange& b) { return a.start < b.start; });
+    module->bias = module->code.front().start;
+    module->format = std::make_unique<ElfInMemory>(address, size, module->bias);
+    return module;
+}
+
+std::unique_ptr<SymbolTables> elf_symbols(std::vector<std::unique_ptr<ByteSource>> images,
+                                          uint64_t bias) {
     std::vector<Image> parsed;
     for (std::unique_ptr<ByteSource>& source : images) {
         Image image;
@@ -251,7 +291,7 @@ std::unique_ptr<SymbolTables> elf_symbols(std::vector<std::unique_ptr<ByteSource
             parsed.push_back(std::move(image));
         }
     }
-    return parsed.empty() ? nullptr : std::make_unique<ElfSymbolTables>(std::move(parsed));
+    return parsed.empty() ? nullptr : std::make_unique<ElfSymbolTables>(std::move(parsed), bias);
 }
 
 std::unique_ptr<SymbolTables> open_elf_symbols(const ElfIdentity& module, std::string& debug_path,

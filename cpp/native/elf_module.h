@@ -19,6 +19,10 @@ std::unique_ptr<Module> elf_module(std::string path, uintptr_t bias, uintptr_t h
 // The whole image is in memory at `address`, as the vDSO is. Null when it is none.
 std::unique_ptr<Module> elf_module_at(std::string path, uintptr_t address);
 
+// An object of generated code, whose file is in memory at `address` and says where its sections
+// are. Null when it has no code.
+std::shared_ptr<Module> elf_object_at(uintptr_t address, uint64_t size);
+
 // What a file must be to belong to a loaded module.
 struct ElfIdentity {
     std::string path;
@@ -35,6 +39,7 @@ std::unique_ptr<SymbolTables> open_elf_symbols(const ElfIdentity& module, std::s
                                                const std::string& debug_root = "/usr/lib/debug");
 
 // Tables of images that are open already.
-std::unique_ptr<SymbolTables> elf_symbols(std::vector<std::unique_ptr<ByteSource>> images);
+std::unique_ptr<SymbolTables> elf_symbols(std::vector<std::unique_ptr<ByteSource>> images,
+                                          uint64_t bias = 0);
 
 }  // namespace spprof::native

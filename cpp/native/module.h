@@ -10,17 +10,9 @@
 #include <string>
 #include <vector>
 
-namespace spprof::native {
+#include "native/unwind_rule.h"
 
-// How the handler unwinds a module's code.
-struct UnwindInfo {
-    enum class Format : uint8_t {
-        none,
-        eh_frame_header,  // `address` is that of .eh_frame_hdr
-    };
-    Format format = Format::none;
-    uintptr_t address = 0;
-};
+namespace spprof::native {
 
 struct AddressRange {
     uintptr_t start = 0;
@@ -46,6 +38,8 @@ public:
     virtual std::string name(const FileSymbol& symbol) = 0;
     // Where a symbol without size ends at the latest.
     virtual uint64_t latest_end(uint64_t start) = 0;
+    // Where the data of this name and size is, behind the load bias; 0: nowhere.
+    virtual uint64_t find_data(const std::string& name, uint64_t size) = 0;
     // False for a stripped module: only what it exports has a name.
     virtual bool complete() = 0;
 };
@@ -67,7 +61,7 @@ public:
 // recorded of a module can be named after it was unloaded.
 struct Module {
     uint32_t id = 0;
-    std::string path;                // absolute; "[vdso]" for the kernel's own
+    std::string path;                // absolute; "[vdso]" for the kernel's own; "": generated code
     uintptr_t bias = 0;              // added to the addresses in its file
     std::vector<AddressRange> code;  // executable, ascending, bias included
     UnwindInfo unwind;

@@ -30,15 +30,11 @@ auto covering(Map& map, uint64_t offset) {
 // The unwind information of a module as it lies in memory, by offsets behind the load bias.
 class Frames {
 public:
-    explicit Frames(const Module& module) : bias_(module.bias) {
-        if (module.unwind.format == UnwindInfo::Format::eh_frame_header) {
-            header_ = module.unwind.address;
-        }
-    }
+    explicit Frames(const Module& module) : bias_(module.bias), unwind_(module.unwind) {}
 
     bool range_at(uint64_t offset, CodeRange& range) const {
         uint64_t budget = kBudget;
-        return header_ != 0 && found(info(budget).range_at(bias_ + offset, range), range);
+        return found(info(budget).range_at(bias_ + offset, range), range);
     }
 
     // By addresses: it is bounded by the module's code only.
@@ -56,9 +52,6 @@ public:
     std::vector<CodeRange> ranges() const {
         std::vector<CodeRange> result;
         uint64_t budget = kBudget;
-        if (header_ == 0) {
-            return result;
-        }
         Info all = info(budget);
         for (uint64_t i = 0; i < all.entries() && budget > 0; ++i) {
             CodeRange range;
@@ -74,7 +67,7 @@ private:
     using Info = CallFrameInfo<HostArchitecture, ProcessMemory>;
     static constexpr uint64_t kBudget = uint64_t{1} << 26;
 
-    Info info(uint64_t& budget) const { return Info(memory_, header_, budget); }
+    Info info(uint64_t& budget) const { return Info(memory_, unwind_, budget); }
 
     bool found(bool there, CodeRange& range) const {
         range.start -= bias_;
@@ -84,7 +77,7 @@ private:
 
     ProcessMemory memory_;
     uintptr_t bias_;
-    uintptr_t header_ = 0;
+    UnwindInfo unwind_;
 };
 
 ByteView view_of(const std::vector<uint8_t>& bytes) { return {bytes.data(), bytes.size()}; }
@@ -105,6 +98,15 @@ uint64_t most_voted(const std::map<uint64_t, size_t>& votes) {
     return best == votes.end() ? 0 : best->first;
 }
 
+// Without what numba tells versions of a function apart with: "f[abi:v1]" is "f".
+std::string without_tags(std::string text) {
+    for (size_t at = text.find("[abi:"); at != std::string::npos; at = text.find("[abi:", at)) {
+        const size_t end = text.find(']', at);
+        text.erase(at, end == std::string::npos ? end : end + 1 - at);
+    }
+    return text;
+}
+
 // The rest of the time is the program's.
 constexpr int64_t kShareOfTime = 20;
 
@@ -116,6 +118,30 @@ void Symbolizer::want(const Location& location) {
     if (location.module != 0) {
         const std::lock_guard<std::mutex> lock(wanted_mutex_);
         wanted_[location.module].push_back(location.offset);
+    } else {
+        saw_generated_.store(true, std::memory_order_relaxed);
+    }
+}
+
+void Symbolizer::look_for_makers() {
+    if (!saw_generated_.load(std::memory_order_relaxed)) {
+        return;
+    }
+    for (const std::shared_ptr<const Module>& module : map_.modules()) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (module->id <= looked_for_makers_) {
+            continue;
+        }
+        looked_for_makers_ = module->id;
+        const std::unique_ptr<SymbolTables> tables =
+            module->path.empty() ? nullptr : module->format->open_symbols();
+        const uint64_t offset =
+            tables == nullptr
+                ? 0
+                : tables->find_data(GeneratedCode::kDescriptorName, GeneratedCode::kDescriptorSize);
+        if (offset != 0) {
+            map_.add_maker(module->bias + offset);
+        }
     }
 }
 
@@ -395,15 +421,23 @@ Symbolizer::Name Symbolizer::name_at(Names& names, uint64_t offset) const {
 Symbol Symbolizer::symbolize(const Location& location) {
     Symbol symbol;
     symbol.module_offset = location.offset;
-    const std::shared_ptr<const Module> module = map_.module(location.module);
+    symbol.name = "[generated code]";
+    const Location told = map_.told_since(location);
+    const std::shared_ptr<const Module> module = map_.module(told.module);
     if (module == nullptr) {
-        symbol.name = "[generated code]";
         return symbol;
     }
     const std::lock_guard<std::mutex> lock(mutex_);
-    Names& names = names_[location.module];
-    look_up(*module, names, {location.offset});
-    const Name name = name_at(names, location.offset);
+    Names& names = names_[told.module];
+    look_up(*module, names, {told.offset});
+    const Name name = name_at(names, told.offset);
+    if (module->path.empty()) {  // generated code; its address tells more than one in its object
+        symbol.module_offset = module->bias + told.offset;
+        symbol.function_offset = told.offset - std::min(told.offset, name.start);
+        symbol.resolved = !name.text.empty();
+        symbol.name = symbol.resolved ? without_tags(name.text) : symbol.name;
+        return symbol;
+    }
     symbol.module = module->path;
     symbol.function_offset = location.offset < name.start ? 0 : location.offset - name.start;
     symbol.resolved = !name.text.empty();

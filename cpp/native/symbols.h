@@ -45,6 +45,9 @@ public:
     void look_up();
     void look_up_some();
 
+    // Where code was seen that belongs to no module: tells the map who may have generated it.
+    void look_for_makers();
+
     // Tells the map what can be guessed of a function that has no unwind information.
     void guess_rules_around(uintptr_t address);
 
@@ -108,12 +111,14 @@ private:
 
     CodeMap& map_;
     std::atomic<size_t> bytes_{0};
+    std::atomic<bool> saw_generated_{false};
 
     mutable std::mutex wanted_mutex_;
     std::unordered_map<uint32_t, std::vector<uint64_t>> wanted_;
 
     mutable std::mutex mutex_;  // what follows; held while files are read
     std::unordered_map<uint32_t, Names> names_;
+    size_t looked_for_makers_ = 0;  // in so many modules
 };
 
 }  // namespace spprof::native

@@ -203,11 +203,11 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
     const uint32_t version = context.code.version;
     if (!context.cache.find(pc, version, rule)) {
         const CodeSnapshot::Range* range = context.code.find(pc);
-        if (range == nullptr || range->unwind.format != UnwindInfo::Format::eh_frame_header) {
+        if (range == nullptr || range->unwind.format == UnwindInfo::Format::none) {
             return rule;
         }
-        rule = CallFrameInfo<Architecture, Memory>(memory, range->unwind.address, context.budget)
-                   .rule_at(pc);
+        rule =
+            CallFrameInfo<Architecture, Memory>(memory, range->unwind, context.budget).rule_at(pc);
         if (context.budget == 0) {
             return {};
         }

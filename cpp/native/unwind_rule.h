@@ -47,6 +47,18 @@ struct Rule {
 };
 static_assert(sizeof(Rule) == 36);
 
+// Where unwind information of a module's code is.
+struct UnwindInfo {
+    enum class Format : uint8_t {
+        none,
+        eh_frame_header,  // `address` is that of .eh_frame_hdr, which is searched
+        eh_frame,         // a short .eh_frame without one, which is read through
+    };
+    Format format = Format::none;
+    uintptr_t address = 0;
+    uint64_t size = 0;  // of .eh_frame
+};
+
 // How a walk ended. Whatever the end, the frames before it are right.
 enum class End : uint8_t {
     complete,    // the outermost function was reached

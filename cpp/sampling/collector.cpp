@@ -54,12 +54,11 @@ void Collector::run() noexcept {
     while (!stop_.load(std::memory_order_acquire)) {
         collector_wake_up().wait_until(platform::monotonic_ns() + kPeriod);
         collector_has_woken();
-        const bool modules_changed = native_ != nullptr && native_->refresh();
+        if (native_ != nullptr) {
+            native_->refresh();
+        }
         observer_.keep();
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (modules_changed) {
-            native_->modules_changed();
-        }
         drain();
         scan_threads();
     }

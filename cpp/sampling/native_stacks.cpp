@@ -132,14 +132,14 @@ NativeStacks::NativeStacks()
     : frames_((code_map().refresh(), code_map()), known_code().symbolizer,
               known_code().classifier) {}
 
-bool NativeStacks::refresh() {
-    const bool changed = code_map().refresh();
+void NativeStacks::refresh() {
+    code_map().refresh();
     for (const std::uintptr_t address : code_map().take_unknown()) {
         known_code().symbolizer.guess_rules_around(address);
     }
     known_code().classifier.prepare();
+    known_code().symbolizer.look_for_makers();
     known_code().symbolizer.look_up_some();
-    return changed;
 }
 
 bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
@@ -151,6 +151,7 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
     }
     roles_.clear();
     keys_.clear();
+    frames_.begin_sample(record.time_ns);
     for (std::size_t i = 0; i < record.native_count; ++i) {
         const native::NativeFrames::Frame frame =
             frames_.at(lookup_address(i, record.native()[i]), record.time_ns);

@@ -46,9 +46,8 @@ public:
     NativeStacks();
 
     // Notices modules that came and went, and looks up names, as far as that takes little of the
-    // time. Not with the collector's mutex held: files are read. True: modules_changed() is due.
-    bool refresh();
-    void modules_changed() { frames_.modules_changed(); }
+    // time. Not with the collector's mutex held: files are read.
+    void refresh();
 
     struct Frame {
         bool native;

@@ -111,7 +111,7 @@ private:
     std::unique_ptr<Run> run_;
     std::atomic<bool> active_{false};
     std::atomic<bool> native_{false};  // of the running session
-    int forks_ = 0;  // that are under way
+    int forks_ = 0;                    // that are under way
     bool locked_for_fork_ = false;
 };
 

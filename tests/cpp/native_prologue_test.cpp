@@ -131,7 +131,7 @@ TEST_CASE("a guess is believed only where it leads behind a call") {
     Rule end;
     end.cfa = Cfa::end_of_stack;
     CodeSnapshot code;
-    code.ranges.push_back({0x1000, 0x2000, {UnwindInfo::Format::eh_frame_header, 0x9000}, 1});
+    code.ranges.push_back({0x1000, 0x2000, {UnwindInfo::Format::eh_frame_header, 0x9000, 0}, 1});
     RuleCache cache;
     cache.keep(0x1010, code.version, Rule{});
     for (const uintptr_t pc : {0x1104, 0x117f}) {

@@ -41,7 +41,7 @@ struct Process {
     explicit Process(const std::string& name) : object(name) {
         code.ranges.push_back({kBase,
                                kBase + object.bytes.size(),
-                               {UnwindInfo::Format::eh_frame_header, object.frame_header(kBase)},
+                               {UnwindInfo::Format::eh_frame_header, object.frame_header(kBase), 0},
                                1});
         memory.code = &object.bytes;
         registers.sp() = kStack;
@@ -53,7 +53,7 @@ struct Process {
     }
 
     CallFrameInfo<Architecture, FakeMemory> info() {
-        return {memory, object.frame_header(kBase), budget};
+        return {memory, code.ranges.front().unwind, budget};
     }
 
     Rule rule(const std::string& function, uintptr_t offset = 0) {

@@ -34,14 +34,14 @@ struct FileMemory {
 };
 
 template <class Architecture>
-void walk(ByteView image, uintptr_t header, RuleCache& cache) {
+void walk(ByteView image, const UnwindInfo& unwind_info, RuleCache& cache) {
     static uint32_t version = 0;
     const FileMemory memory{image};
     CodeSnapshot code;
     code.version = ++version;
-    code.ranges.push_back({0, UINT32_MAX, {UnwindInfo::Format::eh_frame_header, header}, 1});
+    code.ranges.push_back({0, UINT32_MAX, unwind_info, 1});
     uint64_t budget = 1 << 20;
-    CallFrameInfo<Architecture, FileMemory> info(memory, header, budget);
+    CallFrameInfo<Architecture, FileMemory> info(memory, unwind_info, budget);
     for (uint64_t i = 0; i < info.entries() && i < 64; ++i) {
         CodeRange range;
         uint64_t start = 0;
@@ -101,12 +101,17 @@ void run(const uint8_t* data, size_t size) {
         DebugLink link;
         elf.debug_link(link);
         if (const ElfSection* header = elf.section(".eh_frame_hdr")) {
-            walk<X86_64>(image, header->address, cache);
-            walk<Aarch64>(image, header->address, cache);
+            walk<X86_64>(image, {UnwindInfo::Format::eh_frame_header, header->address, 0}, cache);
+            walk<Aarch64>(image, {UnwindInfo::Format::eh_frame_header, header->address, 0}, cache);
         }
+        if (const ElfSection* frames = elf.section(".eh_frame")) {
+            walk<X86_64>(image, {UnwindInfo::Format::eh_frame, frames->address, frames->size},
+                         cache);
+        }
+        elf.find_data("x", 8);
     }
     // Bytes without any frame around them.
-    walk<X86_64>(image, 0, cache);
+    walk<X86_64>(image, {UnwindInfo::Format::eh_frame_header, 0, 0}, cache);
     demangle({reinterpret_cast<const char*>(data), size < 512 ? size : 512});
     const ByteView start = image.slice(0, size < 4096 ? size : 4096);
     for (uint64_t at = 0; at < start.size(); at += 61) {
