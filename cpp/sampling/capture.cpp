@@ -120,6 +120,9 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
             walked = {};
         }
     }
+    if (!here && with_native && walked.count == 0 && moment.registers == nullptr) {
+        return Visited::refused;  // it is in machine code, and where is not to be learned
+    }
     record.python_count = static_cast<std::uint16_t>(walked.count);
     if (!add_native(record, moment)) {
         return Visited::unsettled;
