@@ -108,7 +108,8 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
     }
     const std::int64_t time = record.time_ns - start_ns_;
     std::uint8_t state = record.state;
-    if (mismatched) {
+    // Of a thread that waits in machine code only its innermost frames may be known.
+    if (mismatched && !(account.waiting && record.python_count == 0)) {
         state |= profile::SampleState::kMismatched;
         ++mismatched_count_;
     }
