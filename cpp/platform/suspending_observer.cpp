@@ -344,7 +344,7 @@ void SuspendingObserver::visit_running(Followed& thread) noexcept {
 
 // A thread that has not moved since its CPU clock said so.
 void SuspendingObserver::meet_waiting(Followed& thread, std::int64_t cpu_ns) noexcept {
-    const bool may_be_frozen = freezer_->spares_waits() || is_runnable(thread.tid);
+    const bool may_be_frozen = freezer_->spares_waits();
     if (may_be_frozen && !freezer_->freeze(thread.tid)) {
         return;
     }
