@@ -1,6 +1,7 @@
 // See attached_lock.h.
 #include "interpreter/attached_lock.h"
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -34,21 +35,40 @@ PyThreadState* attached_thread_state() noexcept {
 
 }  // namespace
 
+namespace {
+
+// Threads that wait for any of our locks. Who comes while there are some waits in turn: else a
+// thread that takes a lock over and over would keep it from all that must attach first.
+std::atomic<int> waiting{0};
+
+struct Waits {
+    Waits() noexcept { waiting.fetch_add(1, std::memory_order_relaxed); }
+    ~Waits() { waiting.fetch_sub(1, std::memory_order_relaxed); }
+};
+
+}  // namespace
+
 void lock_detached(std::mutex& mutex) {
-    while (!mutex.try_lock()) {
-        PyThreadState* thread = attached_thread_state();
-        if (thread == nullptr) {
-            mutex.lock();
-            return;
-        }
+    if (waiting.load(std::memory_order_relaxed) == 0 && mutex.try_lock()) {
+        return;
+    }
+    PyThreadState* thread = attached_thread_state();
+    if (thread == nullptr) {
+        mutex.lock();
+        return;
+    }
+    const Waits waits;
+    do {
         PyEval_SaveThread();
         // Waits until it is free, and leaves it to others: one of those who wait gets it, so that
         // always somebody moves on.
         mutex.lock();
         mutex.unlock();
         PyEval_RestoreThread(thread);
-    }
+    } while (!mutex.try_lock());
 }
+
+void forget_waiting_after_fork() { waiting.store(0, std::memory_order_relaxed); }
 
 bool lock_for_fork(std::mutex& mutex) {
 #ifdef Py_GIL_DISABLED

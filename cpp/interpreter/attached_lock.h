@@ -24,6 +24,8 @@ void lock_detached(std::mutex& mutex);
 // the mutex and is about to attach will not let go, so after a while this gives up, and the child
 // must make the mutex anew.
 bool lock_for_fork(std::mutex& mutex);
+// In the child: whoever waited is not there.
+void forget_waiting_after_fork();
 
 class AttachedLock {
 public:

@@ -98,6 +98,7 @@ void Session::after_fork_in_parent() {
 
 void Session::after_fork_in_child_unlocked() {
     platform::forget_cached_tid();
+    interpreter::forget_waiting_after_fork();
     Session* session = in_force();
     if (session == nullptr) {
         return;

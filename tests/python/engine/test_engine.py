@@ -638,13 +638,14 @@ def test_sleepers_are_left_alone_in_cpu_time() -> None:
 
 
 def test_wall_time_tells_running_from_waiting() -> None:
-    ran = slept = 0.0
+    used = passed = slept = 0.0
 
     def running() -> None:
-        nonlocal ran
-        begin = time.monotonic()
+        nonlocal used, passed
+        begin, cpu = time.monotonic(), time.thread_time()
         burn(0.3)
-        ran += time.monotonic() - begin
+        used += time.thread_time() - cpu
+        passed += time.monotonic() - begin
 
     def waiting() -> None:
         nonlocal slept
@@ -663,8 +664,9 @@ def test_wall_time_tells_running_from_waiting() -> None:
         for name in set(names(sample.frames)) & {"running", "waiting"}:
             weights[name, sample.state] += sample.weight_ns or 0
     assert weights["waiting", "waiting"] == pytest.approx(slept * 1e9, rel=0.05)
-    assert weights["running", "running"] == pytest.approx(ran * 1e9, rel=0.05)
-    assert weights["running", "waiting"] < 0.05 * ran * 1e9
+    assert weights["running", "running"] == pytest.approx(used * 1e9, rel=0.05)
+    # What it waited for a processor there, on a busy machine.
+    assert weights["running", "waiting"] == pytest.approx((passed - used) * 1e9, abs=3e7)
     assert profile.engine == "ticker"
     assert profile.mode == "wall"
 
