@@ -27,7 +27,15 @@ needs_compiler = pytest.mark.skipif(
 MODULE = """
 #include "interpreter/python_internals.h"
 {change}
+#include "interpreter/python_thread.cpp"
 #include "interpreter/self_test.cpp"
+
+// Nothing is read here that is not there.
+extern "C" bool spprof::platform::spprof_safe_copy(const void* source, void* target,
+                                                   std::size_t words) noexcept {{
+    std::memcpy(target, source, words * sizeof(std::uintptr_t));
+    return true;
+}}
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit_refusing() {{
     if (const char* problem = spprof::interpreter::self_test()) {{
