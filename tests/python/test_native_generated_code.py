@@ -42,7 +42,9 @@ MAKER = """
 struct entry { struct entry *next, *previous; const char* file; uint64_t size; };
 struct descriptor { uint32_t version, action; struct entry *relevant, *first; };
 struct descriptor __jit_debug_descriptor = {1, 0, 0, 0};
-__attribute__((noinline)) void __jit_debug_register_code(void) { __asm__ volatile("" ::: "memory"); }
+__attribute__((noinline)) void __jit_debug_register_code(void) {
+    __asm__ volatile("" ::: "memory");
+}
 
 void* load(char* file, uint64_t size) {
     Elf64_Ehdr* header = (Elf64_Ehdr*)file;

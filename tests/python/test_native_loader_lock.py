@@ -1,7 +1,7 @@
-"""Nothing is allocated while the dynamic loader's lock is held: an allocator may wait for that lock.
+"""Nothing is allocated while the dynamic loader's lock is held: an allocator may wait for it.
 
-Allocators that unwind in `malloc` (tcmalloc's debug build, memray's tracker) take it while they hold
-their own; a callback of `dl_iterate_phdr` that allocates takes both in the other order.
+Allocators that unwind in `malloc` (tcmalloc's debug build, memray's tracker) take it while they
+hold their own; a callback of `dl_iterate_phdr` that allocates takes both in the other order.
 """
 
 from __future__ import annotations

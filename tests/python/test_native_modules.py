@@ -33,9 +33,7 @@ def build(directory: Path, name: str) -> Path:
     source = directory / f"{name}.c"
     source.write_text(SOURCE.replace("NAME", name))
     path = directory / f"lib{name}.so"
-    subprocess.run(
-        ["cc", "-O1", "-shared", "-fPIC", str(source), "-o", str(path)], check=True
-    )
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", str(source), "-o", str(path)], check=True)
     return path
 
 
