@@ -1,7 +1,7 @@
-"""Nothing is allocated while the dynamic loader's lock is held.
+"""Nothing is allocated while the dynamic loader's lock is held: an allocator may wait for it.
 
-An allocator that unwinds in `malloc` (tcmalloc's debug build, memray's tracker) takes it while it
-holds its own; a callback of `dl_iterate_phdr` that allocates takes both in the other order.
+Allocators that unwind in `malloc` (tcmalloc's debug build, memray's tracker) take it while they
+hold their own; a callback of `dl_iterate_phdr` that allocates takes both in the other order.
 """
 
 from __future__ import annotations
