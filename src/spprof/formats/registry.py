@@ -95,8 +95,16 @@ class Format:
             self.dump(difference.side_by_side(), file, **options)
 
     def prepare(self) -> None:
-        """Import what writes it now, while that is possible."""
-        self._module()
+        """Import what writes it, and verify that it can be written, while there is time.
+
+        Raises
+        ------
+        FileNotFoundError
+            It takes the front end, which is not built.
+        """
+        check = getattr(self._module(), "check_ready", None)
+        if check is not None:
+            check()
 
     def _module(self) -> Any:
         # Imported when used: only what is written is paid for.

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -245,6 +246,7 @@ def _render(
     ).encode("utf-8", "xmlcharrefreplace")
 
 
+@lru_cache(maxsize=1)
 def _script() -> str:
     return Path(__file__).with_name("svg.js").read_text(encoding="utf-8")
 
