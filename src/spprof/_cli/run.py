@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,13 +168,27 @@ def _program_path(kind: str, target: str) -> list[str]:
 
 def _interpreter_flags() -> list[str]:
     """The options that Python itself was given, before those of `spprof`."""
-    given: list[str] = getattr(sys, "orig_argv", [])[1 : 1 - len(sys.argv) or None]
-    if given[-2:-1] in (["-m"], ["-c"]):
-        return given[:-2]
-    if given and not given[-1].startswith("-"):
-        return given[:-1]
-    inherited: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return inherited
+    given: list[str] | None = getattr(sys, "orig_argv", None)
+    if given is None:  # until 3.9
+        inherited: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        return inherited
+    flags: list[str] = []
+    rest = iter(given[1:])
+    for part in rest:
+        if not part.startswith("-") or part == "-":
+            break
+        if part.startswith("--"):
+            flags += [part, next(rest, "")] if part == "--check-hash-based-pycs" else [part]
+            continue
+        letters = re.match("-[^cmWX]*", part)
+        before = letters[0] if letters is not None else "-"
+        end = part[len(before) :]
+        if end[:1] in ("c", "m"):  # what follows is no option of Python's
+            return flags + ([before] if before != "-" else [])
+        flags.append(part)
+        if len(end) == 1:
+            flags.append(next(rest, ""))
+    return flags
 
 
 def _become(arguments: list[str], request: str | None) -> int:
