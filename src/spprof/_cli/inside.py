@@ -11,7 +11,6 @@ import atexit
 import json
 import os
 import sys
-import tempfile
 import threading
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -118,16 +117,11 @@ class _Saving:
         return self._output
 
     def _kept(self, profile: Profile) -> Path | None:
-        """Keep it beside the file that was asked for, or wherever there is room."""
-        name = self._output.name.removesuffix(".spprof") + ".spprof"
-        for folder in (self._output.parent, Path.cwd(), Path(tempfile.gettempdir())):
-            try:
-                registry.save(profile._tables, folder / name, "spprof")
-            except OSError:
-                continue
-            self._say(f"it is kept in {folder / name}: spprof convert makes any other file of it")
-            return folder / name
-        return None
+        kept = registry.keep(profile._tables, self._output)
+        if kept is None:
+            return None
+        self._say(f"it is kept in {kept}: spprof convert makes any other file of it")
+        return Path(kept)
 
     def _say(self, message: str) -> None:
         try:

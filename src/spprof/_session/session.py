@@ -132,8 +132,19 @@ def stop() -> Profile:
             profile.save(path)
         except OSError as error:
             error.profile = profile  # type: ignore[attr-defined]
+            error.asked_path = path  # type: ignore[attr-defined]
             raise
     return profile
+
+
+def keep(failure: OSError) -> str | None:
+    """Keep the profile that `stop` could not save somewhere else; returns where."""
+    profile = getattr(failure, "profile", None)
+    if profile is None:
+        return None
+    from ..formats import registry
+
+    return registry.keep(profile._tables, failure.asked_path)  # type: ignore[attr-defined]
 
 
 def is_active() -> bool:
