@@ -9,6 +9,7 @@ import gzip
 import importlib
 import io
 import os
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,16 @@ class Format:
             self.dump(difference.side_by_side(), file, **options)
 
     def prepare(self) -> None:
-        """Import what writes it now, while that is possible."""
-        self._module()
+        """Import what writes it, and verify that it can be written, while there is time.
+
+        Raises
+        ------
+        FileNotFoundError
+            It takes the front end, which is not built.
+        """
+        check = getattr(self._module(), "check_ready", None)
+        if check is not None:
+            check()
 
     def _module(self) -> Any:
         # Imported when used: only what is written is paid for.
@@ -212,6 +221,24 @@ def save(tables: Tables, path: PathLike, format: str | None = None, **options: A
         chosen.dump(tables, file, **options)
 
 
+def keep(tables: Tables, path: PathLike) -> str | None:
+    """Save as `.spprof` beside `path`, which could not be written, or wherever there is room.
+
+    Returns
+    -------
+    str or None
+        Where it is; None where there was no room anywhere.
+    """
+    name = Path(path).name.removesuffix(".spprof") + ".spprof"
+    for folder in (Path(path).parent, Path(), Path(tempfile.gettempdir())):
+        try:
+            save(tables, folder / name, "spprof")
+        except OSError:
+            continue
+        return str(folder / name)
+    return None
+
+
 def save_diff(
     difference: Difference, path: PathLike, format: str | None = None, **options: Any
 ) -> None:
@@ -249,7 +276,7 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
         The file cannot be read.
     """
     data = Path(path).read_bytes()
-    if format is None and not data and for_path(path).reads_empty:
+    if format is None and not data.strip() and for_path(path).reads_empty:
         format = for_path(path).name
     try:
         return loads(data, format, **options)
