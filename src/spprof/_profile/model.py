@@ -1,14 +1,15 @@
 """The profile as its users hold it: Profile, AggregatedProfile, ProfileDiff.
 
 The only file of this room that asks the formats, and only through their registry. Must not know
-how samples are taken, nor IPython. `stop` makes a profile, so what it is asked later is imported
-later (tests/bench/import_cost.py).
+how samples are taken, nor what shows a profile. `stop` makes a profile, so what it is asked later
+is imported later (tests/bench/import_cost.py).
 """
 
 from __future__ import annotations
 
 import sys
 
+from .shown import Shown
 from .tables import Meta, Tables
 
 TYPE_CHECKING = False
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     import pandas
 
     from .compare import StackDiff
-    from .queries import CallNode, FunctionStats
+    from .queries import CallNode, FunctionList
     from .samples import SampleSequence
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
 
 
-class _Described:
+class _Described(Shown):
     """What Profile and AggregatedProfile share: circumstances, sums, outputs; all over columns."""
 
     _tables: Tables
@@ -95,10 +96,10 @@ class _Described:
 
         return queries.threads(self._tables)
 
-    def top(
-        self, n: int | None = 10, by: str = "self", *, lines: bool = False
-    ) -> list[FunctionStats]:
+    def top(self, n: int | None = 10, by: str = "self", *, lines: bool = False) -> FunctionList:
         """Return the functions (or lines) in which most time was spent.
+
+        A list of `FunctionStats`, which notebooks show as a table.
 
         Parameters
         ----------
@@ -116,10 +117,12 @@ class _Described:
         """
         from . import queries
 
-        return queries.top(self._tables, n, by, lines=lines)
+        return queries.FunctionList(queries.top(self._tables, n, by, lines=lines))
 
     def tree(self, *, lines: bool = False) -> CallNode:
         """Return the call tree of all threads; the root stands for the whole profile.
+
+        Notebooks show it, and each of its nodes, as a table whose rows open and close.
 
         Parameters
         ----------
@@ -543,7 +546,7 @@ class AggregatedProfile(_Described):
         return str(self._profile)
 
 
-class ProfileDiff:
+class ProfileDiff(Shown):
     """What changed from one profile to another.
 
     Parameters

@@ -6,7 +6,10 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .compare import Difference
-from .queries import FunctionStats, rate_hz, sample_count, threads, top
+from .outline import format_ns as format_ns
+from .outline import function_lines
+from .outline import short_place as short_place
+from .queries import rate_hz, sample_count, threads, top
 from .tables import Tables
 
 _MEASURES = {"cpu": "CPU time", "wall": "wall time"}
@@ -15,22 +18,6 @@ _MEASURES = {"cpu": "CPU time", "wall": "wall time"}
 def measure(mode: str, otherwise: str = "time") -> str:
     """What weights measure, in words: ``CPU time``, ``wall time``."""
     return _MEASURES.get(mode, otherwise)
-
-
-def format_ns(ns: float) -> str:
-    """Nanoseconds as people write them: ``1.53 s``, ``12.0 ms``, ``340 µs``."""
-    if ns >= 1e9:
-        return f"{ns / 1e9:.2f} s"
-    if ns >= 1e6:
-        return f"{ns / 1e6:.1f} ms"
-    return f"{ns / 1e3:.0f} µs"
-
-
-def short_place(filename: str, lineno: int) -> str:
-    """The end of a path, with its line where known."""
-    parts = filename.replace("\\", "/").split("/")
-    short = "/".join(parts[-2:]) if len(parts) > 2 else filename
-    return f"{short}:{lineno}" if lineno else short
 
 
 def headline(tables: Tables) -> str:
@@ -73,20 +60,12 @@ def summary(tables: Tables, n: int = 10) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
     if tables.rows:
-        lines.append(f"{'self':>7} {'total':>7}  function")
-        lines += [_function_line(entry) for entry in top(tables, n, "self", lines=False)]
+        lines += function_lines(top(tables, n, "self", lines=False))
     of_threads = thread_lines(tables, n)
     if of_threads:
         lines += ["threads:", *of_threads]
     lines += [f"note: {note}" for note in notes(tables)]
     return "\n".join(lines)
-
-
-def _function_line(entry: FunctionStats) -> str:
-    place = short_place(entry.filename, entry.lineno)
-    return f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {entry.function_name}" + (
-        f"  {place}" if place else ""
-    )
 
 
 def difference(found: Difference, n: int = 20) -> str:

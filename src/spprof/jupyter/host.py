@@ -11,6 +11,7 @@ from typing import Any
 
 # The views that the front end has; the first is shown unless another is asked for.
 VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope")
+THEMES = ("auto", "light", "dark")
 
 
 def shell() -> Any:

@@ -14,7 +14,7 @@ import traitlets
 
 from ..formats._front_end import asset
 from ..formats.container import decode
-from .host import VIEWS, shell
+from .host import THEMES, VIEWS, shell
 
 _CELL = re.compile(r"In \[(\d+)\]")
 
@@ -62,7 +62,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
     selected = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode("").tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
-    theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+    theme = traitlets.Enum(THEMES, THEMES[0]).tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)
 
     def __init__(self, container: bytes = b"", **traits: Any) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import signal
+import sys
 import textwrap
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import spprof
+from spprof.formats import _front_end
 from spprof.jupyter import magics, output
 
 BURN = """
@@ -412,10 +414,37 @@ def test_speedscope_is_a_view(notebook, monkeypatch):
     assert views == ["speedscope", None]
 
 
-def test_unknown_view_is_refused(notebook):
+def test_unknown_views_and_options_are_refused_with_those_that_exist(notebook):
     notebook.run("%%spprof -i 1 -q\nburn(0.05)")
     with pytest.raises(ValueError, match="Unknown view 'pie': use one of icicle, flame"):
         spprof.display(notebook["_spprof"], view="pie")
+    with pytest.raises(ValueError, match="Unknown theme 'sepia': use one of auto, light, dark"):
+        spprof.display(notebook["_spprof"], theme="sepia")
+    with pytest.raises(TypeError, match="no option 'zoom': use view, search, theme"):
+        spprof.display(notebook["_spprof"], zoom=2)
+
+
+def test_options_of_display_are_the_widgets_first_state(rich_notebook):
+    rich_notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+    profile = rich_notebook["_spprof"]
+    widget = spprof.display(profile, view="table", search="burn", theme="dark")
+    assert (widget.view, widget.search, widget.theme) == ("table", "burn", "dark")
+
+
+def test_without_the_built_front_end_there_is_a_picture_and_the_reason(
+    rich_notebook, monkeypatch, capsys
+):
+    rich_notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+
+    def missing(name):
+        raise FileNotFoundError("the front end is not built")
+
+    monkeypatch.setattr(_front_end, "asset", missing)
+    monkeypatch.delitem(sys.modules, "spprof.jupyter.widget", raising=False)
+    assert spprof.display(rich_notebook["_spprof"]) is None
+    (bundle,) = rich_notebook.published
+    assert "burn" in svg_in(bundle["text/html"])
+    assert "cannot be shown: the front end is not built" in capsys.readouterr().err
 
 
 def test_profile_taken_without_the_magic_begins_at_its_cells_as_well(rich_notebook, monkeypatch):
