@@ -37,7 +37,31 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     """Add the option for files that count samples only."""
     parser.add_argument(
         "--interval",
-        type=float,
+        type=milliseconds,
         metavar="MS",
         help="what one sample stands for, in files that only count them (default: 1)",
     )
+
+
+def milliseconds(text: str) -> float:
+    """A length of time as an argument."""
+    number = float(text)
+    if not 1e-6 <= number < 1e12:
+        raise argparse.ArgumentTypeError(f"a number of milliseconds, not {text}")
+    return number
+
+
+def natural(text: str) -> int:
+    """A number of rows as an argument."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"a number that is not negative, not {text}")
+    return number
+
+
+def port(text: str) -> int:
+    """A port of this machine as an argument; 0: a free one."""
+    number = int(text)
+    if not 0 <= number < 65536:
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535, not {text}")
+    return number

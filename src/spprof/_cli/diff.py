@@ -10,7 +10,7 @@ from ..formats import registry
 from .arguments import add_command, add_interval
 from .failure import Failure
 from .reading import load
-from .terminal import progress
+from .terminal import progress, write
 
 
 def add_to(commands: Any) -> None:
@@ -34,11 +34,12 @@ def add_to(commands: Any) -> None:
 
 def diff(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    difference = model.diff(load(options.before, options), load(options.after, options))
-    if options.output is None:
-        print(difference)
-        return 0
+    before, after = load(options.before, options), load(options.after, options)
     try:
+        difference = model.diff(before, after)
+        if options.output is None:
+            write(str(difference))
+            return 0
         with progress(f"writing {options.output}"):
             difference.save(options.output)
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from .._profile.words import shown
 from .._version import __version__
 from . import completion, convert, diff, report, run, view
 from .failure import Failure
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is not run.run:
             sys.stdout.flush()
     except Failure as failure:
-        print(f"spprof: error: {failure}", file=sys.stderr)
+        print(f"spprof: error: {shown(str(failure), 1000)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader (`| head`) has had enough. Python would complain when it closes stdout itself.

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._profile import text
-from .arguments import add_command, add_interval
+from .._profile.words import LONGEST, format_ns, short_place, shown
+from .arguments import add_command, add_interval, natural
 from .reading import load
-from .terminal import Style
+from .terminal import Style, write
 
 if TYPE_CHECKING:
     from .._profile.model import Profile
+    from .._profile.queries import CallNode
+
+# Few rows of functions are asked for to see these, not to hide the threads.
+_FEWEST_THREADS = 10
 
 
 def add_to(commands: Any) -> None:
@@ -30,8 +36,17 @@ def add_to(commands: Any) -> None:
         "  spprof report --tree --thread MainThread profile.spprof",
     )
     parser.add_argument("file")
-    parser.add_argument("-n", type=int, default=20, metavar="N", help="so many rows (default: 20)")
-    parser.add_argument("--by", choices=["self", "total"], default="self", help="order of rows")
+    parser.add_argument(
+        "-n",
+        type=natural,
+        metavar="N",
+        help="so many rows (default: 20; in a tree all with 0.5 %% of the time)",
+    )
+    parser.add_argument(
+        "--by",
+        choices=["self", "total"],
+        help="order of rows (default: self; in a tree, of what a function calls: total)",
+    )
     parser.add_argument("--lines", action="store_true", help="a row for each line of code")
     parser.add_argument("--tree", action="store_true", help="the call tree instead of a table")
     parser.add_argument("--thread", help="only threads of this name (wildcards) or id")
@@ -53,42 +68,72 @@ def report(options: argparse.Namespace) -> int:
     profile = profile.filter(function=options.function, module=options.module)
     style = Style(options.color)
     if options.tree:
-        _print_tree(profile, style)
-        return 0
-    tables = profile._tables
-    print(style.bold(text.headline(tables)))
-    width = shutil.get_terminal_size((120, 25)).columns
-    print(style.dim(f"\n{'self':>9} {'':>6} {'total':>9} {'':>6}  function"))
-    for entry in profile.top(options.n, options.by, lines=options.lines):
-        place = text.short_place(entry.filename, entry.lineno)
-        numbers = (
-            f"{text.format_ns(entry.self_ns):>9} {entry.self_share:6.1%} "
-            f"{text.format_ns(entry.total_ns):>9} {entry.total_share:6.1%}"
-        )
-        room = max(20, width - len(numbers) - len(place) - 4)
-        name = entry.function_name
-        if style.terminal and len(name) > room:
-            name = name[: room - 1] + "…"
-        name = style.native(name) if entry.is_native else style.bold(name)
-        share = entry.self_share if options.by == "self" else entry.total_share
-        print(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
-    threads = text.thread_lines(tables, options.n)
-    if threads:
-        print("\nthreads:\n" + "\n".join(threads))
-    for note in text.notes(tables):
-        print(style.warn(f"note: {note}"))
+        _print_tree(profile, style, options.n, options.by or "total", options.lines)
+    else:
+        rows = 20 if options.n is None else options.n
+        _print_table(profile, style, rows, options.by or "self", options.lines)
     return 0
 
 
-def _print_tree(profile: Profile, style: Style) -> None:
-    root = profile.tree()
+def _print_table(profile: Profile, style: Style, n: int, by: str, lines: bool) -> None:
+    tables = profile._tables
+    write(style.bold(text.headline(tables)))
+    width = shutil.get_terminal_size((120, 25)).columns
+    write(style.dim(f"\n{'self':>9} {'':>6} {'total':>9} {'':>6}  function"))
+    for entry in profile.top(n, by, lines=lines):
+        place = short_place(entry.filename, entry.lineno)
+        numbers = (
+            f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%} "
+            f"{format_ns(entry.total_ns):>9} {entry.total_share:6.1%}"
+        )
+        room = max(20, width - len(numbers) - len(place) - 4) if style.terminal else LONGEST
+        name = shown(entry.function_name)
+        if len(name) > room:
+            name = name[: room - 1] + "…"
+        name = style.native(name) if entry.is_native else style.bold(name)
+        share = entry.self_share if by == "self" else entry.total_share
+        write(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
+    threads = text.thread_lines(tables, max(n, _FEWEST_THREADS))
+    if threads:
+        write("\n".join(["\nthreads:", *threads]))
+    for note in text.notes(tables):
+        write(style.warn(f"note: {note}"))
+
+
+def _print_tree(profile: Profile, style: Style, n: int | None, by: str, lines: bool) -> None:
+    root = profile.tree(lines=lines)
     whole = root.total_ns or 1
-    print(style.dim(f"{'total':>7} {'self':>7}"))
-    for depth, node in root.walk():
-        # What is below a two-hundredth of the whole hides the rest.
-        if node.total_ns / whole < 0.005:
+
+    def own(node: CallNode) -> int:
+        return node.self_ns if by == "self" else node.total_ns
+
+    chosen = _chosen(root, n, own)
+    write(style.dim(f"{'total':>7} {'self':>7}"))
+    pending = [(0, root)]
+    while pending:
+        depth, node = pending.pop()
+        if id(node) not in chosen:
             continue
         numbers = f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}"
-        name = style.native(node.function_name) if node.is_native else node.function_name
-        place = style.dim(text.short_place(node.filename, node.lineno))
-        print(f"{style.heat(numbers, node.self_ns / whole)}  {'  ' * depth}{name}  {place}")
+        name = shown(node.function_name)
+        name = style.native(name) if node.is_native else name
+        place = style.dim(short_place(node.filename, node.lineno))
+        heat = style.heat(numbers, node.self_ns / whole)
+        write(f"{heat}  {'  ' * depth}{name}  {place}".rstrip())
+        pending += [(depth + 1, child) for child in sorted(node.children, key=own)]
+
+
+def _chosen(root: CallNode, n: int | None, own: Callable[[CallNode], int]) -> set[int]:
+    """Ids of the nodes to show: the `n` with most time, and their callers."""
+    nodes = [node for _, node in root.walk()]
+    if n is None:
+        # What is below a two-hundredth of the whole hides the rest.
+        return {id(node) for node in nodes if node.total_ns >= 0.005 * root.total_ns}
+    callers = {id(child): node for node in nodes for child in node.children}
+    chosen: set[int] = set()
+    for node in sorted(nodes, key=own, reverse=True)[:n]:
+        above: CallNode | None = node
+        while above is not None and id(above) not in chosen:
+            chosen.add(id(above))
+            above = callers.get(id(above))
+    return chosen

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .._profile.tables import MODES
 from ..formats import files, registry
 from .arguments import add_command, formats_help
 from .failure import Failure
@@ -70,7 +71,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "--mode",
-        choices=["cpu", "wall"],
+        choices=list(MODES),
         default="cpu",
         help="CPU time, or elapsed time with waiting (default: cpu)",
     )

@@ -13,6 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+# What a terminal without Unicode is sent instead.
+_PLAIN = str.maketrans({"µ": "u", "…": "..."})
+
+
+def write(text: str = "") -> None:
+    """Print to standard output; what it cannot show is escaped."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = text.translate(_PLAIN).encode(encoding, "backslashreplace")
+        text = plain.decode(encoding)
+    print(text)
+
 
 class Style:
     """Colours, where the output is a terminal that wants them (https://no-color.org)."""

@@ -10,10 +10,10 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_command, add_interval, formats_help
+from .arguments import add_command, add_interval, formats_help, port
 from .failure import Failure
 from .reading import load
-from .terminal import progress
+from .terminal import progress, write
 
 
 def add_to(commands: Any) -> None:
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--speedscope", action="store_true", help="in the bundled Speedscope instead"
     )
-    parser.add_argument("--port", type=int, default=0, help="loopback port (default: a free one)")
+    parser.add_argument("--port", type=port, default=0, help="loopback port (default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     add_interval(parser)
     parser.set_defaults(command=view)
@@ -51,7 +51,7 @@ def view(options: argparse.Namespace) -> int:
         raise Failure(str(error)) from None
     try:
         shown = not options.no_browser and webbrowser.open(viewer.url)
-        print(viewer.url if not shown else f"{title} is shown in the browser: {viewer.url}")
+        write(viewer.url if not shown else f"{title} is shown in the browser: {viewer.url}")
         print("This ends when the page is closed, or with Ctrl-C.", flush=True)
         viewer.serve()
     except KeyboardInterrupt:

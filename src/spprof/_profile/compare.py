@@ -12,7 +12,7 @@ from typing import Any
 
 from .queries import top
 from .rows import canonical_stacks, sum_by_stack
-from .tables import Builder, Meta, ModuleRow, Tables, nanoseconds
+from .tables import Builder, Meta, ModuleRow, Tables, measure, nanoseconds
 
 
 def _full_frame_keys(tables: Tables) -> list[Any]:
@@ -179,7 +179,19 @@ class Difference:
 
 
 def difference(before: Tables, after: Tables) -> Difference:
-    """See `spprof.diff`."""
+    """See `spprof.diff`.
+
+    Raises
+    ------
+    ValueError
+        One is of CPU time, the other of wall time.
+    """
+    modes = [side.meta.mode for side in (before, after)]
+    if all(modes) and modes[0] != modes[1]:
+        names = [measure(mode) for mode in modes]
+        raise ValueError(
+            f"{names[0]} before and {names[1]} after cannot be compared: profile both in one mode"
+        )
     totals = sum(before.sample_weight), sum(after.sample_weight)
     return Difference(
         before,

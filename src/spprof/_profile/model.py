@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from .shown import Shown
-from .tables import Meta, Tables
+from .tables import ENGINES, MODES, Meta, Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,8 +223,8 @@ class Profile(_Described):
     Raises
     ------
     ValueError
-        `end_time` before `start_time`, a negative interval, timestamp or weight, or an unknown
-        state.
+        `end_time` before `start_time`, a negative or infinite interval, a negative timestamp or
+        weight, or an unknown mode, engine or state.
 
     Notes
     -----
@@ -573,11 +573,15 @@ class ProfileDiff(Shown):
 
     def growing(self, n: int | None = 10) -> list[StackDiff]:
         """Return the functions whose share grew most."""
-        return [d for d in self.functions if d.delta_share > 0][:n]
+        from .queries import first_rows
+
+        return first_rows(n, [d for d in self.functions if d.delta_share > 0])
 
     def shrinking(self, n: int | None = 10) -> list[StackDiff]:
         """Return the functions whose share shrank most."""
-        return [d for d in self.functions if d.delta_share < 0][:n]
+        from .queries import first_rows
+
+        return first_rows(n, [d for d in self.functions if d.delta_share < 0])
 
     def save(self, path: PathLike, format: str | None = None, **options: Any) -> None:
         """Write the difference to a file, whole or not at all.
@@ -631,8 +635,12 @@ def _meta(
     engine: str,
     notes: Sequence[str],
 ) -> Meta:
-    if not interval_ms >= 0:
-        raise ValueError(f"interval_ms must not be negative, got {interval_ms!r}")
+    if not 0 <= interval_ms < 2**63 / 1e6:
+        raise ValueError(f"interval_ms must not be negative nor infinite, got {interval_ms!r}")
+    for name, value, known in (("mode", mode, MODES), ("engine", engine, ENGINES)):
+        if value and value not in known:
+            listed = ", ".join(map(repr, known))
+            raise ValueError(f'{name} must be one of {listed} or "", not {value!r}')
     return Meta.between(
         start_time,
         end_time,
@@ -716,5 +724,10 @@ def diff(before: Profile, after: Profile) -> ProfileDiff:
     -------
     ProfileDiff
         Absolute and as shares of each profile's total, so that runs of different length compare.
+
+    Raises
+    ------
+    ValueError
+        One is of CPU time, the other of wall time.
     """
     return ProfileDiff(before, after)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .words import format_ns, short_place, shown
+
 if TYPE_CHECKING:
     from .queries import CallNode, FunctionStats
 
@@ -21,23 +23,6 @@ _OPEN_ROWS = 24
 _LEAST_SHARE = 0.001
 # Parsers of HTML flatten what is nested deeper than some 500 elements, the page's own included.
 _DEPTH = 200
-_NAME_LENGTH = 160
-
-
-def format_ns(ns: float) -> str:
-    """Nanoseconds as people write them: ``1.53 s``, ``12.0 ms``, ``340 µs``."""
-    if ns >= 1e9:
-        return f"{ns / 1e9:.2f} s"
-    if ns >= 1e6:
-        return f"{ns / 1e6:.1f} ms"
-    return f"{ns / 1e3:.0f} µs"
-
-
-def short_place(filename: str, lineno: int) -> str:
-    """The end of a path, with its line where known."""
-    parts = filename.replace("\\", "/").split("/")
-    short = "/".join(parts[-2:]) if len(parts) > 2 else filename
-    return f"{short}:{lineno}" if lineno else short
 
 
 def function_lines(entries: Sequence[FunctionStats]) -> list[str]:
@@ -46,7 +31,7 @@ def function_lines(entries: Sequence[FunctionStats]) -> list[str]:
     for entry in entries:
         place = short_place(entry.filename, entry.lineno)
         lines.append(
-            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {entry.function_name}"
+            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {shown(entry.function_name)}"
             + (f"  {place}" if place else "")
         )
     return lines
@@ -56,7 +41,7 @@ def tree_line(node: CallNode, depth: int, whole: int) -> str:
     """One call of a tree: shares of `whole`, total and self, and its name."""
     return (
         f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}  {'  ' * depth}"
-        f"{node.function_name}"
+        f"{shown(node.function_name)}"
     )
 
 
@@ -228,15 +213,8 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
 
 def _name(function_name: str, filename: str, lineno: int) -> str:
     place = short_place(filename, lineno)
-    shown = f"<code>{_text(function_name)}</code>"
-    return shown + (f" <small>{_text(place)}</small>" if place else "")
-
-
-def _text(text: str) -> str:
-    # Of foreign files a name may be anything.
-    if len(text) > _NAME_LENGTH:
-        text = text[: _NAME_LENGTH - 1] + "…"
-    return escape("".join(each if each.isprintable() else "\ufffd" for each in text))
+    name = f"<code>{escape(shown(function_name))}</code>"
+    return name + (f" <small>{escape(place)}</small>" if place else "")
 
 
 def _more(number: int, what: str) -> str:

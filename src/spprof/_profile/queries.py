@@ -9,7 +9,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import outline
 from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     import pandas
 
     from .tables import Column
+
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,14 @@ def top(tables: Tables, n: int | None, by: str, *, lines: bool) -> list[Function
         stats.sort(key=lambda s: (-s.self_ns, -s.total_ns, s.function_name, s.filename, s.lineno))
     else:
         stats.sort(key=lambda s: (-s.total_ns, -s.self_ns, s.function_name, s.filename, s.lineno))
-    return stats if n is None else stats[:n]
+    return first_rows(n, stats)
+
+
+def first_rows(n: int | None, rows: list[Row]) -> list[Row]:
+    """The first `n` rows; None for all."""
+    if n is not None and n < 0:
+        raise ValueError(f"n must not be negative, got {n}")
+    return rows[:n]
 
 
 def describe(tables: Tables, frame: FrameIndex, lines: bool) -> tuple[str, str, int, bool]:

@@ -48,7 +48,8 @@ STATES = {"running": 0, "waiting": WAITING}
 GIL = {None: 0, False: GIL_NOT_HELD, True: GIL_HELD}
 _GIL_OF_STATE = {bits: held for held, bits in GIL.items()}
 
-MODES = ("cpu", "wall")  # what weights measure; "" in files that do not say
+MODES = {"cpu": "CPU time", "wall": "wall time"}  # what weights measure; "": it is not known
+ENGINES = ("timer", "ticker")  # how samples are taken; "": not by spprof
 
 # A sample needs a stack; one without frames gets this one, so that totals stay whole everywhere.
 NO_FRAMES = "(no frames)"
@@ -95,6 +96,11 @@ def state_bits(name: str) -> int:
 def holds_gil(state: int) -> bool | None:
     """Whether a thread of this `sample.state` held the GIL; None where that is unknown."""
     return _GIL_OF_STATE.get(state & GIL_MASK)
+
+
+def measure(mode: str, otherwise: str = "time") -> str:
+    """What weights measure, in words: ``CPU time``, ``wall time``."""
+    return MODES.get(mode, otherwise)
 
 
 def parse_time(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""Profiles in words: times, places, summaries. Each part by itself, joined by whoever shows it.
+"""Profiles in words: each part by itself, joined by whoever shows it.
 
 Must not know any file format, nor the terminal.
 """
@@ -6,18 +6,10 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .compare import Difference
-from .outline import format_ns as format_ns
 from .outline import function_lines
-from .outline import short_place as short_place
 from .queries import rate_hz, sample_count, threads, top
-from .tables import Tables
-
-_MEASURES = {"cpu": "CPU time", "wall": "wall time"}
-
-
-def measure(mode: str, otherwise: str = "time") -> str:
-    """What weights measure, in words: ``CPU time``, ``wall time``."""
-    return _MEASURES.get(mode, otherwise)
+from .tables import Tables, measure
+from .words import format_ns, short_place, shown
 
 
 def headline(tables: Tables) -> str:
@@ -42,7 +34,7 @@ def thread_lines(tables: Tables, n: int) -> list[str]:
     for thread in sorted(sampled, key=lambda thread: -thread.weight_ns)[:n]:
         gil = "" if thread.gil_share is None else f", held the GIL {thread.gil_share:.0%} of it"
         share = thread.weight_ns / whole
-        lines.append(f"{share:7.1%}  {thread.name} ({thread.thread_id}){gil}")
+        lines.append(f"{share:7.1%}  {shown(thread.name)} ({thread.thread_id}){gil}")
     if len(sampled) > n:
         lines.append(f"         and {len(sampled) - n} more")
     return lines
@@ -53,7 +45,7 @@ def notes(tables: Tables) -> list[str]:
     dropped = tables.meta.dropped_count
     said = any("dropped" in note for note in tables.meta.notes)
     lost = [f"{dropped} samples were dropped"] if dropped and not said else []
-    return [*lost, *tables.meta.notes]
+    return [*lost, *map(shown, tables.meta.notes)]
 
 
 def summary(tables: Tables, n: int = 10) -> str:
@@ -80,7 +72,7 @@ def difference(found: Difference, n: int = 20) -> str:
         place = short_place(entry.places[0], 0)
         lines.append(
             f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
-            f"{entry.delta_share * 100:+7.1f}%  {entry.functions[0]}"
+            f"{entry.delta_share * 100:+7.1f}%  {shown(entry.functions[0])}"
             + (f"  {place}" if place else "")
         )
     return "\n".join(lines)

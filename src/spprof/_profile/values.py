@@ -183,8 +183,8 @@ class ProfilerStats:
     duration_ms : float
         Time since `start`, pauses not counted.
     overhead_estimate_pct : float
-        Time spent in the signal handler as a share of the sampled threads' time, in percent;
-        measured by the handler itself.
+        Time that the handler (measured by itself, in CPU time) and the profiler's own threads
+        used, as a share of the CPU time of the process since the start, in percent.
     handler_mean_ns, handler_worst_ns : int or float
         Time one run of the handler takes.
     threads : int

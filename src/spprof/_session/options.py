@@ -5,6 +5,8 @@ Must not know what is done with them.
 
 from __future__ import annotations
 
+from .._profile.tables import MODES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     Result = TypeVar("Result")
 
-_MODES = ("cpu", "wall")
 _SHORTEST_MS, _LONGEST_MS = 0.1, 1000.0
 
 
@@ -52,9 +53,9 @@ class Options:
     @property
     def checked_mode(self) -> str:
         """The mode, checked."""
-        if self.mode not in _MODES:
+        if self.mode not in MODES:
             raise ValueError(
-                f"mode must be one of {', '.join(map(repr, _MODES))}, not {self.mode!r}"
+                f"mode must be one of {', '.join(map(repr, MODES))}, not {self.mode!r}"
             )
         return self.mode
 

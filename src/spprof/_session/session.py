@@ -130,8 +130,6 @@ def stats() -> ProfilerStats | None:
     Returns
     -------
     ProfilerStats or None
-        `overhead_estimate_pct` is what the handler (measured by itself, in CPU time) and the
-        profiler's own threads used, as a share of the CPU time of the process since the start.
     """
     with state.lock:
         if not engine.is_active():

@@ -9,7 +9,7 @@ import math
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
-from .._profile.tables import Meta, ThreadRow, parse_time
+from .._profile.tables import MODES, Meta, ThreadRow, parse_time
 from ._errors import FormatError
 
 # Means something beside spprof's own columns only.
@@ -75,6 +75,8 @@ def check_meta(meta: dict[str, Any]) -> Meta:
         value = meta.get(name)
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise FormatError(f"meta.{name} is missing or of the wrong type")
+    if meta["mode"] and meta["mode"] not in MODES:
+        raise FormatError(f"meta.mode is {meta['mode']!r:.40}, not one of {', '.join(MODES)}")
     for name in ("duration_ns", "interval_ns", "dropped_count"):
         if not (math.isfinite(meta[name]) and 0 <= meta[name] < 2**63):
             raise FormatError(f"meta.{name} is out of range")

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from .._profile.rows import sum_by_thread_and_stack
-from .._profile.tables import COUNT_LIMIT, NATIVE, Builder, FrameIndex, Tables, ThreadIndex
+from .._profile.tables import NATIVE, Builder, FrameIndex, Tables, ThreadIndex
 from . import _labels as labels
 from ._errors import FormatError
 from ._meta import read_meta
@@ -134,6 +134,7 @@ def dump_diff(difference: Difference, file: BinaryIO) -> None:
 
 
 _DEFAULT_INTERVAL_MS = 1.0
+_LONGEST_COUNT = 15  # digits; other tools count nanoseconds
 
 
 def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
@@ -152,7 +153,7 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     builder = Builder()
     interval_ns = round((_DEFAULT_INTERVAL_MS if interval_ms is None else interval_ms) * 1e6)
     frames: dict[str, FrameIndex] = {}
-    total = 0
+    total = read = pairs = 0
     for number, raw in enumerate(data.split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape").rstrip("\r")
         if number == 1:
@@ -164,11 +165,13 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
             raise FormatError(
                 f"line {number}: should be frames, a space and a number: {line!r:.80}"
             )
+        pairs += _NUMBER_AT_END.search(stack_text) is not None
+        read += 1
+        if len(count_text.partition(".")[0].lstrip("0")) > _LONGEST_COUNT:
+            raise FormatError(f"line {number}: {count_text:.20} samples are more than can be kept")
         count = round(float(count_text)) if "." in count_text else int(count_text)
         if count < 1:
             continue
-        if count > COUNT_LIMIT:
-            raise FormatError(f"line {number}: {count} samples are more than can be kept")
         thread, texts = _thread_of(builder, stack_text.split(";"))
         ids = []
         for text in texts:
@@ -177,7 +180,14 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
                 frame = frames[text] = _frame(builder, text)
             ids.append(frame)
         total += count
+        if total * interval_ns >= 2**63:
+            raise FormatError(f"line {number}: more than 292 years")
         builder.row(thread, builder.stack_of(ids), count=count, weight=count * interval_ns)
+    if read and pairs == read:
+        raise FormatError(
+            "two numbers a line: a difference, as difffolded.pl and `spprof diff` write it; load "
+            "both profiles by themselves and compare them with `spprof diff`"
+        )
     notes = []
     if interval_ms is None:
         notes.append("the file counts samples without their interval: 1 ms each is assumed")

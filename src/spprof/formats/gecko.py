@@ -11,8 +11,7 @@ import json
 from itertools import islice
 from typing import Any, BinaryIO
 
-from .._profile.tables import NATIVE, WAITING, FrameIndex, StackIndex, Tables, ThreadIndex
-from .._profile.text import measure
+from .._profile.tables import NATIVE, WAITING, FrameIndex, StackIndex, Tables, ThreadIndex, measure
 from . import _labels as labels
 
 # https://github.com/firefox-devtools/profiler/blob/main/docs-developer/CHANGELOG-formats.md
@@ -58,7 +57,10 @@ class _Writer:
         self._strings: dict[str, int] = {}
         self._libs: list[dict[str, Any]] = []
         self._waiting_stacks: dict[StackIndex, int] = {}
-        self._threads = sorted(set(tables.sample_thread))
+        self._rows: dict[ThreadIndex, list[int]] = {}
+        for row, thread in enumerate(tables.sample_thread):
+            self._rows.setdefault(thread, []).append(row)
+        self._threads = sorted(self._rows)
 
     def write(self) -> None:
         """Write the whole document."""
@@ -217,9 +219,8 @@ class _Writer:
     def _write_thread(self, thread: ThreadIndex, number: int) -> None:
         t = self._tables
         entry = t.threads[thread]
-        own = (row for row, owner in enumerate(t.sample_thread) if owner == thread)
         # The graphs need samples in order of time.
-        rows = sorted(own, key=t.sample_time.__getitem__)
+        rows = sorted(self._rows.pop(thread), key=t.sample_time.__getitem__)
         pid = str(entry["pid"])
         head = {
             "processType": "default",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
@@ -31,6 +32,9 @@ _OWN_FIELD = 5117
 
 # Code without a module of its own; pprof calls the first mapping the profiled file.
 _PYTHON_MAPPING = "[python]"
+
+# Names of what is counted where that stands for time.
+_SAMPLES = re.compile("sample|cpu|wall|cycle|event|hit|tick", re.IGNORECASE)
 
 _UNITS_NS = {"nanoseconds": 1, "microseconds": 1_000, "milliseconds": 1_000_000, "seconds": 10**9}
 
@@ -348,9 +352,10 @@ class _Reader:
         if timed:
             return timed[-1], _UNITS_NS[types[timed[-1]][1]]
         counted = self._position_of("count")
-        if counted < 0:
+        # Objects, goroutines and threads are counted as well, and are no time.
+        if counted < 0 or not _SAMPLES.search(types[counted][0]):
             listed = ", ".join(f"{name}/{unit}" for name, unit in types) or "nothing"
-            raise FormatError(f"the profile measures {listed}: only time and counts can be shown")
+            raise FormatError(f"the profile measures {listed}: only time and samples can be shown")
         return counted, 0
 
     def _locations(self) -> dict[int, list[FrameIndex]]:

@@ -55,6 +55,8 @@ class Format:
         Whether `load` reads it back.
     differences : bool
         Whether it can show a `ProfileDiff`, or hold both of its profiles side by side.
+    reads_empty : bool
+        Whether a profile without samples is an empty file.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Format:
     summary: str
     readable: bool = False
     differences: bool = False
+    reads_empty: bool = False
 
     def dump(self, tables: Tables, file: BinaryIO, **options: Any) -> None:
         """Write a profile to a binary file in this format."""
@@ -117,6 +120,7 @@ FORMATS: dict[str, Format] = {
             "collapsed stacks, for flamegraph.pl and everything that reads its input",
             readable=True,
             differences=True,
+            reads_empty=True,
         ),
         Format(
             "pprof",
@@ -163,6 +167,15 @@ if TYPE_CHECKING:
 
     _writers: tuple[Writer, ...] = (gecko, html, svg)
     _readers: tuple[Reader, ...] = (collapsed, container, pprof, speedscope)
+
+
+def _check_interval(interval_ms: object) -> None:
+    if interval_ms is None:
+        return
+    if isinstance(interval_ms, bool) or not isinstance(interval_ms, (int, float)):
+        raise TypeError(f"interval_ms must be a number of milliseconds, not {interval_ms!r}")
+    if not 1e-6 <= interval_ms < 1e12:
+        raise ValueError(f"interval_ms must be from 1e-06 to 1e+12, not {interval_ms!r}")
 
 
 def find(name: str) -> Format:
@@ -236,6 +249,8 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
         The file cannot be read.
     """
     data = Path(path).read_bytes()
+    if format is None and not data and for_path(path).reads_empty:
+        format = for_path(path).name
     try:
         return loads(data, format, **options)
     except FormatError as error:
@@ -244,25 +259,81 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
 
 def loads(data: bytes, format: str | None = None, **options: Any) -> Tables:
     """Read a profile from the content of a file, gzipped or not; see `load`."""
+    _check_interval(options.get("interval_ms"))
     if data.startswith(b"\x1f\x8b"):
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
-    chosen = find(format) if format is not None else _sniff(data)
+    if format is None:
+        return _loads_unnamed(data, options)
+    chosen = find(format)
     if not chosen.readable:
-        readable = ", ".join(entry.name for entry in FORMATS.values() if entry.readable)
-        raise ValueError(f"{chosen.name} files cannot be read back; these can: {readable}")
+        raise ValueError(f"{chosen.name} files cannot be read back; these can: {_readable()}")
     return chosen.load(data, **options)
 
 
-def _sniff(data: bytes) -> Format:
-    if data.startswith(b"SPPROF"):
-        return FORMATS["spprof"]
+def _readable() -> str:
+    return ", ".join(entry.name for entry in FORMATS.values() if entry.readable)
+
+
+def _loads_unnamed(data: bytes, options: dict[str, Any]) -> Tables:
+    """Read what looks like one of the formats; where it is none, say which there are."""
     if not data.strip():
         raise FormatError("the file is empty")
-    if any(byte < 9 for byte in data[:64]):
-        return FORMATS["pprof"]
+    foreign = _foreign(data)
+    if foreign is not None:
+        raise FormatError(foreign)
+    chosen, sure = _sniff(data)
+    try:
+        return chosen.load(data, **options)
+    except FormatError as error:
+        if sure:
+            raise
+        # What is wrong with bytes that are no message at all helps nobody.
+        reason = f": {error}" if chosen.name != "pprof" else ""
+        raise FormatError(
+            f"no profile of a kind that can be read ({_readable()}){reason}"
+        ) from error
+
+
+def _sniff(data: bytes) -> tuple[Format, bool]:
+    """The format that a file's beginning means, and whether it can hardly be another file."""
+    if data.startswith(b"SPPROF"):
+        return FORMATS["spprof"], True
+    if any(byte < 7 for byte in data[:64]):  # text may ring the bell
+        # A message begins with its first field, a message too; the empty string is in every one.
+        return FORMATS["pprof"], data.startswith(b"\n") and b"\x32\x00" in data
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return FORMATS["speedscope"]
-    return FORMATS["collapsed"]
+        return FORMATS["speedscope"], b'"shared"' in data or b'"stackTable"' in data
+    return FORMATS["collapsed"], b";" in data.partition(b"\n")[0]
+
+
+_PSTATS = (
+    "statistics of cProfile, which hold no stacks: see `python -m pstats`, or profile again with "
+    "`spprof run`"
+)
+# Files of other profilers that are met often: how they begin, and what to do with them.
+_FOREIGN = (
+    (
+        b"PERFILE2",
+        "a perf.data file: `perf script | stackcollapse-perf.pl > out.folded` makes one that can "
+        "be read",
+    ),
+    (b"memray", "a memray file, which is of memory: see `memray flamegraph`"),
+    (b"{\xa9", _PSTATS),
+    (b"{(", _PSTATS),
+)
+
+
+def _foreign(data: bytes) -> str | None:
+    """What a file of another kind is, and what to do with it; None where it may be readable."""
+    for start, advice in _FOREIGN:
+        if data.startswith(start):
+            return advice
+    if data[:1] == b"{" and b'"timeDeltas"' in data and b'"shared"' not in data:
+        return (
+            "a .cpuprofile of Chrome or Node: https://www.speedscope.app opens it, and exports a "
+            "file that can be read"
+        )
+    return None

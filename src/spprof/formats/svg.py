@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from .._profile.queries import CallNode, sample_count, tree
-from .._profile.text import format_ns, measure
+from .._profile.tables import measure
 from .._profile.text import notes as notes_of
+from .._profile.words import format_ns
 
 if TYPE_CHECKING:
     from .._profile.compare import Difference

@@ -26,6 +26,7 @@ from IPython.core.magic import (
 )
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from .._profile.tables import MODES
 from .._session import session
 from ..formats import files, registry
 from . import cells, output
@@ -55,7 +56,7 @@ def _parser() -> MagicArgumentParser:
     )
     parser.add_argument(
         "--mode",
-        choices=("cpu", "wall"),
+        choices=list(MODES),
         default="cpu",
         help="the time to measure: of the processor, or on the clock, with waiting (default: cpu)",
     )

@@ -61,6 +61,82 @@ class TestReport:
         assert done.stderr == ""
 
 
+class TestReportSays:
+    def test_every_thread_that_was_sampled(self, saved) -> None:
+        out = python("-m", "spprof", "report", "p.spprof").stdout
+        shown = re.findall(r"^ *([\d.]+)%  (.+) \((\d+)\), held the GIL", out, re.MULTILINE)
+        assert {(name, int(tid)) for _, name, tid in shown} == {
+            (thread.name, thread.thread_id) for thread in saved.threads
+        }
+        assert sum(float(share) for share, *_ in shown) == pytest.approx(100, abs=0.2)
+        assert "more" not in out
+
+    def test_the_tree_by_lines(self, saved) -> None:
+        out = python("-m", "spprof", "report", "--tree", "--lines", "p.spprof").stdout
+        roots = re.findall(
+            r"^ *[\d.]+% +[\d.]+%    <module>  app/main\.py:(\d+)$", out, re.MULTILINE
+        )
+        assert len(roots) == len(saved.tree(lines=True).children) > 1
+
+    @pytest.mark.parametrize("by", ["self", "total"])
+    def test_the_tree_down_to_so_many_rows_in_order(self, saved, by) -> None:
+        out = python("-m", "spprof", "report", "--tree", "-n", 12, "--by", by, "p.spprof").stdout
+        rows = re.findall(r"^ *([\d.]+)% +([\d.]+)%  ( *)(\S.*)$", out, re.MULTILINE)
+        ordered = [float(row[by == "self"]) for row in rows if len(row[2]) == 4]
+        assert len(ordered) > 1
+        assert ordered == sorted(ordered, reverse=True)
+        if by == "total":
+            assert len(rows) == 12
+        else:
+            # The twelve with most time of their own, and their callers.
+            most = sorted((n.self_ns for _, n in saved.tree().walk()), reverse=True)[:12]
+            shown = sorted((float(own) for _, own, *_ in rows), reverse=True)[:12]
+            whole = saved.total_weight_ns
+            assert shown == pytest.approx([100 * ns / whole for ns in most], abs=0.051)
+
+    @pytest.mark.parametrize(
+        "wrong", [["-n", "-1"], ["-n", "x"], ["--interval", "-7"], ["--interval", "inf"]]
+    )
+    def test_which_number_makes_no_sense(self, saved, wrong) -> None:
+        done = python("-m", "spprof", "report", *wrong, "p.spprof")
+        assert done.returncode == 2
+        assert f"argument {wrong[0]}" in done.stderr
+        assert done.stdout == ""
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+    def test_whatever_the_terminal_can_show(self, here, encoding) -> None:
+        Path("odd.txt").write_bytes("häuser;日本語 7\n".encode())
+        for command in (["report"], ["report", "--tree"], ["diff", "odd.txt"]):
+            done = python(
+                "-m", "spprof", *command, "odd.txt",
+                env=environment(PYTHONIOENCODING=encoding), text=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == b""
+            assert (r"\u65e5" if encoding != "utf-8" else "日本語").encode() in done.stdout
+
+    def test_nothing_that_a_terminal_obeys(self, here) -> None:
+        evil = ["\x1b]0;owned\x07", "\x1b[31mred\x1b[2J (b\x1b[1mc.py:2)", "\u202ertl", "\x9b31mc1"]
+        text = "thread (1): t\x1b[5m;main (a.py:1) 3\n"
+        text += "".join(f"thread (2): u;main (a.py:1);{name} 9\n" for name in evil)
+        Path("evil.txt").write_bytes(text.encode())
+        commands = (["report"], ["report", "--tree"], ["report", "--lines"], ["diff", "evil.txt"])
+        for command in commands:
+            done = python("-m", "spprof", *command, "evil.txt")
+            assert done.returncode == 0
+            obeyed = re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stdout)
+            assert obeyed is None, command
+            assert r"\x1b[31mred" in done.stdout
+
+    def test_long_names_in_short(self, here) -> None:
+        Path("long.txt").write_text(f"main;{'a' * 100_000}b ({'c' * 50_000}.py:3) 9\n")
+        for command in (["report"], ["report", "--tree"], ["diff", "long.txt"]):
+            done = python("-m", "spprof", *command, "long.txt")
+            assert done.returncode == 0
+            assert max(map(len, done.stdout.splitlines())) < 1000
+            assert "aaaa" in done.stdout
+
+
 class TestConvert:
     @pytest.mark.parametrize("name", ["x.json", "x.pb.gz", "x.gecko.json", "x.svg", "x.folded"])
     def test_is_save(self, saved, name) -> None:
@@ -91,3 +167,14 @@ class TestDiff:
         assert "red: a larger share" in Path("d.svg").read_text()
         assert main(["diff", "p.spprof", "q.spprof", "-o", "d.pb.gz"]) == 1
         assert "for a difference: use one of" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("output", [[], ["-o", "d.svg"], ["-o", "d.spprof"]])
+    def test_of_two_kinds_of_time_is_refused(self, here, make_profile, output) -> None:
+        make_profile(mode="cpu").save("cpu.spprof")
+        make_profile(mode="wall").save("wall.spprof")
+        done = python("-m", "spprof", "diff", "cpu.spprof", "wall.spprof", *output)
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert re.search(r"CPU time .*wall time", done.stderr)
+        assert not Path("d.svg").exists()
+        assert not Path("d.spprof").exists()

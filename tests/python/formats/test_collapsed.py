@@ -7,6 +7,7 @@ import re
 import pytest
 from small_profiles import MAIN, one, plain
 
+import spprof
 from spprof import Frame, Profile, Sample
 from spprof._profile.model import loads
 from spprof.formats import FormatError
@@ -76,5 +77,32 @@ class TestCollapsed:
             loads(b"a;b 3\na;b c\n")
 
     def test_counts_beyond_a_cell(self) -> None:
-        with pytest.raises(FormatError, match="line 1: 99999999999 samples"):
-            loads(b"a 99999999999\n")
+        # Other tools count nanoseconds.
+        profile = loads(b"java/lang/Thread.run;Bar.baz 5000000000\nx 3\n", interval_ms=1e-6)
+        assert profile.sample_count == 5_000_000_003
+        assert profile.total_weight_ns == 5_000_000_003
+        assert profile.top(1)[0].self_samples == 5_000_000_000
+        assert loads(profile.to_collapsed().encode()).sample_count == 5_000_000_003
+
+    @pytest.mark.parametrize("count", ["9" * 17, "9" * 400, "9" * 5000])
+    def test_counts_beyond_everything(self, count: str) -> None:
+        with pytest.raises(FormatError, match=r"line 2: .*more than can be kept"):
+            loads(f"a 1\nb {count}\n".encode())
+        with pytest.raises(FormatError, match="more than 292 years"):
+            loads(b"a 9999999999999\nb 9999999999999\n", interval_ms=1000)
+
+    def test_an_empty_run_can_be_loaded(self, tmp_path) -> None:
+        for name in ("none.folded", "none.collapsed", "none.txt"):
+            plain().save(tmp_path / name)
+            assert spprof.load(tmp_path / name).sample_count == 0
+        assert loads(b"", "collapsed").sample_count == 0
+        assert loads(b"# nothing\n\n", "collapsed").sample_count == 0
+
+    def test_two_numbers_a_line_are_a_difference(self, make_profile, tmp_path) -> None:
+        with pytest.raises(FormatError, match=r"two numbers a line: .*difference"):
+            loads(b"a;b 3 5\na;c 4 2\n")
+        make_profile(9).diff(make_profile(9, seed=2)).save(tmp_path / "d.folded")
+        with pytest.raises(FormatError, match="difference"):
+            spprof.load(tmp_path / "d.folded")
+        # Names of other tools may end with a number.
+        assert loads(b"worker 3;f 5\ng 7 2\n").sample_count == 7

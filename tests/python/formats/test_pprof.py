@@ -53,6 +53,34 @@ class TestPprof:
         with pytest.raises(FormatError, match="measures inuse_space/bytes"):
             loads(message, "pprof")
 
+    @pytest.mark.parametrize(
+        "kinds",
+        [
+            "alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes",
+            "goroutine/count",
+            "threadcreate/count",
+            "objects/count",
+        ],
+    )
+    def test_counts_of_something_else_are_no_time(self, kinds: str) -> None:
+        texts = ["", *{word for kind in kinds.split() for word in kind.split("/")}]
+        message = b""
+        for kind in kinds.split():
+            name, unit = map(texts.index, kind.split("/"))
+            message += pprof._bytes(1, pprof._int(1, name) + pprof._int(2, unit))
+        message += b"".join(pprof._bytes(6, text.encode()) for text in texts)
+        with pytest.raises(FormatError, match=f"measures {kinds.split()[0]}"):
+            loads(message, "pprof")
+
+    def test_counts_of_samples_are_time_of_one_interval_each(self) -> None:
+        texts = ["", "samples", "count", "f"]
+        message = pprof._bytes(1, pprof._int(1, 1) + pprof._int(2, 2))
+        message += pprof._bytes(2, pprof._packed(1, [1]) + pprof._packed(2, [3]))
+        message += pprof._bytes(4, pprof._int(1, 1) + pprof._bytes(4, pprof._int(1, 1)))
+        message += pprof._bytes(5, pprof._int(1, 1) + pprof._int(2, 3))
+        message += b"".join(pprof._bytes(6, text.encode()) for text in texts)
+        assert loads(message, interval_ms=10).total_weight_ns == 30_000_000
+
     def test_damaged_files(self, make_profile, tmp_path) -> None:
         make_profile().save(tmp_path / "p.pb.gz")
         data = (tmp_path / "p.pb.gz").read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import marshal
 
 import pytest
 from small_profiles import MAIN, one
@@ -71,7 +72,6 @@ class TestRegistry:
             (b"{", "line 1, column 2: not JSON"),
             (b'{"a": \xff}', "byte 6: not UTF-8"),
             (b"{}", 'not a Speedscope document: there is no "shared"'),
-            (b"\x7fELF\x02\x01", "byte|protobuf|integer"),
             (b"SPPROF\n", "byte 6"),
             (b"<html>", "line 1: should be frames"),
             (b"[" * 100_000, "line 1"),
@@ -84,6 +84,48 @@ class TestRegistry:
             spprof.load(tmp_path / "bad")
         assert str(tmp_path / "bad") in str(caught.value)
         assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize("interval", [-7, 0, float("inf"), float("nan"), 1e300, "10", True])
+    @pytest.mark.parametrize("name", ["p.folded", "p.json", "p.pb.gz", "p.spprof"])
+    def test_intervals_that_are_none(self, interval, name, make_profile, tmp_path) -> None:
+        make_profile(9).save(tmp_path / name)
+        with pytest.raises((ValueError, TypeError), match="interval_ms must be"):
+            spprof.load(tmp_path / name, interval_ms=interval)
+
+    @pytest.mark.parametrize(
+        ("start", "what", "advice"),
+        [
+            (marshal.dumps({("a.py", 1, "f"): (1, 1, 0.5, 0.5, {})}), "cProfile", "pstats"),
+            (b"PERFILE2" + bytes(99), "perf", "perf script"),
+            (b"memray\0\x0c" + bytes(99), "memray", "memray flamegraph"),
+            (b'{"nodes":[{"id":1}],"samples":[1],"timeDeltas":[0]}', "Chrome", "speedscope"),
+        ],
+    )  # fmt: skip
+    def test_known_files_of_another_kind(self, start: bytes, what: str, advice: str) -> None:
+        with pytest.raises(FormatError, match=what) as caught:
+            loads(start)
+        assert advice in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x7fELF\x02\x01" + bytes(200),
+            b"\x89PNG\r\n\x1a\n" + bytes(99),
+            b"PK\x03\x04" + bytes(99),
+            b"\x1b\x00\x00\x00",
+            bytes(range(256)),
+            b"<!DOCTYPE html>\n<html>",
+            b'{"traceEvents": []}',
+            b"hello\n",
+        ],
+    )
+    def test_unknown_files_are_answered_with_what_can_be_read(self, data: bytes) -> None:
+        with pytest.raises(FormatError) as caught:
+            loads(data)
+        message = str(caught.value)
+        assert "wire type" not in message
+        for entry in FORMATS.values():
+            assert (entry.name in message.partition(")")[0]) == entry.readable
 
     def test_missing_file(self, tmp_path) -> None:
         with pytest.raises(FileNotFoundError):

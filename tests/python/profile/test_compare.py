@@ -135,3 +135,22 @@ class TestDiff:
     def test_formats_that_cannot_show_it(self, tmp_path) -> None:
         with pytest.raises(ValueError, match="Unknown format 'pprof' for a difference"):
             spprof.diff(self.BEFORE, self.AFTER).save(tmp_path / "d", "pprof")
+
+    def test_of_two_kinds_of_time_is_refused(self) -> None:
+        cpu, wall = profile(mode="cpu"), profile(mode="wall")
+        with pytest.raises(ValueError, match=r"CPU time .*wall time"):
+            spprof.diff(cpu, wall)
+        with pytest.raises(ValueError, match=r"wall time .*CPU time"):
+            wall.diff(cpu)
+        # Where a file does not say what it measures, its reader has to know.
+        assert spprof.diff(cpu, profile(mode="")).stacks == []
+
+    def test_its_meta_says_which_threads_are_of_which_side(self) -> None:
+        before = profile(Sample(0, 1, "t", [MAIN], 10), Sample(0, 2, "u", [MAIN], 10))
+        after = profile(Sample(0, 1, "t", [WORK], 30))
+        both = spprof.diff(before, after).as_profile()
+        sides = both._tables.meta.difference
+        assert sides == {"before": [0, 1], "after": [2]}
+        only = both.filter(thread="after: *")
+        assert only._tables.meta.difference == {"before": [], "after": [0]}
+        assert spprof.merge(before, after)._tables.meta.difference is None

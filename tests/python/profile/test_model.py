@@ -428,6 +428,29 @@ class TestQuestions:
         assert "t2" in text
 
 
+class TestRefusals:
+    @pytest.mark.parametrize("interval", [-7, float("inf"), float("nan"), -float("inf"), 1e300])
+    def test_intervals_that_are_none(self, interval: float) -> None:
+        with pytest.raises(ValueError, match="interval_ms"):
+            Profile(START, END, interval)
+        with pytest.raises(ValueError, match="interval_ms"):
+            AggregatedProfile(START, END, interval)
+
+    @pytest.mark.parametrize("kind", ["mode", "engine"])
+    def test_modes_and_engines_that_do_not_exist(self, kind: str) -> None:
+        for make in (Profile, AggregatedProfile):
+            with pytest.raises(ValueError, match=rf"^{kind} must be .*'bogus'"):
+                make(START, END, 10, **{kind: "bogus"})
+            make(START, END, 10, **{kind: ""})
+
+    def test_a_negative_number_of_rows(self) -> None:
+        with pytest.raises(ValueError, match="n must not be negative"):
+            runs().top(-1)
+        with pytest.raises(ValueError, match="n must not be negative"):
+            runs().diff(runs()).growing(-1)
+        assert runs().top(0) == []
+
+
 class TestTables:
     def test_from_what_the_native_module_returns(self, make_profile) -> None:
         profile = make_profile()
