@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
-    from typing import Any
+    from typing import Any, NoReturn
 
     import pandas
 
@@ -174,7 +174,21 @@ class _Described(Shown):
 
         return str(registry.find("collapsed").content(self._tables, lines=lines))
 
-    def save(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def save(
+        self,
+        path: PathLike,
+        format: str | None = None,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        lines: bool | None = None,
+        speedscope: bool | None = None,
+        sources: bool | None = None,
+        max_bytes: int | None = None,
+        min_share: float | None = None,
+        compress: bool | None = None,
+        **unknown: NoReturn,
+    ) -> None:
         """Write the profile to a file, whole or not at all.
 
         Parameters
@@ -182,21 +196,50 @@ class _Described(Shown):
         path : path-like
             An existing file is replaced once the new one is complete.
         format : str, optional
-            A name from `spprof.formats.FORMATS`; without it the file's extension decides, and
-            "speedscope" where that says nothing.
-        **options
-            What the format's `dump` takes.
+            A name from `spprof.formats.FORMATS`; without it the file's ending decides, and
+            "speedscope" where it has none.
+        name : str, optional
+            ``speedscope``: the title that Speedscope shows.
+        title : str, optional
+            ``svg``, ``html``: the heading.
+        lines : bool, optional
+            ``speedscope``, ``collapsed``: one frame for each executed line instead of each
+            function.
+        speedscope : bool, optional
+            ``html``: whether the page carries the bundled Speedscope (some 270 kB); it does
+            unless told otherwise.
+        sources : bool, optional
+            ``html``: whether the page carries the source code of its functions; it does not
+            unless asked for.
+        max_bytes : int, optional
+            ``svg``: the size that the picture must not exceed.
+        min_share : float, optional
+            ``svg``: share (0 to 1) of all time below which a box is left out.
+        compress : bool, optional
+            Formats that are text: gzip the file. As ``.gz`` behind the ending says without it.
 
         Raises
         ------
         ValueError
-            The format does not exist.
+            The format does not exist, or no format has this ending.
+        TypeError
+            The format has no such option.
         FileNotFoundError, IsADirectoryError, PermissionError
             The path cannot be written; the message says what to do.
         """
         from ..formats import registry
 
-        registry.save(self._tables, path, format, **options)
+        options = _given(
+            name=name,
+            title=title,
+            lines=lines,
+            speedscope=speedscope,
+            sources=sources,
+            max_bytes=max_bytes,
+            min_share=min_share,
+            compress=compress,
+        )
+        registry.save(self._tables, path, format, **options, **unknown)
 
 
 class Profile(_Described):
@@ -583,26 +626,50 @@ class ProfileDiff(Shown):
 
         return first_rows(n, [d for d in self.functions if d.delta_share < 0])
 
-    def save(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def save(
+        self,
+        path: PathLike,
+        format: str | None = None,
+        *,
+        title: str | None = None,
+        speedscope: bool | None = None,
+        sources: bool | None = None,
+        max_bytes: int | None = None,
+        min_share: float | None = None,
+        compress: bool | None = None,
+        **unknown: NoReturn,
+    ) -> None:
         """Write the difference to a file, whole or not at all.
 
         Parameters
         ----------
         path : path-like
         format : {"svg", "collapsed", "html", "spprof"}, optional
-            Without it the extension decides. ``collapsed`` is the two-column input that
+            Without it the ending decides. ``collapsed`` is the two-column input that
             flamegraph.pl takes for a differential flame graph; ``svg`` is that graph, red where
             more of the time is spent and blue where less; ``html`` and ``spprof`` hold both
             profiles, told apart as threads.
+        title, speedscope, sources, max_bytes, min_share, compress
+            As for `Profile.save`.
 
         Raises
         ------
         ValueError
-            Another format.
+            Another format, or no format has this ending.
+        TypeError
+            The format has no such option.
         """
         from ..formats import registry
 
-        registry.save_diff(self._found, path, format, **options)
+        options = _given(
+            title=title,
+            speedscope=speedscope,
+            sources=sources,
+            max_bytes=max_bytes,
+            min_share=min_share,
+            compress=compress,
+        )
+        registry.save_diff(self._found, path, format, **options, **unknown)
 
     def _for_output(self) -> Profile:
         # What `spprof.display` shows: the front end knows both sides by their threads' names.
@@ -621,6 +688,10 @@ class ProfileDiff(Shown):
         from . import text
 
         return f"<ProfileDiff: {text.ratio(self._found)} the time>"
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _meta(
@@ -656,16 +727,16 @@ def _meta(
     )
 
 
-def load(path: PathLike, format: str | None = None, **options: Any) -> Profile:
-    """Read a profile from a file.
+def load(path: PathLike, format: str | None = None, *, interval_ms: float | None = None) -> Profile:
+    """Read a profile from a file, gzipped or not.
 
     Parameters
     ----------
     path : path-like
     format : str, optional
         A readable format's name; without it the content decides.
-    **options
-        ``interval_ms``: what one sample stands for in formats that only count them.
+    interval_ms : float, optional
+        What one sample stands for in formats that only count them.
 
     Returns
     -------
@@ -682,14 +753,14 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Profile:
     """
     from ..formats import registry
 
-    return Profile._of(registry.load(path, format, **options))
+    return Profile._of(registry.load(path, format, interval_ms=interval_ms))
 
 
-def loads(data: bytes, format: str | None = None, **options: Any) -> Profile:
+def loads(data: bytes, format: str | None = None, *, interval_ms: float | None = None) -> Profile:
     """Read a profile from the content of a file, gzipped or not; see `load`."""
     from ..formats import registry
 
-    return Profile._of(registry.loads(data, format, **options))
+    return Profile._of(registry.loads(data, format, interval_ms=interval_ms))
 
 
 def merge(*profiles: Profile) -> Profile:
