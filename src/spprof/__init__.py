@@ -175,7 +175,13 @@ def display(
     return display(profile, view=view, search=search, theme=theme, **unknown)
 
 
-_shown.display = display
+def _browse(profile: Profile | AggregatedProfile | ProfileDiff, **options: Any) -> None:
+    from ._cli.viewer import show
+
+    show(profile._for_output(), **options)
+
+
+_shown.display, _shown.browse = display, _browse
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
