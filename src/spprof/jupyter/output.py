@@ -16,7 +16,7 @@ from .._profile import compare
 from .._profile.model import ProfileDiff
 from ..formats import container, svg
 from . import cells
-from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
+from .host import THEMES, VIEWS, cell_source, has_widgets, in_marimo, in_notebook, shell
 
 if TYPE_CHECKING:
     from .._profile.model import AggregatedProfile, Profile
@@ -124,7 +124,9 @@ def _from_cells_on(profile: Displayable) -> Displayable:
     # A profile from a file, or one that a magic took, has no frame that only this process knows.
     if not cells.has_cells(taken, label_of, host):
         return profile
-    return cells.localise(taken, label_of=label_of, host=host, cell_threads=())
+    return cells.localise(
+        taken, label_of=label_of, host=host, cell_threads=(), source_of=cell_source
+    )
 
 
 def _publish(bundle: dict[str, str]) -> None:
