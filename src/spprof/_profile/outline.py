@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 # A saved row takes some 220 bytes.
 _TREE_ROWS, _TABLE_ROWS, _TEXT_ROWS = 400, 200, 60
-# Rows that a tree shows before anybody opens or closes any.
-_OPEN_ROWS = 24
+# Rows that a tree shows before anybody opens or closes any, besides those that are all of what
+# their only caller called; and what a call must take to be opened.
+_OPEN_ROWS, _OPEN_SHARE = 24, 0.05
+_ONLY_ROWS = 40
 _LEAST_SHARE = 0.001
 # Parsers of HTML flatten what is nested deeper than some 500 elements, the page's own included.
 _DEPTH = 200
@@ -64,10 +66,10 @@ class _Picked:
     def __init__(self, root: CallNode, rows: int) -> None:
         self._root = root
         self._shown = {id(root)}
-        self.open = {id(root)}
+        self.open: set[int] = set()
         least = root.total_ns * _LEAST_SHARE
         pending: list[tuple[int, int, int, CallNode]] = [(-root.total_ns, 0, 0, root)]
-        order, visible = 0, 1
+        order, visible, only = 0, 1, 0
         while pending:
             _, _, depth, node = heapq.heappop(pending)
             children = [child for child in node.children if child.total_ns >= least]
@@ -75,9 +77,13 @@ class _Picked:
             if not children:
                 continue
             # Most time first, so this opens the way along which most of it was spent.
-            if visible + len(children) <= _OPEN_ROWS:
-                visible += len(children)
-                self.open.add(id(node))
+            if node.total_ns >= root.total_ns * _OPEN_SHARE:
+                if len(node.children) == 1 and only < _ONLY_ROWS:
+                    only += 1
+                    self.open.add(id(node))
+                elif visible + len(children) <= _OPEN_ROWS:
+                    visible += len(children)
+                    self.open.add(id(node))
             for child in children:
                 self._shown.add(id(child))
                 order += 1
@@ -100,15 +106,16 @@ class _Picked:
                     pending.append((depth + 1, child, child.children))
 
 
-# Colours are the page's own, with a bar that shows on light and on dark.
+# Colours are the page's own, with a bar that shows on light and on dark. The class is said twice to
+# outweigh what a notebook's page has for the tables and the code of its texts.
 _STYLE = """<style>
 .spprof-list{font-size:12px;line-height:1.65;max-width:100%;overflow-x:auto}
 .spprof-list i{font-style:normal;font-variant-numeric:tabular-nums;white-space:nowrap}
-.spprof-list code{font-family:var(--jp-code-font-family,monospace);font-size:inherit;\
-background:none;color:inherit;padding:0;white-space:nowrap}
-.spprof-list small{font-size:inherit;opacity:.65;white-space:nowrap;padding-left:1em}
+.spprof-list.spprof-list code{font-family:var(--jp-code-font-family,monospace);\
+font-size:inherit;background:none;color:inherit;border:0;padding:0;white-space:nowrap}
+.spprof-list small{font-size:inherit;opacity:.65;white-space:nowrap;padding-left:.7em}
 .spprof-list .bar{background:linear-gradient(90deg,rgba(237,125,49,.4),rgba(237,125,49,.4)) \
-no-repeat 0 50%/calc(var(--share)*1%) 80%}
+no-repeat 0 50%/calc(var(--share)*1%) 86%}
 </style>"""
 
 _TREE_STYLE = """<style>
@@ -117,18 +124,21 @@ list-style:none;margin:0;padding:0}
 .spprof-tree summary{cursor:pointer}
 .spprof-tree summary::-webkit-details-marker{display:none}
 .spprof-tree summary:hover{background:rgba(128,128,128,.16)}
-.spprof-tree i{flex:0 0 5.5em;padding-right:.6em;text-align:right}
+.spprof-tree i{flex:0 0 5em;padding-right:.6em;text-align:right}
 .spprof-tree code::before{display:inline-block;width:1.3em;content:"";opacity:.65}
 .spprof-tree summary code::before{content:"\\25B8"}
 .spprof-tree details[open]>summary code::before{content:"\\25BE"}
 .spprof-tree .head{opacity:.65;border-bottom:1px solid rgba(128,128,128,.4)}
+.spprof-tree .head span{padding-left:1.3em}
 </style>"""
 
 _TABLE_STYLE = """<style>
-.spprof-top table{border-collapse:collapse;margin:0;font-size:inherit;border:0}
-.spprof-top th,.spprof-top td{text-align:right;padding:0 .8em 0 0;border:0;line-height:1.65}
-.spprof-top th{font-weight:normal;opacity:.65;border-bottom:1px solid rgba(128,128,128,.4)}
-.spprof-top .name{text-align:left}
+.spprof-top.spprof-top table{border-collapse:collapse;margin:0;font-size:inherit;border:0}
+.spprof-top.spprof-top :is(th,td){text-align:right;padding:0 .6em;border:0;line-height:1.65}
+.spprof-top.spprof-top th{font-weight:normal;opacity:.65;\
+border-bottom:1px solid rgba(128,128,128,.4)}
+.spprof-top.spprof-top .bar{min-width:4.4em}
+.spprof-top.spprof-top .name{text-align:left;padding-left:1.3em}
 .spprof-top tr:hover{background:rgba(128,128,128,.16)}
 </style>"""
 
@@ -195,7 +205,7 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
     ]
     for entry in entries[:_TABLE_ROWS]:
         cells = "".join(
-            f'<td><i class="bar" style="--share:{share * 100:.1f}">{share:.1%}</i></td>'
+            f'<td class="bar" style="--share:{share * 100:.1f}"><i>{share:.1%}</i></td>'
             f"<td><i>{format_ns(ns)}</i></td>"
             for share, ns in (
                 (entry.self_share, entry.self_ns),

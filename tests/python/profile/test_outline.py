@@ -63,11 +63,17 @@ class TestTree:
         )
 
     def test_only_the_way_of_most_time_is_open_at_first(self) -> None:
-        wide = [node(f"w{i}", 1_000 - i, node(f"v{i}", 500)) for i in range(20)]
-        html = Nesting(node("all", 25_000, *wide)._repr_html_())
+        wide = [node(f"w{i}", 900 - i, node("v", 500), node("u", 300)) for i in range(10)]
+        html = Nesting(node("all", 10_000, node("small", 400, node("x", 400)), *wide)._repr_html_())
         assert html.rows[0] == (1, True)
-        # 21 rows are there; the next three have room for one more each.
-        assert [is_open for _, is_open in html.rows[1:]] == [True] * 3 + [False] * 17
+        # 12 rows are there; the next six have room for two more each.
+        assert [is_open for _, is_open in html.rows[1:]] == [False] + [True] * 6 + [False] * 4
+
+    def test_what_only_leads_somewhere_takes_no_room_of_what_branches(self) -> None:
+        inner = node("cell", 100, node("fit", 60, node("step", 60)), node("read", 40))
+        for _ in range(30):
+            inner = node("kernel", 100, inner)
+        assert all(is_open for _, is_open in Nesting(inner._repr_html_()).rows)
 
     def test_large_tree_is_cut_and_says_so_after_what_is_shown(self) -> None:
         root = node("all", 10_000, *(node(f"f{i}", 10) for i in range(1_000)))
