@@ -161,7 +161,7 @@ def main() -> None:
     line("filter one thread", lambda: profile.filter(thread="worker-1"))
     line("to_collapsed", profile.to_collapsed)
     line("to_speedscope", profile.to_speedscope)
-    line("encode for display", lambda: container.encode(profile, for_display=True))
+    line("encode for display", lambda: container.encode(tables, for_display=True))
     with tempfile.TemporaryDirectory() as folder:
         for entry in FORMATS.values():
             path = Path(folder) / f"profile{entry.extensions[0]}"

@@ -324,7 +324,7 @@ def test_difference_colours_what_changed(open_page, tmp_path):
     before.sample("MainThread", [(main, 2), (parse, 11)], 10, 300_000_000)
     after.sample("MainThread", [(main, 2), (parse, 11)], 10, 100_000_000)
     after.sample("MainThread", [(main, 3), (write, 21)], 20, 50_000_000)
-    profiles = [container.decode(builder.encode()) for builder in (before, after)]
+    profiles = [loads(builder.encode()) for builder in (before, after)]
     path = tmp_path / "difference.html"
     spprof.diff(*profiles).save(path)
     page = open_page(path)

@@ -1,24 +1,26 @@
 """`spprof run`: a program under the profiler, its profile saved when it ends.
 
-Must not know how a program is run: `runner` does.
+Python itself runs the program, in the process of this command, so that nothing differs for it;
+the profiler gets in by a `sitecustomize` (see `startup`) and stands by (see `inside`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 from .._profile.tables import MODES
+from .._session import session
+from .._session.options import Options
 from ..formats import files, registry
 from .arguments import add_command, formats_help
 from .failure import Failure
-from .terminal import progress
-
-if TYPE_CHECKING:
-    from .._profile.model import Profile
 
 
 class _ProgramAction(argparse.Action):
@@ -97,73 +99,122 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; returns the exit status."""
-    # Imported here: the other commands need no sampling, and work where it does not.
-    from .._session import session
-    from . import runner
-
+    """Have Python run the program, with the profiler in it; returns only where it cannot."""
     if not options.program or options.program == ["--"]:
         options.parser.error("what should be run? A script, -m module, or -c code")
     target, *arguments = [part for i, part in enumerate(options.program) if i or part != "--"]
-    try:
-        prepare = {"script": runner.script, "-m": runner.module, "-c": runner.command}
-        program = prepare[options.kind](target, arguments)
-    except runner.CannotRun as error:
-        print(f"spprof run: {error}", file=sys.stderr)
-        return 2
-    except SyntaxError as error:
-        sys.excepthook(SyntaxError, error.with_traceback(None), None)
-        return 1
-
     name = {"script": Path(target).stem, "-m": target.rpartition(".")[2], "-c": "command"}
     # Absolute, as the program may change the directory.
-    output = Path.cwd() / (options.output or f"{name[options.kind] or 'profile'}.spprof")
+    output = Path.cwd() / (options.output or f"{name[options.kind].strip('-') or 'profile'}.spprof")
+    session_options = {
+        "interval_ms": options.interval,
+        "memory_limit_mb": options.memory_limit,
+        "mode": options.mode,
+        "aggregate": options.aggregate,
+        "native": options.native,
+    }
+    _check_before(Options(**session_options), output, options.format)
+    request = {
+        "options": session_options,
+        "output": str(output),
+        "format": options.format,
+        "quiet": options.quiet,
+        "kind": options.kind,
+        "program_path": _program_path(options.kind, target),
+    }
+    first = [] if options.kind == "script" else [options.kind]
+    # Where there is nothing to profile, Python says so by itself.
+    missing = options.kind == "script" and not _is_there(target)
+    return _become([*first, target, *arguments], None if missing else json.dumps(request))
+
+
+def _check_before(options: Options, output: Path, format: str | None) -> None:
+    """Refuse, before anything runs, what would only fail after it."""
     try:
+        session.check(options)
         files.check_writable(output)
-    except OSError as error:
+        chosen = registry.for_path(output) if format is None else registry.find(format)
+        chosen.prepare()
+    except (OSError, RuntimeError, ValueError) as error:
         raise Failure(str(error)) from None
 
-    def start() -> None:
-        try:
-            session.start(
-                options.interval,
-                memory_limit_mb=options.memory_limit,
-                mode=options.mode,
-                aggregate=options.aggregate,
-                native=options.native,
-            )
-        except (ValueError, RuntimeError) as error:
-            raise Failure(str(error)) from None
 
-    # The program may close or replace the streams of the process.
-    terminal = sys.stderr
-
-    def finish(profile: Profile | None) -> None:
-        if profile is None:
-            _say("the program stopped the profiler itself; nothing was saved", terminal)
-            return
-        try:
-            with progress(f"saving {output.name}", terminal):
-                profile.save(output, options.format)
-        except OSError as error:
-            _say(f"the profile was not saved: {error}", terminal)
-            return
-        if not options.quiet:
-            _say(f"{profile}\n\nsaved: {output}\nview:  spprof view {_short(output)}", terminal)
-
-    return runner.run(program, start, finish)
-
-
-def _say(text: str, stream: TextIO) -> None:
+def _is_there(path: str) -> bool:
+    """Whether there is such a script, as far as can be said without running it."""
+    if path == "-" or os.path.isdir(path):
+        return True
     try:
-        print(f"spprof: {text}", file=stream)
-    except ValueError:
-        # The program closed the stream; its descriptor may still be open.
-        os.write(2, f"spprof: {text}\n".encode("utf-8", "replace"))
+        with open(path, "rb"):
+            return True
+    except OSError:
+        return False
 
 
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
+def _is_safe() -> bool:
+    """Whether Python puts nothing of the program's first on its path."""
+    return bool(getattr(sys.flags, "safe_path", sys.flags.isolated))
+
+
+def _program_path(kind: str, target: str) -> list[str]:
+    """What Python puts first on the path for the program."""
+    if _is_safe():
+        return []
+    if kind != "script" or target == "-":
+        return [os.getcwd()]
+    real = os.path.realpath(target)
+    is_archive = os.path.isdir(real) or not target.endswith((".py", ".pyc"))
+    return [real, os.path.dirname(real)] if is_archive else [os.path.dirname(real)]
+
+
+def _interpreter_flags() -> list[str]:
+    """The options that Python itself was given, before those of `spprof`."""
+    given: list[str] | None = getattr(sys, "orig_argv", None)
+    if given is None:  # until 3.9
+        inherited: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        return inherited
+    flags: list[str] = []
+    rest = iter(given[1:])
+    for part in rest:
+        if not part.startswith("-") or part == "-":
+            break
+        if part.startswith("--"):
+            flags += [part, next(rest, "")] if part == "--check-hash-based-pycs" else [part]
+            continue
+        letters = re.match("-[^cmWX]*", part)
+        before = letters[0] if letters is not None else "-"
+        end = part[len(before) :]
+        if end[:1] in ("c", "m"):  # what follows is no option of Python's
+            return flags + ([before] if before != "-" else [])
+        flags.append(part)
+        if len(end) == 1:
+            flags.append(next(rest, ""))
+    return flags
+
+
+def _become(arguments: list[str], request: str | None) -> int:
+    """Become Python running the program; it starts the profiler first (see `startup`)."""
+    flags = _interpreter_flags()
+    if sys.flags.no_site or not sys.executable:
+        raise Failure("spprof run needs Python's site module: run it without -S")
+    environment = dict(os.environ)
+    if request is not None and sys.flags.ignore_environment:
+        # Python would not look for us either: without what it ignores, there is nothing to ignore.
+        flags = [flag for flag in flags if flag not in ("-I", "-E")]
+        if sys.flags.isolated:
+            flags += ["-s", *(["-P"] if sys.version_info >= (3, 11) else [])]
+        environment = {k: v for k, v in environment.items() if not k.startswith("PYTHON")}
+    if request is not None:
+        package = Path(__file__).resolve().parents[1]
+        before = environment.get("PYTHONPATH")
+        if before is not None:
+            environment["SPPROF_RUN_PYTHONPATH"] = before
+        startup = str(package / "_cli" / "startup")
+        environment["PYTHONPATH"] = os.pathsep.join([startup, *([before] if before else [])])
+        environment["SPPROF_RUN_PACKAGE"] = str(package.parent)
+        environment["SPPROF_RUN"] = request
+    command = [sys.executable, *flags, *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":  # where exec would leave the caller behind
+        os.execve(sys.executable, command, environment)
+    return subprocess.call(command, env=environment)

@@ -107,12 +107,11 @@ class _Picked:
 
 
 # Colours are the page's own, with a bar that shows on light and on dark. The class is said twice to
-# outweigh what a notebook's page has for the tables and the code of its texts.
+# outweigh what a notebook's page has for the tables of its texts.
 _STYLE = """<style>
 .spprof-list{font-size:12px;line-height:1.65;max-width:100%;overflow-x:auto}
 .spprof-list i{font-style:normal;font-variant-numeric:tabular-nums;white-space:nowrap}
-.spprof-list.spprof-list code{font-family:var(--jp-code-font-family,monospace);\
-font-size:inherit;background:none;color:inherit;border:0;padding:0;white-space:nowrap}
+.spprof-list tt{font-family:var(--jp-code-font-family,monospace);white-space:nowrap}
 .spprof-list small{font-size:inherit;opacity:.65;white-space:nowrap;padding-left:.7em}
 .spprof-list .bar{background:linear-gradient(90deg,rgba(237,125,49,.4),rgba(237,125,49,.4)) \
 no-repeat 0 50%/calc(var(--share)*1%) 86%}
@@ -125,9 +124,9 @@ list-style:none;margin:0;padding:0}
 .spprof-tree summary::-webkit-details-marker{display:none}
 .spprof-tree summary:hover{background:rgba(128,128,128,.16)}
 .spprof-tree i{flex:0 0 5em;padding-right:.6em;text-align:right}
-.spprof-tree code::before{display:inline-block;width:1.3em;content:"";opacity:.65}
-.spprof-tree summary code::before{content:"\\25B8"}
-.spprof-tree details[open]>summary code::before{content:"\\25BE"}
+.spprof-tree tt::before{display:inline-block;width:1.3em;content:"";opacity:.65}
+.spprof-tree summary tt::before{content:"\\25B8"}
+.spprof-tree details[open]>summary tt::before{content:"\\25BE"}
 .spprof-tree .head{opacity:.65;border-bottom:1px solid rgba(128,128,128,.4)}
 .spprof-tree .head span{padding-left:1.3em}
 </style>"""
@@ -223,7 +222,7 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
 
 def _name(function_name: str, filename: str, lineno: int) -> str:
     place = short_place(filename, lineno)
-    name = f"<code>{escape(shown(function_name))}</code>"
+    name = f"<tt>{escape(shown(function_name))}</tt>"
     return name + (f" <small>{escape(place)}</small>" if place else "")
 
 

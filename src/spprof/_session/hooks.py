@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 
-from . import engine, signals, threads
+from . import engine, late, signals, threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _replaced: list[tuple[Any, str, Any, Any]] = []
 
 
 def install() -> None:
-    """Have the interpreter start and end its threads, set signals and exec through us."""
+    """Have threads start and end, signals be set, and root and user change through us."""
     _replace(_signal, "signal", signals.signal_setter(_signal.signal))
     at_end, stand_in = threads.AT_THE_END_OF_A_THREAD
     _replace(*at_end, stand_in(getattr(*at_end)))
@@ -29,6 +29,10 @@ def install() -> None:
         for name in ("execv", "execve"):
             if hasattr(module, name):
                 _replace(module, name, signals.program_starter(getattr(module, name)))
+    for module in (os, sys.modules[os.name]):
+        for name in ("chroot", "setuid", "seteuid", "setreuid", "setresuid"):
+            if hasattr(module, name):
+                _replace(module, name, late.before(getattr(module, name)))
     starters: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (

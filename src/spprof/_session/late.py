@@ -6,6 +6,7 @@ ever for the thread that was at it. Must not know what is imported.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from . import engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _lock = threading.RLock()
@@ -35,6 +37,26 @@ def module(name: str) -> Any:
                 engine.resume()
         found = _loaded[name] = sys.modules[full_name]
     return found
+
+
+# What a profile may be asked, and saved as.
+_EVERYTHING = (
+    *(f"_profile.{name}" for name in ("compare", "model", "queries", "rows", "samples", "text")),
+    *(f"formats.{name}" for name in ("collapsed", "container", "gecko", "html", "pprof")),
+    *(f"formats.{name}" for name in ("registry", "speedscope", "svg")),
+)
+
+
+def before(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in for `os.chroot` and its like: import while the files can still be read."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in _EVERYTHING:
+            module(name)
+        return original(*args, **kwargs)
+
+    return call
 
 
 def _new_lock() -> None:

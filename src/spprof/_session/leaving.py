@@ -25,6 +25,9 @@ def _at_exit() -> None:
             session.stop()
         except OSError as error:
             print(f"spprof: the profile was not saved: {error}", file=sys.stderr)
+            kept = session.keep(error)
+            if kept is not None:
+                print(f"spprof: it is kept in {kept}", file=sys.stderr)
         leave_interrupted()
 
 

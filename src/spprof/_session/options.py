@@ -50,14 +50,13 @@ class Options:
         """The memory limit, checked."""
         return round(_number("memory_limit_mb", self.memory_limit_mb, 1, 1 << 20) * (1 << 20))
 
-    @property
-    def checked_mode(self) -> str:
-        """The mode, checked."""
+    def check(self) -> None:
+        """Raise ValueError or TypeError for what is out of its range."""
+        _ = self.interval_ns, self.memory_limit_bytes
         if self.mode not in MODES:
             raise ValueError(
                 f"mode must be one of {', '.join(map(repr, MODES))}, not {self.mode!r}"
             )
-        return self.mode
 
 
 def accepting(

@@ -64,21 +64,23 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
 
     Whoever stops it, `owner` gets the profile.
     """
-    interval_ns, memory_limit = options.interval_ns, options.memory_limit_bytes
-    mode = options.checked_mode
-    native = state.native_unwinding if options.native is None else options.native
+    native = check(options)
     with state.lock:
         if engine.is_active():
             raise RuntimeError("Profiler already running")
-        if native:
-            _require_native_unwinding()
         if options.output_path is not None:
             _prepare_output(options.output_path)
         if native:
             from . import symbols  # noqa: F401 - for `stop`
         hooks.install()
         try:
-            engine.start(interval_ns, mode, memory_limit, native, options.aggregate)
+            engine.start(
+                options.interval_ns,
+                options.mode,
+                options.memory_limit_bytes,
+                native,
+                options.aggregate,
+            )
         except BaseException:
             hooks.remove()
             raise
@@ -89,6 +91,21 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
 
                 _warned.add(note)
                 warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=stacklevel)
+
+
+def check(options: Options) -> bool:
+    """Verify options as far as that can be done beforehand; returns whether native frames follow.
+
+    Raises
+    ------
+    RuntimeError, TypeError, ValueError
+        As `start` says.
+    """
+    options.check()
+    native = state.native_unwinding if options.native is None else options.native
+    if native:
+        _require_native_unwinding()
+    return native
 
 
 def stop() -> Profile:
@@ -132,8 +149,19 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             profile.save(path)
         except OSError as error:
             error.profile = profile  # type: ignore[attr-defined]
+            error.asked_path = path  # type: ignore[attr-defined]
             raise
     return profile
+
+
+def keep(failure: OSError) -> str | None:
+    """Keep the profile that `stop` could not save somewhere else; returns where."""
+    profile = getattr(failure, "profile", None)
+    if profile is None:
+        return None
+    from ..formats import registry
+
+    return registry.keep(profile._tables, failure.asked_path)  # type: ignore[attr-defined]
 
 
 def is_active() -> bool:
@@ -279,8 +307,8 @@ def _prepare_output(path: PathLike) -> None:
 
     try:
         files.check_writable(path)
+        registry.for_path(path).prepare()
     except PermissionError:
         raise
     except OSError as error:
         raise PermissionError(str(error)) from error
-    registry.for_path(path).prepare()

@@ -5,6 +5,7 @@ Must not know what is done with them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -19,9 +20,15 @@ def asset(name: str) -> bytes:
         The front end was not built, as in a source tree that was never installed.
     """
     try:
-        return (STATIC / name).read_bytes()
+        return _content(STATIC / name)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"the front end is not built: {STATIC / name} is missing. An installed spprof has "
             "it; in a source tree run `npm ci && npm run build` in js/, or `pip install .`"
         ) from None
+
+
+@lru_cache(maxsize=4)
+def _content(path: Path) -> bytes:
+    # Kept: where a program changed its root, nothing could be read any more.
+    return path.read_bytes()

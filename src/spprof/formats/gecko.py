@@ -7,6 +7,7 @@ upgrade it themselves.
 from __future__ import annotations
 
 import json
+from array import array
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -44,9 +45,12 @@ class _Writer:
         self._strings: dict[str, int] = {}
         self._libs: list[dict[str, Any]] = []
         self._waiting_stacks: dict[StackIndex, int] = {}
-        self._rows: dict[ThreadIndex, list[int]] = {}
+        self._rows: dict[ThreadIndex, array[int]] = {}
         for row, thread in enumerate(tables.sample_thread):
-            self._rows.setdefault(thread, []).append(row)
+            rows = self._rows.get(thread)
+            if rows is None:
+                rows = self._rows[thread] = array("I")
+            rows.append(row)
         self._threads = sorted(self._rows)
 
     def write(self) -> None:

@@ -58,6 +58,12 @@ def dump(
         file.write(part)
 
 
+def check_ready() -> None:
+    """Verify that the front end is there; raises FileNotFoundError."""
+    for name in ("standalone.js", "standalone.css", "speedscope/index.html"):
+        asset(name)
+
+
 def page(
     tables: Tables,
     *,

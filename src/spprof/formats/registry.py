@@ -9,6 +9,7 @@ import gzip
 import importlib
 import io
 import os
+import tempfile
 import zlib
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -125,8 +126,16 @@ class Format:
             )
 
     def prepare(self) -> None:
-        """Import what writes it now, while that is possible."""
-        self._module()
+        """Import what writes it, and verify that it can be written, while there is time.
+
+        Raises
+        ------
+        FileNotFoundError
+            It takes the front end, which is not built.
+        """
+        check = getattr(self._module(), "check_ready", None)
+        if check is not None:
+            check()
 
     def _module(self) -> Any:
         # Imported when used: only what is written is paid for.
@@ -272,6 +281,24 @@ def save(tables: Tables, path: PathLike, format: str | None = None, **options: A
         chosen.dump(tables, file, **_for_ending(chosen, path, options))
 
 
+def keep(tables: Tables, path: PathLike) -> str | None:
+    """Save as `.spprof` beside `path`, which could not be written, or wherever there is room.
+
+    Returns
+    -------
+    str or None
+        Where it is; None where there was no room anywhere.
+    """
+    name = Path(path).name.removesuffix(".spprof") + ".spprof"
+    for folder in (Path(path).parent, Path(), Path(tempfile.gettempdir())):
+        try:
+            save(tables, folder / name, "spprof")
+        except OSError:
+            continue
+        return str(folder / name)
+    return None
+
+
 def save_diff(
     difference: Difference, path: PathLike, format: str | None = None, **options: Any
 ) -> None:
@@ -319,7 +346,7 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
         The file cannot be read.
     """
     data = Path(path).read_bytes()
-    if format is None and not data:
+    if format is None and not data.strip():
         meant = _by_ending(path)
         format = meant.name if meant is not None and meant.reads_empty else None
     try:

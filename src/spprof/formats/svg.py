@@ -241,13 +241,12 @@ def _render(
         f'<text class="t" x="{_MARGIN}" y="20">{_xml(heading)}</text>'
         f'<text class="h m" x="{_MARGIN}" y="37"></text>{texts}\n'
         f'<g class="frames">\n{"".join(parts)}</g>\n'
-        f"<script><![CDATA[\n{_script()}]]></script>\n</svg>\n"
+        f"<script><![CDATA[\n{_SCRIPT}]]></script>\n</svg>\n"
     ).encode("utf-8", "xmlcharrefreplace")
 
 
-def _script() -> str:
-    return Path(__file__).with_name("svg.js").read_text(encoding="utf-8")
-
+# Read now: a program may change its root before it saves.
+_SCRIPT = Path(__file__).with_name("svg.js").read_text(encoding="utf-8")
 
 # Not allowed in XML, not even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

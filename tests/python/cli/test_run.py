@@ -316,9 +316,9 @@ class TestRun:
         [
             ([], "what should be run", 2),
             (["-m"], "expected one argument", 2),
-            (["missing.py"], "can't open file 'missing.py'", 2),
-            (["-m", "missing_module"], "No module named missing_module", 2),
-            (["-m", "missing.module"], "No module named 'missing'", 2),
+            (["missing.py"], "missing.py': [Errno 2] No such file or directory", 2),
+            (["-m", "missing_module"], "No module named missing_module", 1),
+            (["-m", "missing.module"], "No module named 'missing'", 1),
             (["-o", "no/where.json", "burn.py"], "there is no directory", 1),
             (["-i", "0", "burn.py"], "interval_ms", 1),
             (["-f", "odd", "burn.py"], "invalid choice: 'odd'", 2),

@@ -6,6 +6,8 @@ Python file.
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -90,6 +92,41 @@ def test_only_the_engines_file_knows_the_native_module() -> None:
         if imports.search(path.read_text(encoding="utf-8"))
     ]
     assert known == ["_session/engine.py"]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """Modules of ours that a file imports, anywhere but for type checkers."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{start}.{alias.name}"
+                found.add(name if name in known else start)
+    return found & known - {module_of(path)}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if "startup" not in path.parts]
+    known = {module_of(path) for path in files}
+    # The package itself hands out names, and is imported with each of its modules anyway.
+    graph = {module_of(path): imports_of(path, known) - {"spprof"} for path in files}
+    assert len(graph) > 50
+    assert graph["spprof._profile.model"] > {"spprof.formats.registry", "spprof._profile.tables"}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, and names it
 
 
 def test_nothing_of_the_package_is_called_profile() -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+
+import pytest
 
 
 def output_of(code: str) -> str:
@@ -66,3 +72,30 @@ def test_names_imported_on_demand_are_the_packages_own() -> None:
         "print(hasattr(spprof, 'nothing'))"
     )
     assert found.splitlines() == ["True", "True svg", "False"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("how", ["chroot", "setuid", "chroot, setuid"])
+def test_a_daemon_that_gives_up_what_it_need_not_have_keeps_its_profile(how) -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest's own cannot be reached by others
+    folder.chmod(0o777)
+    found = output_of(
+        "import os, time, spprof\n"
+        f"how, folder = {how!r}, {str(folder)!r}\n"
+        "def burn():\n"
+        "    t = time.thread_time()\n"
+        "    while time.thread_time() - t < .2: pass\n"
+        "spprof.start(1)\n"
+        "os.chdir(folder)\n"
+        "if 'chroot' in how: os.chroot(folder); sys.path[:] = []\n"
+        "if 'setuid' in how: os.setgid(65534); os.setuid(65534)\n"
+        "burn()\n"
+        "p = spprof.stop()\n"
+        "str(p), p.tree(), p.threads, list(p.samples), p.aggregate().stacks, str(p.diff(p))\n"
+        "for end in ('spprof', 'json', 'folded', 'pb.gz', 'gecko.json', 'svg'):\n"
+        "    p.save(f'p.{end}')\n"
+        "print(p.top(1)[0].function_name, p.top(1)[0].total_share > .9)"
+    )
+    assert found == "burn True"
+    assert len(list(folder.iterdir())) == 6
+    shutil.rmtree(folder)

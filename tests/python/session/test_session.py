@@ -18,6 +18,7 @@ import pytest
 
 import spprof
 from spprof import _native
+from spprof._session import engine
 
 
 def burn(cpu_seconds: float) -> float:
@@ -571,3 +572,32 @@ def test_the_native_session_checks_for_itself() -> None:
     spprof.stop()
     with pytest.raises(RuntimeError, match="not running"):
         _native.stop()
+
+
+def test_a_profile_that_cannot_be_saved_at_exit_is_kept_beside_it(tmp_path: Path) -> None:
+    code = (
+        "import os, spprof, time\n"
+        "spprof.start(1, 'out.svg')\n"
+        "t = time.thread_time()\n"
+        "while time.thread_time() - t < .1: pass\n"
+        "os.mkdir('out.svg')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "was not saved" in done.stderr
+    assert spprof.load(tmp_path / "out.svg.spprof").sample_count > 50
+
+
+def test_the_overhead_is_what_handler_and_own_threads_use_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with spprof.Profiler(10):
+        figures = engine.stats()
+        figures.update(handler_ns=3_000, background_cpu_ns=7_000, process_cpu_ns=1_000_000)
+        monkeypatch.setattr(engine, "stats", lambda: figures)
+        stats = spprof.stats()
+    assert stats is not None
+    assert stats.overhead_estimate_pct == pytest.approx(1.0)
+    documented = spprof.ProfilerStats.__doc__ or ""
+    assert "used, as a share of the CPU time of the process since the start" in documented
