@@ -138,7 +138,7 @@ def _diff_boxes(difference: Difference) -> Box:
         node = root
         node.before += entry.before_ns
         node.after += entry.after_ns
-        for key in zip(reversed(entry.functions), reversed(entry.places)):
+        for key in zip(reversed(entry.functions), reversed(entry.filenames)):
             node = node.children.setdefault(key, _DiffNode(*key))
             node.before += entry.before_ns
             node.after += entry.after_ns

@@ -73,8 +73,8 @@ def _parser() -> MagicArgumentParser:
         "--memory-limit",
         type=float,
         default=100.0,
-        metavar="MB",
-        help="memory for the profile in MiB (default: 100); over it timestamps are given up",
+        metavar="MIB",
+        help="memory for the profile (default: 100); over it timestamps are given up",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
     parser.add_argument(
