@@ -198,25 +198,17 @@ class _Described(Shown):
         format : str, optional
             A name from `spprof.formats.FORMATS`; without it the file's ending decides, and
             "speedscope" where it has none.
-        name : str, optional
-            ``speedscope``: the title that Speedscope shows.
-        title : str, optional
-            ``svg``, ``html``: the heading.
+        name, title : str, optional
+            The heading: ``name`` in ``speedscope``, ``title`` in ``svg`` and ``html``.
         lines : bool, optional
-            ``speedscope``, ``collapsed``: one frame for each executed line instead of each
-            function.
-        speedscope : bool, optional
-            ``html``: whether the page carries the bundled Speedscope (some 270 kB); it does
-            unless told otherwise.
-        sources : bool, optional
-            ``html``: whether the page carries the source code of its functions; it does not
-            unless asked for.
-        max_bytes : int, optional
-            ``svg``: the size that the picture must not exceed.
-        min_share : float, optional
-            ``svg``: share (0 to 1) of all time below which a box is left out.
+            ``speedscope``, ``collapsed``: one frame an executed line instead of a function.
+        speedscope, sources : bool, optional
+            ``html``: whether the page carries the bundled Speedscope (some 270 kB; it does unless
+            told otherwise) and the source code of its functions (only if asked for).
+        max_bytes, min_share : int and float, optional
+            ``svg``: the largest size, and the share (0 to 1) below which a box is left out.
         compress : bool, optional
-            Formats that are text: gzip the file. As ``.gz`` behind the ending says without it.
+            Text formats: gzip the file. Without it, as ``.gz`` behind the ending says.
 
         Raises
         ------
@@ -690,10 +682,6 @@ class ProfileDiff(Shown):
         return f"<ProfileDiff: {text.ratio(self._found)} the time>"
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _meta(
     start_time: datetime,
     end_time: datetime,
@@ -725,6 +713,10 @@ def _meta(
         platform=platform if platform is not None else sys.platform,
         notes=tuple(notes),
     )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def load(path: PathLike, format: str | None = None, *, interval_ms: float | None = None) -> Profile:
