@@ -7,6 +7,7 @@ first asked for.
 
 from __future__ import annotations
 
+from ._profile import shown as _shown
 from ._session import late as _late
 from ._session import leaving as _leaving  # noqa: F401 - forks and the interpreter's exit
 from ._session.profiler import Profiler, ThreadProfiler
@@ -28,7 +29,7 @@ from ._version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -131,11 +132,56 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_ON_DEMAND})
 
 
-def display(profile: Profile | AggregatedProfile | ProfileDiff, **options: Any) -> Any:
-    """Show a profile in a notebook; see `spprof.jupyter.display`."""
+def display(
+    profile: Profile | AggregatedProfile | ProfileDiff,
+    *,
+    view: str | None = None,
+    search: str | None = None,
+    theme: str | None = None,
+    **unknown: NoReturn,
+) -> Any:
+    """Show a profile where it can be seen best.
+
+    In a notebook: the interactive flame graph, and a static picture of it for wherever no widget
+    runs (a shared or exported notebook). In a terminal: a summary as text. Of a profile that was
+    taken in this notebook, what is shown begins at its cells: the frames that run a cell, and the
+    kernel's own threads, are left out. As the last expression of a cell a profile shows itself.
+
+    Parameters
+    ----------
+    profile : Profile, AggregatedProfile or ProfileDiff
+    view : {"icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"}, optional
+        The view to open with; the first without it.
+    search : str, optional
+        What is searched for at first: text in any case, or a regular expression between slashes.
+    theme : {"auto", "light", "dark"}, optional
+        "auto" is as the notebook has it.
+
+    Returns
+    -------
+    FlameGraphWidget or None
+        The widget, whose traits follow what its user does (``selected``, ``search``, ``view``);
+        None where no widget can run.
+
+    Raises
+    ------
+    TypeError
+        There is no such option.
+    ValueError
+        There is no such view or theme.
+    """
     from .jupyter import display
 
-    return display(profile, **options)
+    return display(profile, view=view, search=search, theme=theme, **unknown)
+
+
+def _browse(profile: Profile | AggregatedProfile | ProfileDiff, **options: Any) -> None:
+    from ._cli.viewer import show
+
+    show(profile._for_output(), **options)
+
+
+_shown.display, _shown.browse = display, _browse
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -18,12 +18,12 @@ def profiled():
 
     with spprof.Profiler(interval_ms=1) as profiler:
         burn(0.5)
-    return (profiler, spprof)
+    return (profiler,)
 
 
 @app.cell
-def shown(profiler, spprof):
-    spprof.display(profiler.profile)
+def shown(profiler):
+    profiler.profile  # noqa: B018 - a profile shows itself
     return
 
 

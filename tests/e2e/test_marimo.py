@@ -38,3 +38,7 @@ def test_flame_graph_works_in_marimo(page, tmp_path):
         crumbs = graph.get_by_role("navigation", name="Zoomed into")
         expect(crumbs.locator('[aria-current="true"]')).to_have_text("burn")
         screenshot(page, "marimo")
+        graph.get_by_role("button", name="Source", exact=True).click()
+        row = graph.get_by_role("row", name=re.compile("while time.thread_time"))
+        expect(row).to_contain_text("while time.thread_time() < end:")
+        screenshot(page, "marimo-source")

@@ -43,6 +43,6 @@ def convert(options: argparse.Namespace) -> int:
                 profile.save(options.output, options.to)
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Failure(str(error)) from None
     return 0

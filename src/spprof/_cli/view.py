@@ -6,11 +6,11 @@ Must not know how it is served: `viewer` does.
 from __future__ import annotations
 
 import argparse
-import webbrowser
 from pathlib import Path
 from typing import Any
 
 from .arguments import add_command, add_interval, formats_help, port
+from .browser import Redirect
 from .failure import Failure
 from .reading import load
 from .terminal import progress, write
@@ -49,11 +49,14 @@ def view(options: argparse.Namespace) -> int:
             viewer = Viewer(profile, title, speedscope=options.speedscope, port=options.port)
     except OSError as error:
         raise Failure(str(error)) from None
+    redirect = Redirect(viewer.url)
     try:
-        shown = not options.no_browser and webbrowser.open(viewer.url)
+        shown = not options.no_browser and redirect.open()
         write(viewer.url if not shown else f"{title} is shown in the browser: {viewer.url}")
         print("This ends when the page is closed, or with Ctrl-C.", flush=True)
         viewer.serve()
     except KeyboardInterrupt:
         print()
+    finally:
+        redirect.close()
     return 0

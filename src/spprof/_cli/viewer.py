@@ -1,4 +1,4 @@
-"""Showing a profile in the browser from a loopback server: `spprof view`.
+"""Showing a profile in the browser from a loopback server: `spprof view` and `Profile.open`.
 
 Must not know command line options, nor how samples are taken. Only someone who knows the
 unguessable path gets an answer; nothing listens on any other interface than loopback.
@@ -16,12 +16,32 @@ from typing import Any
 from .._profile.model import Profile
 from ..formats import html
 from ..formats._front_end import asset
+from .browser import Redirect
 
 # How long after the last page went away the server ends: time enough to reload it.
 _GRACE_SECONDS = 3.0
 
 # A page holds this connection open while it is shown; the server sees it close.
 _ALIVE = "new EventSource({path});"
+
+
+# How long `Profile.open` waits for a browser that has yet to start.
+_PATIENCE_SECONDS = 20.0
+
+
+def show(profile: Profile, *, speedscope: bool = False) -> None:
+    """See `Profile.open`."""
+    viewer = Viewer(profile, "", speedscope=speedscope)
+    threading.Thread(target=viewer.serve, name="spprof viewer", daemon=True).start()
+    redirect = Redirect(viewer.url)
+    try:
+        if redirect.open():
+            # A program that ends at once would take the page away from a browser that starts.
+            viewer.wait_until_seen(_PATIENCE_SECONDS)
+        else:
+            print(f"There is no browser here; the profile is shown at {viewer.url}")
+    finally:
+        redirect.close()
 
 
 class Viewer:
@@ -56,7 +76,7 @@ class Viewer:
         else:
             # The page stays on this machine, so that it may show the sources which are on it.
             page = html.page(
-                profile._tables, title=title, sources=True, script=alive, connect="'self'"
+                profile._tables, title=title or None, sources=True, script=alive, connect="'self'"
             )
             self._add("", "text/html; charset=utf-8", b"".join(page))
         self._server = _Server(("127.0.0.1", port), _Handler)
@@ -65,7 +85,7 @@ class Viewer:
         self.url = f"{address}#profileURL={self._root}speedscope.json" if speedscope else address
         self._lock = threading.Lock()
         self._open = 0
-        self._seen = False
+        self._seen = threading.Event()
         self._closed_at = 0.0
 
     def _add(self, name: str, kind: str, content: bytes) -> None:
@@ -77,6 +97,10 @@ class Viewer:
         self._server.serve_forever(poll_interval=0.2)
         self._server.server_close()
 
+    def wait_until_seen(self, seconds: float) -> bool:
+        """Wait until a page is shown, at most so long; whether one was."""
+        return self._seen.wait(seconds)
+
     def close(self) -> None:
         """Make `serve` return."""
         self._server.shutdown()
@@ -85,7 +109,7 @@ class Viewer:
         while True:
             time.sleep(0.2)
             with self._lock:
-                gone = self._seen and not self._open
+                gone = self._seen.is_set() and not self._open
                 if gone and time.monotonic() - self._closed_at > _GRACE_SECONDS:
                     break
         self.close()
@@ -94,7 +118,7 @@ class Viewer:
         """A page is being shown."""
         with self._lock:
             self._open += 1
-            self._seen = True
+        self._seen.set()
 
     def closed(self) -> None:
         """A page is no longer shown."""
@@ -171,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _speedscope_document(profile: Profile, title: str) -> bytes:
-    return json.dumps(profile.to_speedscope(title), separators=(",", ":")).encode("ascii")
+    return json.dumps(profile.to_speedscope(title or None), separators=(",", ":")).encode("ascii")
 
 
 def _speedscope_page(alive: str) -> bytes:

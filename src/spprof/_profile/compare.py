@@ -120,7 +120,7 @@ class StackDiff:
     ----------
     functions : tuple of str
         Innermost first, like `Sample.frames`; a single one in `ProfileDiff.functions`.
-    places : tuple of str
+    filenames : tuple of str
         File of each function.
     before_ns, after_ns : int
         Self time of the stack or function.
@@ -129,7 +129,7 @@ class StackDiff:
     """
 
     functions: tuple[str, ...]
-    places: tuple[str, ...]
+    filenames: tuple[str, ...]
     before_ns: int
     after_ns: int
     before_share: float

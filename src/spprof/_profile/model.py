@@ -1,31 +1,32 @@
 """The profile as its users hold it: Profile, AggregatedProfile, ProfileDiff.
 
 The only file of this room that asks the formats, and only through their registry. Must not know
-how samples are taken, nor IPython. `stop` makes a profile, so what it is asked later is imported
-later (tests/bench/import_cost.py).
+how samples are taken, nor what shows a profile. `stop` makes a profile, so what it is asked later
+is imported later (tests/bench/import_cost.py).
 """
 
 from __future__ import annotations
 
 import sys
 
+from .shown import Shown
 from .tables import ENGINES, MODES, Meta, Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
-    from typing import Any
+    from typing import Any, NoReturn
 
     import pandas
 
     from .compare import StackDiff
-    from .queries import CallNode, FunctionStats
+    from .queries import CallNode, FunctionList
     from .samples import SampleSequence
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
 
 
-class _Described:
+class _Described(Shown):
     """What Profile and AggregatedProfile share: circumstances, sums, outputs; all over columns."""
 
     _tables: Tables
@@ -95,10 +96,10 @@ class _Described:
 
         return queries.threads(self._tables)
 
-    def top(
-        self, n: int | None = 10, by: str = "self", *, lines: bool = False
-    ) -> list[FunctionStats]:
+    def top(self, n: int | None = 10, by: str = "self", *, lines: bool = False) -> FunctionList:
         """Return the functions (or lines) in which most time was spent.
+
+        A list of `FunctionStats`, which notebooks show as a table.
 
         Parameters
         ----------
@@ -116,10 +117,12 @@ class _Described:
         """
         from . import queries
 
-        return queries.top(self._tables, n, by, lines=lines)
+        return queries.FunctionList(queries.top(self._tables, n, by, lines=lines))
 
     def tree(self, *, lines: bool = False) -> CallNode:
         """Return the call tree of all threads; the root stands for the whole profile.
+
+        Notebooks show it, and each of its nodes, as a table whose rows open and close.
 
         Parameters
         ----------
@@ -171,7 +174,21 @@ class _Described:
 
         return str(registry.find("collapsed").content(self._tables, lines=lines))
 
-    def save(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def save(
+        self,
+        path: PathLike,
+        format: str | None = None,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        lines: bool | None = None,
+        speedscope: bool | None = None,
+        sources: bool | None = None,
+        max_bytes: int | None = None,
+        min_share: float | None = None,
+        compress: bool | None = None,
+        **unknown: NoReturn,
+    ) -> None:
         """Write the profile to a file, whole or not at all.
 
         Parameters
@@ -179,21 +196,42 @@ class _Described:
         path : path-like
             An existing file is replaced once the new one is complete.
         format : str, optional
-            A name from `spprof.formats.FORMATS`; without it the file's extension decides, and
-            "speedscope" where that says nothing.
-        **options
-            What the format's `dump` takes.
+            A name from `spprof.formats.FORMATS`; without it the file's ending decides, and
+            "speedscope" where it has none.
+        name, title : str, optional
+            The heading: ``name`` in ``speedscope``, ``title`` in ``svg`` and ``html``.
+        lines : bool, optional
+            ``speedscope``, ``collapsed``: one frame an executed line instead of a function.
+        speedscope, sources : bool, optional
+            ``html``: whether the page carries the bundled Speedscope (some 270 kB; it does unless
+            told otherwise) and the source code of its functions (only if asked for).
+        max_bytes, min_share : int and float, optional
+            ``svg``: the largest size, and the share (0 to 1) below which a box is left out.
+        compress : bool, optional
+            Text formats: gzip the file. Without it, as ``.gz`` behind the ending says.
 
         Raises
         ------
         ValueError
-            The format does not exist.
+            The format does not exist, or no format has this ending.
+        TypeError
+            The format has no such option.
         FileNotFoundError, IsADirectoryError, PermissionError
             The path cannot be written; the message says what to do.
         """
         from ..formats import registry
 
-        registry.save(self._tables, path, format, **options)
+        options = _given(
+            name=name,
+            title=title,
+            lines=lines,
+            speedscope=speedscope,
+            sources=sources,
+            max_bytes=max_bytes,
+            min_share=min_share,
+            compress=compress,
+        )
+        registry.save(self._tables, path, format, **options, **unknown)
 
 
 class Profile(_Described):
@@ -543,7 +581,7 @@ class AggregatedProfile(_Described):
         return str(self._profile)
 
 
-class ProfileDiff:
+class ProfileDiff(Shown):
     """What changed from one profile to another.
 
     Parameters
@@ -580,26 +618,50 @@ class ProfileDiff:
 
         return first_rows(n, [d for d in self.functions if d.delta_share < 0])
 
-    def save(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def save(
+        self,
+        path: PathLike,
+        format: str | None = None,
+        *,
+        title: str | None = None,
+        speedscope: bool | None = None,
+        sources: bool | None = None,
+        max_bytes: int | None = None,
+        min_share: float | None = None,
+        compress: bool | None = None,
+        **unknown: NoReturn,
+    ) -> None:
         """Write the difference to a file, whole or not at all.
 
         Parameters
         ----------
         path : path-like
         format : {"svg", "collapsed", "html", "spprof"}, optional
-            Without it the extension decides. ``collapsed`` is the two-column input that
+            Without it the ending decides. ``collapsed`` is the two-column input that
             flamegraph.pl takes for a differential flame graph; ``svg`` is that graph, red where
             more of the time is spent and blue where less; ``html`` and ``spprof`` hold both
             profiles, told apart as threads.
+        title, speedscope, sources, max_bytes, min_share, compress
+            As for `Profile.save`.
 
         Raises
         ------
         ValueError
-            Another format.
+            Another format, or no format has this ending.
+        TypeError
+            The format has no such option.
         """
         from ..formats import registry
 
-        registry.save_diff(self._found, path, format, **options)
+        options = _given(
+            title=title,
+            speedscope=speedscope,
+            sources=sources,
+            max_bytes=max_bytes,
+            min_share=min_share,
+            compress=compress,
+        )
+        registry.save_diff(self._found, path, format, **options, **unknown)
 
     def _for_output(self) -> Profile:
         # What `spprof.display` shows: the front end knows both sides by their threads' names.
@@ -653,16 +715,20 @@ def _meta(
     )
 
 
-def load(path: PathLike, format: str | None = None, **options: Any) -> Profile:
-    """Read a profile from a file.
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def load(path: PathLike, format: str | None = None, *, interval_ms: float | None = None) -> Profile:
+    """Read a profile from a file, gzipped or not.
 
     Parameters
     ----------
     path : path-like
     format : str, optional
         A readable format's name; without it the content decides.
-    **options
-        ``interval_ms``: what one sample stands for in formats that only count them.
+    interval_ms : float, optional
+        What one sample stands for in formats that only count them.
 
     Returns
     -------
@@ -679,14 +745,14 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Profile:
     """
     from ..formats import registry
 
-    return Profile._of(registry.load(path, format, **options))
+    return Profile._of(registry.load(path, format, interval_ms=interval_ms))
 
 
-def loads(data: bytes, format: str | None = None, **options: Any) -> Profile:
+def loads(data: bytes, format: str | None = None, *, interval_ms: float | None = None) -> Profile:
     """Read a profile from the content of a file, gzipped or not; see `load`."""
     from ..formats import registry
 
-    return Profile._of(registry.loads(data, format, **options))
+    return Profile._of(registry.loads(data, format, interval_ms=interval_ms))
 
 
 def merge(*profiles: Profile) -> Profile:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
+from . import outline
 from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
 from .tables import (
     GIL_HELD,
@@ -25,9 +26,10 @@ from .tables import (
     state_name,
 )
 from .values import Pattern, ThreadSummary
-from .words import shown
 
 if TYPE_CHECKING:
+    from typing import SupportsIndex, overload
+
     import pandas
 
     from .tables import Column
@@ -63,6 +65,32 @@ class FunctionStats:
     total_samples: int
     self_share: float
     total_share: float
+
+
+class FunctionList(list[FunctionStats]):
+    """What `Profile.top` returns: a list that notebooks show as a table, and `print` as lines."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: SupportsIndex, /) -> FunctionStats: ...
+        @overload
+        def __getitem__(self, index: slice, /) -> FunctionList: ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        found = super().__getitem__(index)
+        return FunctionList(found) if isinstance(index, slice) else found
+
+    def __str__(self) -> str:
+        return "\n".join(outline.function_lines(self))
+
+    def _repr_html_(self) -> str:
+        return outline.functions_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython's text form of an output."""
+        alone = len(printer.stack) == 1
+        printer.text(str(self) if alone else repr(self))
 
 
 @dataclass
@@ -109,11 +137,15 @@ class CallNode:
 
     def __str__(self) -> str:
         whole = self.total_ns or 1
-        return "\n".join(
-            f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}  {'  ' * depth}"
-            f"{shown(node.function_name)}"
-            for depth, node in self.walk()
-        )
+        return "\n".join(outline.tree_line(node, depth, whole) for depth, node in self.walk())
+
+    def _repr_html_(self) -> str:
+        return outline.tree_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython's text form of an output."""
+        alone = len(printer.stack) == 1  # not one of many in a list
+        printer.text(outline.tree_text(self) if alone else repr(self))
 
     def __repr__(self) -> str:
         return (

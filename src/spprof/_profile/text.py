@@ -6,7 +6,8 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .compare import Difference
-from .queries import FunctionStats, rate_hz, sample_count, threads, top
+from .outline import function_lines
+from .queries import rate_hz, sample_count, threads, top
 from .tables import Tables, measure
 from .words import format_ns, short_place, shown
 
@@ -25,7 +26,7 @@ def headline(tables: Tables) -> str:
 
 def thread_lines(tables: Tables, n: int) -> list[str]:
     """The `n` busiest threads, a line each; none where there is only one thread."""
-    sampled = [thread for thread in threads(tables) if thread.samples]
+    sampled = [thread for thread in threads(tables) if thread.sample_count]
     if len(sampled) < 2:
         return []
     whole = sum(thread.weight_ns for thread in sampled) or 1
@@ -33,7 +34,7 @@ def thread_lines(tables: Tables, n: int) -> list[str]:
     for thread in sorted(sampled, key=lambda thread: -thread.weight_ns)[:n]:
         gil = "" if thread.gil_share is None else f", held the GIL {thread.gil_share:.0%} of it"
         share = thread.weight_ns / whole
-        lines.append(f"{share:7.1%}  {shown(thread.name)} ({thread.thread_id}){gil}")
+        lines.append(f"{share:7.1%}  {shown(thread.thread_name)} ({thread.thread_id}){gil}")
     if len(sampled) > n:
         lines.append(f"         and {len(sampled) - n} more")
     return lines
@@ -51,20 +52,12 @@ def summary(tables: Tables, n: int = 10) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
     if tables.rows:
-        lines.append(f"{'self':>7} {'total':>7}  function")
-        lines += [_function_line(entry) for entry in top(tables, n, "self", lines=False)]
+        lines += function_lines(top(tables, n, "self", lines=False))
     of_threads = thread_lines(tables, n)
     if of_threads:
         lines += ["threads:", *of_threads]
     lines += [f"note: {note}" for note in notes(tables)]
     return "\n".join(lines)
-
-
-def _function_line(entry: FunctionStats) -> str:
-    place = short_place(entry.filename, entry.lineno)
-    return f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {shown(entry.function_name)}" + (
-        f"  {place}" if place else ""
-    )
 
 
 def difference(found: Difference, n: int = 20) -> str:
@@ -76,7 +69,7 @@ def difference(found: Difference, n: int = 20) -> str:
     for entry in found.functions[:n]:
         if entry.before_ns == entry.after_ns == 0:
             continue
-        place = short_place(entry.places[0], 0)
+        place = short_place(entry.filenames[0], 0)
         lines.append(
             f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
             f"{entry.delta_share * 100:+7.1f}%  {shown(entry.functions[0])}"

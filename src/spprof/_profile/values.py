@@ -216,8 +216,8 @@ class ThreadSummary:
     Parameters
     ----------
     thread_id : int
-    name : str
-    samples : int
+    thread_name : str
+    sample_count : int
     weight_ns : int
         Time its samples stand for.
     gil_share : float or None
@@ -229,9 +229,19 @@ class ThreadSummary:
     """
 
     thread_id: int
-    name: str
-    samples: int
+    thread_name: str
+    sample_count: int
     weight_ns: int
     gil_share: float | None = None
     pid: int = 0
     host: str = ""
+
+    @property
+    def name(self) -> str:
+        """Another word for `thread_name`."""
+        return self.thread_name
+
+    @property
+    def samples(self) -> int:
+        """Another word for `sample_count`."""
+        return self.sample_count

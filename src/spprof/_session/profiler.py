@@ -26,7 +26,7 @@ class ThreadProfiler:
 
     def __enter__(self) -> ThreadProfiler:
         followed = engine.is_thread_registered()
-        self._ours = session.register_thread() and not followed
+        self._ours = engine.register_thread() and not followed
         return self
 
     def __exit__(
@@ -40,23 +40,54 @@ class ThreadProfiler:
 
 
 class Profiler(Options):
-    """Context manager that profiles a block: ``with spprof.Profiler() as p: ...``.
+    """A session as an object: ``with spprof.Profiler() as p: ...``, or `start` and `stop`.
 
     Parameters
     ----------
     interval_ms, output_path, memory_limit_mb, mode, aggregate, native
-        As for `start`.
+        As for `spprof.start`.
 
     Attributes
     ----------
     profile : Profile or None
-        After the block, also when it raised; None before.
+        After the block or `stop`, also when the block raised; None before.
     """
 
     profile: Profile | None = None
 
+    def start(self) -> None:
+        """Start the session; see `spprof.start` for what it raises."""
+        session.begin(self, stacklevel=3, owner=self)
+
+    def stop(self) -> Profile:
+        """Stop the session and return its profile, which `profile` keeps too.
+
+        Raises
+        ------
+        RuntimeError
+            This profiler has no running session.
+        OSError
+            The profile could not be saved; it is kept in `profile`.
+        """
+        profile = session.end(self)
+        if profile is None:
+            raise RuntimeError("Profiler not running")
+        return profile
+
+    def print(self) -> None:
+        """Print the profile's summary.
+
+        Raises
+        ------
+        RuntimeError
+            There is no profile yet.
+        """
+        if self.profile is None:
+            raise RuntimeError("There is no profile yet: print it after the block, or after stop()")
+        print(self.profile)
+
     def __enter__(self) -> Profiler:
-        session.begin(self, stacklevel=3)
+        session.begin(self, stacklevel=3, owner=self)
         return self
 
     def __exit__(
@@ -65,8 +96,5 @@ class Profiler(Options):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self.profile = session.stop()
-        except OSError as failure:
-            self.profile = getattr(failure, "profile", None)
-            raise
+        # The block may have stopped the session itself, which gave the profile to its owner.
+        session.end(self)

@@ -59,8 +59,11 @@ def start(options: Options) -> None:
     begin(options, stacklevel=4)
 
 
-def begin(options: Options, stacklevel: int) -> None:
-    """Start a session; see `start`. Warnings point so many calls up from here."""
+def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -> None:
+    """Start a session; see `start`. Warnings point so many calls up from here.
+
+    Whoever stops it, `owner` gets the profile.
+    """
     native = check(options)
     with state.lock:
         if engine.is_active():
@@ -81,7 +84,7 @@ def begin(options: Options, stacklevel: int) -> None:
         except BaseException:
             hooks.remove()
             raise
-        state.output_path = options.output_path
+        state.output_path, state.owner = options.output_path, owner
         for note in engine.notes():
             if note not in _warned:
                 import warnings
@@ -119,14 +122,28 @@ def stop() -> Profile:
     OSError
         The profile could not be saved. It is not lost: the exception has it as ``profile``.
     """
+    profile = end()
+    if profile is None:
+        raise RuntimeError("Profiler not running")
+    return profile
+
+
+def end(owner: state.Owner | None = None) -> Profile | None:
+    """Stop the session, with an `owner` only if it is theirs; None where there is none. See `stop`.
+
+    The owner has the profile even where saving it raises.
+    """
     with state.lock:
-        if not engine.is_active():
-            raise RuntimeError("Profiler not running")
+        if not engine.is_active() or (owner is not None and state.owner is not owner):
+            return None
         engine.pause()  # what follows is no part of the profile
         raw = engine.stop()
         hooks.remove()
-        path, state.output_path = state.output_path, None
+        path, owner = state.output_path, state.owner
+        state.output_path = state.owner = None
     profile = result.profile_of(raw)
+    if owner is not None:
+        owner.profile = profile
     if path is not None:
         try:
             profile.save(path)
@@ -209,23 +226,28 @@ def register_thread() -> bool:
     are otherwise noticed within 50 ms (where another thread ended just then 200, among hundreds of
     threads up to a second), and for threads that called `unregister_thread`.
 
+    Calling it is always harmless, outside of a session as well.
+
     Returns
     -------
     bool
-        Whether the thread is followed now: False when no session is running.
+        True; False where a running session has no memory left to follow one thread more.
     """
-    return engine.register_thread()
+    return engine.register_thread() or not engine.is_active()
 
 
 def unregister_thread() -> bool:
     """Take no more samples of the calling thread in this session.
 
+    Calling it is always harmless, outside of a session and twice as well.
+
     Returns
     -------
     bool
-        Whether it was followed until now.
+        True: the thread is not followed now.
     """
-    return engine.unregister_thread()
+    engine.unregister_thread()
+    return True
 
 
 def native_unwinding_available() -> bool:

@@ -166,7 +166,7 @@ def _open(path: str, build_id: str, notes: list[str]) -> Any:
             if size > LARGEST_DEBUG_FILE:
                 notes.append(
                     f"no source lines for {os.path.basename(path)}: its debug information is "
-                    f"larger than {LARGEST_DEBUG_FILE >> 20} MB"
+                    f"larger than {LARGEST_DEBUG_FILE >> 20} MiB"
                 )
                 return None
             try:

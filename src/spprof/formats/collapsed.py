@@ -126,7 +126,7 @@ def dump_diff(difference: Difference, file: BinaryIO) -> None:
     for entry in difference.stacks:
         frames = [
             frame_text(name, "", 0, False) if not place else f"{_escape(name)} ({_escape(place)})"
-            for name, place in zip(reversed(entry.functions), reversed(entry.places))
+            for name, place in zip(reversed(entry.functions), reversed(entry.filenames))
         ]
         before, after = round(entry.before_ns / 1e3), round(entry.after_ns / 1e3)
         line = f"{';'.join(frames)} {before} {after}\n"

@@ -6,7 +6,6 @@ upgrade it themselves.
 
 from __future__ import annotations
 
-import gzip
 import json
 from array import array
 from itertools import islice
@@ -32,21 +31,9 @@ _LIBRARY = 1  # resource type
 _CHUNK = 8192
 
 
-def dump(tables: Tables, file: BinaryIO, *, compress: bool = False) -> None:
-    """Write the profile as JSON, each sample row with its time and its measured weight.
-
-    Parameters
-    ----------
-    tables : Tables
-    file : binary file
-    compress : bool
-        Gzip the file; the Firefox Profiler opens both.
-    """
-    if compress:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            _Writer(tables, packed).write()
-    else:
-        _Writer(tables, file).write()
+def dump(tables: Tables, file: BinaryIO) -> None:
+    """Write the profile as JSON, each sample row with its time and its measured weight."""
+    _Writer(tables, file).write()
 
 
 class _Writer:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-import linecache
 import zlib
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, BinaryIO
 
+from .._profile import sources as texts_of
 from .._profile.queries import top
 from . import container
 from ._front_end import asset
@@ -137,8 +137,7 @@ def _sources(tables: Tables) -> dict[str, str]:
     for entry in top(tables, None, "total", lines=False):
         if entry.is_native or entry.filename in texts:
             continue
-        # Knows cells and modules in archives too, where they were run in this process.
-        text = "".join(linecache.getlines(entry.filename))
+        text = texts_of.text_of(tables.meta, entry.filename)
         if text and len(text) <= room:
             texts[entry.filename] = text
             room -= len(text)

@@ -11,6 +11,8 @@ import io
 import os
 import tempfile
 import zlib
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -58,6 +60,8 @@ class Format:
         Whether it can show a `ProfileDiff`, or hold both of its profiles side by side.
     reads_empty : bool
         Whether a profile without samples is an empty file.
+    text : bool
+        Whether it is text, which ``.gz`` behind the ending compresses.
     """
 
     name: str
@@ -67,10 +71,14 @@ class Format:
     readable: bool = False
     differences: bool = False
     reads_empty: bool = False
+    text: bool = False
 
-    def dump(self, tables: Tables, file: BinaryIO, **options: Any) -> None:
-        """Write a profile to a binary file in this format."""
-        self._module().dump(tables, file, **options)
+    def dump(
+        self, tables: Tables, file: BinaryIO, *, compress: bool = False, **options: Any
+    ) -> None:
+        """Write a profile to a binary file in this format, gzipped if that is asked for."""
+        with _packed(file) if compress else nullcontext(file) as out:
+            self._module().dump(tables, out, **options)
 
     def dumps(self, tables: Tables, **options: Any) -> bytes:
         """Return what `dump` would write."""
@@ -87,13 +95,35 @@ class Format:
         tables: Tables = self._module().load(data, **options)
         return tables
 
-    def dump_diff(self, difference: Difference, file: BinaryIO, **options: Any) -> None:
+    def dump_diff(
+        self, difference: Difference, file: BinaryIO, *, compress: bool = False, **options: Any
+    ) -> None:
         """Write a difference; formats that cannot show one write both profiles side by side."""
         own = getattr(self._module(), "dump_diff", None)
-        if own is not None:
-            own(difference, file, **options)
-        else:
-            self.dump(difference.side_by_side(), file, **options)
+        if own is None:
+            self.dump(difference.side_by_side(), file, compress=compress, **options)
+            return
+        with _packed(file) if compress else nullcontext(file) as out:
+            own(difference, out, **options)
+
+    def check_options(self, names: Iterable[str], *, of_difference: bool = False) -> None:
+        """Refuse options that there are not.
+
+        Raises
+        ------
+        TypeError
+            The message lists those there are.
+        """
+        writer = getattr(self._module(), "dump_diff", None) if of_difference else None
+        known = list((writer or self._module().dump).__kwdefaults__ or ())
+        if self.text:
+            known.append("compress")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            there_are = f"it has {', '.join(known)}" if known else "it has none"
+            raise TypeError(
+                f"{self.name} has no option {', '.join(map(repr, unknown))}: {there_are}"
+            )
 
     def prepare(self) -> None:
         """Import what writes it, and verify that it can be written, while there is time.
@@ -121,6 +151,7 @@ FORMATS: dict[str, Format] = {
             "speedscope",
             "Speedscope JSON, for `spprof view` and https://www.speedscope.app",
             readable=True,
+            text=True,
         ),
         Format(
             "collapsed",
@@ -130,6 +161,7 @@ FORMATS: dict[str, Format] = {
             readable=True,
             differences=True,
             reads_empty=True,
+            text=True,
         ),
         Format(
             "pprof",
@@ -143,6 +175,7 @@ FORMATS: dict[str, Format] = {
             (".gecko.json",),
             "gecko",
             "Firefox Profiler JSON, for https://profiler.firefox.com",
+            text=True,
         ),
         Format(
             "svg",
@@ -150,6 +183,7 @@ FORMATS: dict[str, Format] = {
             "svg",
             "flame graph as a picture that any browser opens and searches",
             differences=True,
+            text=True,
         ),
         Format(
             "html",
@@ -157,6 +191,7 @@ FORMATS: dict[str, Format] = {
             "html",
             "self-contained page with every view, for any browser, no network needed",
             differences=True,
+            text=True,
         ),
         Format(
             "spprof",
@@ -203,22 +238,47 @@ def find(name: str) -> Format:
 
 
 def for_path(path: PathLike) -> Format:
-    """Return the format that a file name's ending means; Speedscope where it means none."""
+    """Return the format that a file name's ending means; Speedscope where it has none.
+
+    Raises
+    ------
+    ValueError
+        No format has this ending; the message lists those there are.
+    """
+    found = _by_ending(path)
+    if found is not None:
+        return found
+    name = Path(path).name
+    if not Path(name[:-3] if _ends_in_gz(name) else name).suffix:
+        return FORMATS["speedscope"]
+    known = " ".join(ending for entry in FORMATS.values() for ending in entry.extensions)
+    raise ValueError(
+        f"Unknown format of {name!r}: no format has this ending. Use one of {known}, behind text "
+        "also .gz, or say format=..."
+    )
+
+
+def _ends_in_gz(path: PathLike) -> bool:
+    return Path(path).name.lower().endswith(".gz")
+
+
+def _by_ending(path: PathLike) -> Format | None:
     name = Path(path).name.lower()
     matches = [
         (len(extension), entry)
         for entry in FORMATS.values()
         for extension in entry.extensions
-        if name.endswith(extension)
+        if name.endswith((extension, extension + ".gz") if entry.text else extension)
     ]
-    return max(matches, key=lambda match: match[0])[1] if matches else FORMATS["speedscope"]
+    return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
 def save(tables: Tables, path: PathLike, format: str | None = None, **options: Any) -> None:
     """Write a profile to `path`, whole or not at all; see `Profile.save`."""
     chosen = for_path(path) if format is None else find(format)
+    chosen.check_options(options)
     with replacing(path) as file:
-        chosen.dump(tables, file, **options)
+        chosen.dump(tables, file, **_for_ending(chosen, path, options))
 
 
 def keep(tables: Tables, path: PathLike) -> str | None:
@@ -247,8 +307,18 @@ def save_diff(
     if not chosen.differences:
         known = ", ".join(entry.name for entry in FORMATS.values() if entry.differences)
         raise ValueError(f"Unknown format {chosen.name!r} for a difference: use one of {known}")
+    chosen.check_options(options, of_difference=True)
     with replacing(path) as file:
-        chosen.dump_diff(difference, file, **options)
+        chosen.dump_diff(difference, file, **_for_ending(chosen, path, options))
+
+
+def _for_ending(chosen: Format, path: PathLike, options: dict[str, Any]) -> dict[str, Any]:
+    return {"compress": True, **options} if chosen.text and _ends_in_gz(path) else options
+
+
+def _packed(file: BinaryIO) -> gzip.GzipFile:
+    # mtime 0 and no name: the same profile gives the same bytes.
+    return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6)
 
 
 def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
@@ -276,8 +346,9 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
         The file cannot be read.
     """
     data = Path(path).read_bytes()
-    if format is None and not data.strip() and for_path(path).reads_empty:
-        format = for_path(path).name
+    if format is None and not data.strip():
+        meant = _by_ending(path)
+        format = meant.name if meant is not None and meant.reads_empty else None
     try:
         return loads(data, format, **options)
     except FormatError as error:

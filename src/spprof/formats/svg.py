@@ -149,7 +149,7 @@ def _diff_boxes(difference: Difference) -> Box:
     root = _DiffNode("all", "")
     for entry in difference.stacks:
         path = [root]
-        for key in zip(reversed(entry.functions), reversed(entry.places)):
+        for key in zip(reversed(entry.functions), reversed(entry.filenames)):
             path.append(path[-1].children.setdefault(key, _DiffNode(*key)))
         for node in path:
             node.before += entry.before_ns

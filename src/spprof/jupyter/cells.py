@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from .._profile import sources
 from .._profile.model import Profile
 from .._profile.rows import restack, take_rows
 from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, Tables
@@ -150,6 +151,7 @@ def localise(
     label_of: Callable[[str], str | None],
     host: HostCode,
     cell_threads: Collection[int],
+    source_of: Callable[[str, str], str] | None = None,
 ) -> Profile:
     """Return the profile as the user of a notebook knows it.
 
@@ -167,10 +169,15 @@ def localise(
     host : HostCode
     cell_threads : collection of int
         Ids under which the thread that ran the cell may be listed.
+    source_of : callable, optional
+        Text of a cell, by its file name and label; kept for whoever shows the source.
     """
     t = profile._tables
     builder = Builder()
     labels = [label_of(text) for text in t.strings]
+    for filename, label in zip(t.strings, labels):
+        if label is not None and source_of is not None:
+            sources.keep(t.meta, label, source_of(filename, label))
     parts = _parts(t, labels, host)
 
     # One function a cell, though each of its statements was compiled on its own.

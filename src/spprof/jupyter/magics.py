@@ -30,6 +30,7 @@ from .._profile.tables import MODES
 from .._session import session
 from ..formats import files, registry
 from . import cells, output
+from .host import cell_source
 
 if TYPE_CHECKING:
     from .._profile.model import Profile
@@ -63,8 +64,21 @@ def _parser() -> MagicArgumentParser:
     parser.add_argument(
         "--native", action="store_true", help="sample C and C++ frames as well as Python's"
     )
+    parser.add_argument(
+        "--aggregate",
+        action="store_true",
+        help="keep counts only, without timestamps: constant memory for cells of any length",
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=float,
+        default=100.0,
+        metavar="MIB",
+        help="memory for the profile (default: 100); over it timestamps are given up",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
     parser.add_argument(
+        "-f",
         "--format",
         metavar="NAME",
         help=f"format of the file (default: by its extension): {', '.join(registry.FORMATS)}",
@@ -82,7 +96,10 @@ def _parser() -> MagicArgumentParser:
     return parser
 
 
-_VALUED = frozenset({"-i", "--interval", "--mode", "-o", "--output", "--format", "--name"})
+# Each option, and whether a value follows it.
+_VALUED = {
+    name: action.nargs != 0 for action in _parser()._actions for name in action.option_strings
+}
 
 _DOC = """Profile a statement (%spprof) or a cell (%%spprof) and show where its time went.
 
@@ -261,10 +278,21 @@ def split_options(line: str) -> tuple[list[str], str]:
         if token == "--":
             break
         argv.append(token)
-        if token in _VALUED and rest:
+        if rest and _takes_next(token):
             value, rest = _next_token(rest)
             argv.append(value)
     return argv, rest
+
+
+def _takes_next(token: str) -> bool:
+    """Whether an option, as argparse takes it (``--int``, ``-qi``), has its value behind it."""
+    if token.startswith("--"):
+        meant = [token] if token in _VALUED else [n for n in _VALUED if n.startswith(token)]
+        return len(meant) == 1 and _VALUED[meant[0]]
+    for at, letter in enumerate(token[1:], 2):
+        if _VALUED.get(f"-{letter}", True):
+            return f"-{letter}" in _VALUED and at == len(token)
+    return False
 
 
 def _next_token(text: str) -> tuple[str, str]:
@@ -283,8 +311,8 @@ def _check(options: Namespace) -> None:
     if options.output is not None:
         options.output = str(Path(options.output).expanduser())
         try:
-            if options.format is not None:
-                registry.find(options.format)
+            chosen = registry.find(options.format) if options.format is not None else None
+            (chosen or registry.for_path(options.output)).prepare()
             files.check_writable(options.output)
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
@@ -294,7 +322,13 @@ def _start(options: Namespace) -> None:
     try:
         # Only where asked for: without the option, `set_native_unwinding` decides.
         native: dict[str, Any] = {"native": True} if options.native else {}
-        session.start(options.interval, mode=options.mode, **native)
+        session.start(
+            options.interval,
+            memory_limit_mb=options.memory_limit,
+            mode=options.mode,
+            aggregate=options.aggregate,
+            **native,
+        )
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
 
@@ -322,6 +356,7 @@ def _finish(shell: Shell, options: Namespace, profile: Profile) -> None:
             label_of=lambda filename: _label_of(shell, filename),
             host=cells.HostCode.of_this_process(entry=__file__),
             cell_threads={threading.get_ident(), threading.get_native_id()},
+            source_of=lambda filename, label: cell_source(filename, label, shell),
         )
         shell.user_ns.update(dict.fromkeys(names, profile))
         if options.output is not None:

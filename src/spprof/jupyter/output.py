@@ -11,13 +11,13 @@ import os
 import re
 import secrets
 import sys
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Union
 
 from .._profile import compare
 from .._profile.model import ProfileDiff
 from ..formats import container, svg
 from . import cells
-from .host import VIEWS, has_widgets, in_marimo, in_notebook, shell
+from .host import THEMES, VIEWS, cell_source, has_widgets, in_marimo, in_notebook, shell
 
 if TYPE_CHECKING:
     from .._profile.model import AggregatedProfile, Profile
@@ -36,35 +36,32 @@ MISSING_WIDGET = (
     '    %pip install "spprof[jupyter]"\n'
     "then restart the kernel. The profile itself is complete."
 )
+BROKEN_WIDGET = "spprof: the interactive flame graph cannot be shown: {}"
 
 
-def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget | None:
-    """Show a profile where it can be seen best.
+class Picture:
+    """A static picture as the value of a cell, for hosts that show nothing but values."""
 
-    In a notebook: the interactive flame graph, and a static picture of it for wherever no widget
-    runs (a shared or exported notebook). In a terminal: a summary as text. Of a profile that was
-    taken in this notebook, what is shown begins at its cells: the frames that run a cell, and the
-    kernel's own threads, are left out.
+    def __init__(self, html: str, text: str) -> None:
+        self._html, self._text = html, text
 
-    Parameters
-    ----------
-    profile : Profile, AggregatedProfile or ProfileDiff
-    view : {"icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"}, optional
-        The view to open with; the first without it.
+    def _repr_html_(self) -> str:
+        return self._html
 
-    Returns
-    -------
-    FlameGraphWidget or None
-        The widget, whose traits follow what its user does (``selected``, ``search``, ``view``);
-        None where no widget can run.
+    def __repr__(self) -> str:
+        return self._text
 
-    Raises
-    ------
-    ValueError
-        There is no such view.
-    """
-    if view is not None and view not in VIEWS:
-        raise ValueError(f"Unknown view {view!r}: use one of {', '.join(VIEWS)}")
+
+def display(
+    profile: Displayable,
+    *,
+    view: str | None = None,
+    search: str | None = None,
+    theme: str | None = None,
+    **unknown: NoReturn,
+) -> FlameGraphWidget | Picture | None:
+    """Show a profile where it can be seen best; see `spprof.display`."""
+    options = checked_options(view=view, search=search, theme=theme, **unknown)
     profile = _from_cells_on(profile)
     shown = profile._for_output()
     if not shown.sample_count:
@@ -72,21 +69,46 @@ def display(profile: Displayable, view: str | None = None) -> FlameGraphWidget |
         return None
     if in_marimo():
         # A cell's last expression is its output there, and nothing else is.
-        return _widget(shown, view) if has_widgets() else None
+        return _widget(shown, options) or Picture(_static_html(profile, key=None), str(profile))
     if not in_notebook():
         print(profile)
         return None
-    if not has_widgets():
+    widget = _widget(shown, options)
+    if widget is None:
         _publish({"text/html": _static_html(profile, key=None), "text/plain": str(profile)})
-        print(MISSING_WIDGET, file=sys.stderr)
         return None
-    widget = _widget(shown, view)
     key = f"spprof-{secrets.token_hex(8)}"
     # The class on the widget's own element tells the static twin that it is not needed.
     widget.add_class(key)
     widget.publish(fallback=str(profile))
     _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
+
+
+def checked_options(
+    *,
+    view: str | None = None,
+    search: str | None = None,
+    theme: str | None = None,
+    **unknown: object,
+) -> dict[str, str]:
+    """The options of `display` that were given, as traits of the widget.
+
+    Raises
+    ------
+    TypeError
+        There is no such option; the message lists those there are.
+    ValueError
+        A view or theme that does not exist.
+    """
+    known: dict[str, str | None] = {"view": view, "search": search, "theme": theme}
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise TypeError(f"display has no option {names}: use {', '.join(known)}")
+    for name, value, values in (("view", view, VIEWS), ("theme", theme, THEMES)):
+        if value is not None and value not in values:
+            raise ValueError(f"Unknown {name} {value!r}: use one of {', '.join(values)}")
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _from_cells_on(profile: Displayable) -> Displayable:
@@ -103,7 +125,9 @@ def _from_cells_on(profile: Displayable) -> Displayable:
     # A profile from a file, or one that a magic took, has no frame that only this process knows.
     if not cells.has_cells(taken, label_of, host):
         return profile
-    return cells.localise(taken, label_of=label_of, host=host, cell_threads=())
+    return cells.localise(
+        taken, label_of=label_of, host=host, cell_threads=(), source_of=cell_source
+    )
 
 
 def _publish(bundle: dict[str, str]) -> None:
@@ -112,14 +136,21 @@ def _publish(bundle: dict[str, str]) -> None:
     publish_display_data(bundle)
 
 
-def _widget(profile: Profile, view: str | None) -> FlameGraphWidget:
-    from .widget import FlameGraphWidget
-
+def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | None:
+    """The widget; where it cannot be had, None and a word on standard error."""
+    if not has_widgets():
+        print(MISSING_WIDGET, file=sys.stderr)
+        return None
+    try:
+        from .widget import FlameGraphWidget
+    except (ImportError, FileNotFoundError) as error:  # half an installation, or no front end
+        print(BROKEN_WIDGET.format(error), file=sys.stderr)
+        return None
     data = container.encode(profile._tables, for_display=True)
     # Kept alive only where it holds more than what is shown.
     thinned = profile._tables.rows > container.DISPLAY_ROWS
     whole = (lambda: container.encode(profile._tables)) if thinned else None
-    return FlameGraphWidget(data, whole=whole, **({} if view is None else {"view": view}))
+    return FlameGraphWidget(data, whole=whole, **options)
 
 
 # The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the

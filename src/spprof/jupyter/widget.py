@@ -5,19 +5,16 @@ Must not import the native module: the widget knows a profile as container bytes
 
 from __future__ import annotations
 
-import linecache
-import re
 from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets
 
+from .._profile import sources
 from ..formats._front_end import asset
 from ..formats.container import decode
-from .host import VIEWS, shell
-
-_CELL = re.compile(r"In \[(\d+)\]")
+from .host import THEMES, VIEWS, cell_source, shell
 
 
 class FlameGraphWidget(anywidget.AnyWidget):
@@ -65,7 +62,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
     selected = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode("").tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
-    theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+    theme = traitlets.Enum(THEMES, THEMES[0]).tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -124,16 +121,8 @@ class FlameGraphWidget(anywidget.AnyWidget):
         # Only what the profile names is read: a page must not browse files through a widget.
         if not self.data or file not in decode(self.data).strings:
             return ""
-        cell = _CELL.fullmatch(file)
-        if cell is not None:
-            return _cell_source(int(cell.group(1)))
-        return "".join(linecache.getlines(file))
+        return sources.text_of(decode(self.data).meta, file) or cell_source(file, file)
 
 
 def _running_cell() -> int | None:
     return getattr(shell(), "execution_count", None)
-
-
-def _cell_source(number: int) -> str:
-    history = getattr(getattr(shell(), "history_manager", None), "input_hist_raw", [])
-    return str(history[number]) if 0 <= number < len(history) else ""

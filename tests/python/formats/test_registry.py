@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import marshal
 
@@ -28,12 +29,78 @@ class TestRegistry:
             ("P.SVG", "svg"),
             ("p.html", "html"),
             ("p.spprof", "spprof"),
-            ("p.unknown", "speedscope"),
             ("p", "speedscope"),
+            (".p", "speedscope"),
+            ("p.gz", "speedscope"),
+            ("p.json.gz", "speedscope"),
+            ("p.gecko.json.gz", "gecko"),
+            ("P.FOLDED.GZ", "collapsed"),
         ],
     )
     def test_extension_picks_the_format(self, name: str, format: str) -> None:
         assert formats.for_path(f"/some/where.svg/{name}").name == format
+
+    @pytest.mark.parametrize("name", ["p.png", "p.spprof.gz", "p.png.gz", "p.tar"])
+    def test_endings_that_no_format_has_are_refused_with_those_there_are(
+        self, name: str, make_profile, tmp_path
+    ) -> None:
+        with pytest.raises(ValueError, match=r"no format has this ending.* \.svg \.html"):
+            make_profile().save(tmp_path / name)
+        with pytest.raises(ValueError, match=r"no format has this ending"):
+            spprof.start(output_path=tmp_path / name)
+        assert not spprof.is_active()
+        assert list(tmp_path.iterdir()) == []
+        # By name any ending is free.
+        make_profile().save(tmp_path / name, "collapsed")
+
+    @pytest.mark.parametrize("name", [each.name for each in FORMATS.values() if each.text])
+    def test_gz_behind_a_text_format_compresses(self, name: str, make_profile, tmp_path) -> None:
+        entry, profile = FORMATS[name], make_profile()
+        plain, packed = (
+            tmp_path / f"p{entry.extensions[0]}",
+            tmp_path / f"p{entry.extensions[0]}.gz",
+        )
+        profile.save(plain)
+        profile.save(packed)
+        assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+        profile.save(tmp_path / "q", name, compress=True)
+        assert (tmp_path / "q").read_bytes() == packed.read_bytes()
+        if entry.readable:
+            assert spprof.load(packed).tree() == spprof.load(plain).tree()
+
+    def test_differences_compress_too(self, make_profile, tmp_path) -> None:
+        difference = make_profile(seed=1).diff(make_profile(seed=2))
+        difference.save(tmp_path / "d.folded")
+        difference.save(tmp_path / "d.folded.gz")
+        packed = (tmp_path / "d.folded.gz").read_bytes()
+        assert gzip.decompress(packed) == (tmp_path / "d.folded").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("p.svg", {"lines": True}, "svg has no option 'lines': it has title, max_bytes, min_s"),
+            ("p.json", {"colour": 1}, "no option 'colour': it has name, lines, compress"),
+            ("p.pprof", {"compress": True}, "pprof has no option 'compress': it has none"),
+        ],
+    )
+    def test_options_a_format_has_not_are_refused_with_those_it_has(
+        self, name, options, message, make_profile, tmp_path
+    ) -> None:
+        with pytest.raises(TypeError, match=message):
+            make_profile().save(tmp_path / name, **options)
+        with pytest.raises(TypeError, match="collapsed has no option 'title': it has compress"):
+            make_profile().diff(make_profile()).save(tmp_path / "d.folded", title="x")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_every_option_of_every_format_is_named_by_save(self) -> None:
+        named = inspect.signature(spprof.Profile.save).parameters
+        of_differences = inspect.signature(spprof.ProfileDiff.save).parameters
+        for entry in FORMATS.values():
+            module = entry._module()
+            assert set(module.dump.__kwdefaults__ or ()) <= set(named)
+            dump_diff = getattr(module, "dump_diff", None)
+            if dump_diff is not None:
+                assert set(dump_diff.__kwdefaults__ or ()) <= set(of_differences)
 
     @pytest.mark.parametrize("name", ["flame", "SVG", "", None, 3])
     def test_unknown_formats_are_listed(self, name: object, tmp_path) -> None:

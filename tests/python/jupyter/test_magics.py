@@ -6,7 +6,9 @@ import base64
 import json
 import re
 import signal
+import sys
 import textwrap
+import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import spprof
+from spprof.formats import _front_end
 from spprof.jupyter import magics, output
 
 BURN = """
@@ -341,6 +344,7 @@ def test_line_magic_shows_the_users_traceback_only(notebook):
         ("--format collapsed", "there is no --output"),
         ("-o profile.json --format nonsense", "Unknown format"),
         ("-o missing/folder/profile.json", "missing/folder"),
+        ("-o profile.png", "no format has this ending"),
         ("--bogus", "unrecognized arguments"),
         ("stray", "only options"),
     ],
@@ -354,6 +358,72 @@ def test_what_would_fail_after_the_cell_is_refused_before_it(
     assert message in printed
     assert "ran" not in notebook
     assert "Traceback" not in printed
+
+
+def test_options_may_be_shortened_as_argparse_has_it():
+    for line, argv, statement in (
+        ("--int 1 f(2)", ["--int", "1"], "f(2)"),
+        ("--int=1 f(2)", ["--int=1"], "f(2)"),
+        ("-qi 1 f(2)", ["-qi", "1"], "f(2)"),
+        ("-i1 f(2)", ["-i1"], "f(2)"),
+        ("-q --mem 5 --agg f(2)", ["-q", "--mem", "5", "--agg"], "f(2)"),
+        ("-f svg -o a.b f(2)", ["-f", "svg", "-o", "a.b"], "f(2)"),
+        ("--nat f(2)", ["--nat"], "f(2)"),
+        ("-- -f(2)", [], "-f(2)"),
+    ):
+        assert magics.split_options(line) == (argv, statement)
+
+
+def test_shortened_options_work(notebook):
+    result, printed = notebook.run("%spprof --int 1 -q burn(0.05) or 5")
+    assert result.result == 5, printed
+    assert notebook["_spprof"].interval_ms == 1
+    _, printed = notebook.run("%spprof --n x 1")  # --native, --name
+    assert "ambiguous option" in printed
+
+
+def test_aggregate_and_memory_limit_are_the_sessions(notebook):
+    result, printed = notebook.run(
+        """
+        %%spprof -i 1 --aggregate --memory-limit 2
+        burn(0.1)
+        """
+    )
+    assert result.success, printed
+    profile = notebook["_spprof"]
+    assert {sample.timestamp_ns for sample in profile.samples} == {None}
+    assert profile.total_weight_ns == pytest.approx(0.1e9, rel=0.2)
+    assert share_of(profile, "burn In [1]:5") + share_of(profile, "burn In [1]:6") > 0.8
+    _, printed = notebook.run("%%spprof --memory-limit 0\n1")
+    assert "memory_limit_mb" in printed
+
+
+def test_page_with_sources_holds_the_cells_code(notebook, tmp_path):
+    notebook.run(
+        """
+        %%spprof -i 1 -q --name kept
+        def local():
+            burn(0.1)  # here the time goes
+
+        local()
+        """
+    )
+    notebook["kept"].save(tmp_path / "p.html", sources=True)
+    cells = embedded_sources(tmp_path / "p.html")
+    assert "    burn(0.1)  # here the time goes" in cells["In [2]"].splitlines()
+    assert cells["In [2]"].startswith("%%spprof")
+    assert "def burn(seconds):" in cells["In [1]"]
+    # A profile of another session has an In [2] of its own.
+    now = datetime.now(timezone.utc)
+    frames = (spprof.Frame("work", "In [2]", 1),)
+    foreign = spprof.Profile(now, now, 10, [spprof.Sample(0, 1, "main", frames)])
+    foreign.save(tmp_path / "f.html", sources=True)
+    assert embedded_sources(tmp_path / "f.html") == {}
+
+
+def embedded_sources(page):
+    match = re.search(r'<script id="spprof-sources"[^>]*>([^<]*)</script>', page.read_text())
+    return json.loads(zlib.decompress(base64.b64decode(match[1])))
 
 
 def test_running_profile_is_left_alone(notebook):
@@ -412,10 +482,37 @@ def test_speedscope_is_a_view(notebook, monkeypatch):
     assert views == ["speedscope", None]
 
 
-def test_unknown_view_is_refused(notebook):
+def test_unknown_views_and_options_are_refused_with_those_that_exist(notebook):
     notebook.run("%%spprof -i 1 -q\nburn(0.05)")
     with pytest.raises(ValueError, match="Unknown view 'pie': use one of icicle, flame"):
         spprof.display(notebook["_spprof"], view="pie")
+    with pytest.raises(ValueError, match="Unknown theme 'sepia': use one of auto, light, dark"):
+        spprof.display(notebook["_spprof"], theme="sepia")
+    with pytest.raises(TypeError, match="no option 'zoom': use view, search, theme"):
+        spprof.display(notebook["_spprof"], zoom=2)
+
+
+def test_options_of_display_are_the_widgets_first_state(rich_notebook):
+    rich_notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+    profile = rich_notebook["_spprof"]
+    widget = spprof.display(profile, view="table", search="burn", theme="dark")
+    assert (widget.view, widget.search, widget.theme) == ("table", "burn", "dark")
+
+
+def test_without_the_built_front_end_there_is_a_picture_and_the_reason(
+    rich_notebook, monkeypatch, capsys
+):
+    rich_notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+
+    def missing(name):
+        raise FileNotFoundError("the front end is not built")
+
+    monkeypatch.setattr(_front_end, "asset", missing)
+    monkeypatch.delitem(sys.modules, "spprof.jupyter.widget", raising=False)
+    assert spprof.display(rich_notebook["_spprof"]) is None
+    (bundle,) = rich_notebook.published
+    assert "burn" in svg_in(bundle["text/html"])
+    assert "cannot be shown: the front end is not built" in capsys.readouterr().err
 
 
 def test_profile_taken_without_the_magic_begins_at_its_cells_as_well(rich_notebook, monkeypatch):
@@ -470,7 +567,17 @@ def test_difference_is_shown_as_one(rich_notebook, monkeypatch):
 
 def test_help_names_every_option(notebook):
     text = notebook.shell.find_line_magic("spprof").__doc__
-    for option in ("--interval", "--mode", "--native", "--output", "--format", "--name"):
+    for option in (
+        "--interval",
+        "--mode",
+        "--native",
+        "--output",
+        "--format",
+        "--name",
+        "--aggregate",
+        "--memory-limit",
+        "-f NAME",
+    ):
         assert option in text
     assert "begin-cell" not in text
 

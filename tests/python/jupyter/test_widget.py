@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ pytest.importorskip("anywidget")
 
 from spprof import Frame, Profile, Sample
 from spprof.formats import _front_end, container
+from spprof.jupyter import output
 from spprof.jupyter.widget import FlameGraphWidget
 
 
@@ -85,6 +87,19 @@ def test_the_source_of_a_cell_comes_from_the_shell(monkeypatch):
     ask(widget, {"type": "source", "file": "In [2]"})
     ask(widget, {"type": "source", "file": "In [9]"})
     assert widget.sources == {"In [2]": "%%spprof\nwork()", "In [9]": ""}
+
+
+def test_the_source_of_a_marimo_cell_is_what_was_compiled(monkeypatch):
+    place, text = "/tmp/marimo_7/__marimo__cell_Hbol_.py", "def work():\n    pass\n\nwork()\n"
+    entry = (len(text), None, text.splitlines(keepends=True), place)
+    monkeypatch.setitem(linecache.cache, place, entry)
+    frames = tuple(Frame(name, place, line) for name, line in (("work", 2), ("<module>", 4)))
+    start = datetime(2026, 2, 2, tzinfo=timezone.utc)
+    profile = Profile(start, start, 10.0, [Sample(0, 1, "MainThread", frames)])
+    shown = output._from_cells_on(profile)
+    widget = FlameGraphWidget(container.encode(shown._tables))
+    ask(widget, {"type": "source", "file": "cell Hbol"})
+    assert widget.sources == {"cell Hbol": text}
 
 
 def test_answers_with_speedscope_as_one_page(sent):

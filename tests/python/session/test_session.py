@@ -213,6 +213,59 @@ def test_the_end_of_the_interpreter_says_why_it_could_not_save(tmp_path: Path) -
 # --- the ways to profile --------------------------------------------------------------------------
 
 
+def test_a_profiler_starts_and_stops_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    profiler = spprof.Profiler(1)
+    with pytest.raises(RuntimeError, match="no profile yet"):
+        profiler.print()
+    with pytest.raises(RuntimeError, match="Profiler not running"):
+        profiler.stop()
+    profiler.start()
+    with pytest.raises(RuntimeError, match="Profiler already running"):
+        profiler.start()
+    burn(0.05)
+    profile = profiler.stop()
+    assert profile is profiler.profile
+    assert profile.total_weight_ns == pytest.approx(0.05e9, rel=0.1)
+    profiler.print()
+    assert capsys.readouterr().out == f"{profile}\n"
+    with pytest.raises(RuntimeError, match="Profiler not running"):
+        profiler.stop()
+
+
+def test_a_profiler_does_not_stop_the_session_of_another() -> None:
+    spprof.start(1)
+    with pytest.raises(RuntimeError, match="Profiler not running"):
+        spprof.Profiler(1).stop()
+    assert spprof.is_active()
+    spprof.stop()
+
+
+@pytest.mark.parametrize("stop", ["module", "itself"])
+def test_a_block_that_stops_its_profiler_keeps_profile_and_exception(stop: str) -> None:
+    profiler = spprof.Profiler(1)
+    stopped = []
+
+    def fails() -> None:
+        with profiler:
+            burn(0.05)
+            stopped.append(spprof.stop() if stop == "module" else profiler.stop())
+            raise KeyError("its own")
+
+    with pytest.raises(KeyError, match="its own"):
+        fails()
+    assert profiler.profile is stopped[0]
+    assert profiler.profile.sample_count > 20
+
+
+def test_a_session_started_in_the_block_after_its_own_goes_on() -> None:
+    with spprof.Profiler(1) as profiler:
+        first = spprof.stop()
+        spprof.start(5)
+    assert spprof.is_active()
+    assert profiler.profile is first
+    assert spprof.stop().interval_ms == 5
+
+
 def test_the_context_manager_has_its_profile_even_when_the_block_raised() -> None:
     profiler = spprof.Profiler(1)
     assert profiler.profile is None

@@ -371,8 +371,8 @@ def test_a_c_thread_without_python_costs_nothing() -> None:
 
 
 def test_registering_is_harmless_where_it_is_not_needed() -> None:
-    assert spprof.register_thread() is False
-    assert spprof.unregister_thread() is False
+    assert spprof.register_thread() is True
+    assert spprof.unregister_thread() is True
     with spprof.ThreadProfiler():
         pass
     with spprof.Profiler(1) as profiler:
@@ -382,6 +382,13 @@ def test_registering_is_harmless_where_it_is_not_needed() -> None:
         used += burn(0.1)
     assert profiler.profile is not None
     assert profiler.profile.total_weight_ns == pytest.approx(used * 1e9, rel=0.05)
+
+
+def test_a_block_entered_outside_of_a_session_takes_no_thread_out_of_one() -> None:
+    with spprof.ThreadProfiler():
+        spprof.start(1)
+    used = burn(0.1)
+    assert spprof.stop().total_weight_ns == pytest.approx(used * 1e9, rel=0.1)
 
 
 @pytest.mark.parametrize("interval", [10, 1])
@@ -395,7 +402,7 @@ def test_an_unregistered_thread_is_not_sampled(interval: float) -> None:
     spprof.start(interval)
     used = seen()
     assert spprof.unregister_thread() is True
-    assert spprof.unregister_thread() is False
+    assert spprof.unregister_thread() is True
     unseen()
     assert spprof.register_thread() is True
     used += seen()

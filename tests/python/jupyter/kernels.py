@@ -1,0 +1,64 @@
+"""A real kernel for tests, and what its cells show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import textwrap
+
+import jupyter_client
+import pytest
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Kernel:
+    def __init__(self, manager, client):
+        self._manager, self._client = manager, client
+
+    def run(self, cell, interrupt_at=None):
+        """Run a cell, interrupted once it prints a text; return the reply and the outputs."""
+        outputs = []
+
+        def collect(message):
+            outputs.append((message["msg_type"], message["content"]))
+            if interrupt_at is not None and interrupt_at in message["content"].get("text", ""):
+                self._manager.interrupt_kernel()
+
+        reply = self._client.execute_interactive(
+            textwrap.dedent(cell).strip(), output_hook=collect, timeout=60
+        )
+        return reply["content"], outputs
+
+    def profile(self):
+        """What the last profile says: its threads, stacks (root first) and total weight."""
+        _, outputs = self.run("described()")
+        return json.loads("".join(c["text"] for kind, c in outputs if kind == "stream"))
+
+
+@contextlib.contextmanager
+def running_kernel(folder):
+    """A kernel that works in a folder of its own, with settings of its own."""
+    manager = jupyter_client.KernelManager(kernel_name="python3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(folder))
+        manager.start_kernel(cwd=str(folder))
+    client = manager.client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        yield Kernel(manager, client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def kinds(outputs):
+    """What was shown, in order; the widgets' own traffic left out."""
+    shown = []
+    for kind, content in outputs:
+        if kind == "display_data":
+            shown.append("widget" if WIDGET in content["data"] else "picture")
+        elif kind in ("execute_result", "error", "stream"):
+            shown.append(kind)
+    return shown

@@ -1,0 +1,149 @@
+"""What shows itself as a cell's last expression: in a real kernel, and where nothing can show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("jupyter_client")
+pytest.importorskip("ipykernel")
+pytest.importorskip("anywidget")
+
+from kernels import kinds, running_kernel
+
+PROFILES = """
+import time, spprof
+
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+def outer():
+    burn(0.1)
+    burn(0.05)
+
+def taken(interval_ms=1):
+    with spprof.Profiler(interval_ms) as profiler:
+        outer()
+    return profiler.profile
+
+p, q = taken(), taken()
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    with running_kernel(tmp_path_factory.mktemp("kernel")) as kernel:
+        reply, outputs = kernel.run(PROFILES)
+        assert reply["status"] == "ok", outputs
+        yield kernel
+
+
+def bundles(outputs):
+    shown = [c for kind, c in outputs if kind in ("display_data", "execute_result")]
+    return [content["data"] for content in shown]
+
+
+@pytest.mark.parametrize("expression", ["p", "p.aggregate()", "p.filter(function='burn')"])
+def test_profile_as_last_expression_is_a_widget_with_its_picture_and_text(kernel, expression):
+    reply, outputs = kernel.run(expression)
+    assert reply["status"] == "ok"
+    assert kinds(outputs) == ["widget", "picture"]
+    widget, picture = bundles(outputs)
+    assert widget["text/plain"].startswith(f"{widget_samples(kernel, expression)} samples (")
+    assert "burn" in widget["text/plain"]
+    assert 'src="data:image/svg+xml;base64,' in picture["text/html"]
+
+
+def widget_samples(kernel, expression):
+    _, outputs = kernel.run(f"sum(({expression})._tables.sample_count)")
+    return int(bundles(outputs)[0]["text/plain"])
+
+
+def test_difference_as_last_expression_is_a_widget_with_its_picture_and_text(kernel):
+    _, outputs = kernel.run("spprof.diff(p, q)")
+    assert kinds(outputs) == ["widget", "picture"]
+    text = bundles(outputs)[0]["text/plain"]
+    assert re.match(r"\d+\.\d m?s before, \d+\.\d m?s after", text)
+
+
+def test_profile_that_was_shown_is_in_the_kernels_own_memory_of_outputs(kernel):
+    reply, _ = kernel.run("p")
+    _, outputs = kernel.run(f"Out[{reply['execution_count']}] is p")
+    assert bundles(outputs)[0]["text/plain"] == "True"
+
+
+def test_profiles_inside_of_something_stay_text(kernel):
+    _, outputs = kernel.run("[p, spprof.diff(p, q)]")
+    assert kinds(outputs) == ["execute_result"]
+    text = bundles(outputs)[0]["text/plain"]
+    assert re.match(r"\[<Profile: \d+ samples, .*,\s+<ProfileDiff: [\d.]+x the time>\]$", text)
+
+
+def test_print_stays_text(kernel):
+    _, outputs = kernel.run("print(p, p.tree(), p.top(), spprof.diff(p, q), sep='\\n')")
+    assert kinds(outputs) == ["stream"]
+    assert "<" not in outputs[-2][1]["text"].replace("<module>", "").replace("<cell", "")
+
+
+@pytest.mark.parametrize("expression", ["p.tree()", "p.tree().find('outer')"])
+def test_tree_and_node_as_last_expression_are_tables_that_open_with_their_text(kernel, expression):
+    _, outputs = kernel.run(expression)
+    assert kinds(outputs) == ["execute_result"]
+    (bundle,) = bundles(outputs)
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert "<details open><summary>" in bundle["text/html"]
+    assert "<script" not in bundle["text/html"]
+    assert re.search(r"^ *100\.0% +0\.0%  (all|outer)$", bundle["text/plain"], re.MULTILINE)
+
+
+def test_top_as_last_expression_is_a_table_with_its_text(kernel):
+    _, outputs = kernel.run("p.top(3)")
+    (bundle,) = bundles(outputs)
+    assert bundle["text/html"].count("<tr>") == 4
+    heading, first, *_ = bundle["text/plain"].splitlines()
+    assert heading.split() == ["self", "total", "function"]
+    assert "burn" in first
+
+
+def test_without_samples_there_is_a_sentence(kernel):
+    _, outputs = kernel.run("p.filter(function='nobody')")
+    assert kinds(outputs) == ["stream"]
+
+
+def test_without_widgets_there_is_a_picture_and_nothing_raises(tmp_path):
+    blocked = "import sys; sys.modules['anywidget'] = sys.modules['ipywidgets'] = None\n"
+    with running_kernel(tmp_path) as kernel:
+        kernel.run(blocked + PROFILES)
+        for expression in ("p", "p.aggregate()", "spprof.diff(p, q)"):
+            reply, outputs = kernel.run(expression)
+            assert reply["status"] == "ok"
+            assert sorted(kinds(outputs)) == ["picture", "stream"]
+            (bundle,) = bundles(outputs)
+            assert "burn" in bundle["text/plain"]
+            assert "data:image/svg+xml;base64," in bundle["text/html"]
+        _, outputs = kernel.run("p.tree()")
+        assert "<details" in bundles(outputs)[0]["text/html"]
+
+
+def test_core_asks_for_no_notebook_until_a_notebook_asks(tmp_path):
+    code = (
+        "import sys, spprof\n"
+        "with spprof.Profiler(1) as profiler: sum(range(3_000_000))\n"
+        "profile = profiler.profile\n"
+        "texts = str(profile), str(profile.tree()), str(profile.top()), repr(profile)\n"
+        "html = profile.tree()._repr_html_(), profile.top()._repr_html_()\n"
+        "asked = {'spprof.jupyter', 'IPython', 'ipywidgets', 'anywidget'} & set(sys.modules)\n"
+        "print(sorted(asked)); profile._ipython_display_()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    nothing, *summary = done.stdout.splitlines()
+    assert nothing == "[]"
+    assert "samples" in summary[0]
