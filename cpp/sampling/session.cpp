@@ -54,21 +54,23 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
     }
     try {
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
+        run.observer->begin();
+        // Our own start is no part of the profile.
+        run.observer->pause();
+        {
+            const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
+            registry_.open(*run.observer);
+        }
         if (!run.collector.begin_thread()) {
             run.notes.push_back(
                 "no thread could be started to collect samples: they are collected at the end, and "
                 "what does not fit until then is dropped");
         }
-        run.observer->begin();
-        {
-            const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
-            registry_.open(*run.observer);
-        }
         run.collector.scan_threads();
         name_threads(names);
         run.collector.scan_threads();  // by their identifiers, which have just been told
-        // Our own start is no part of the profile.
         run.collector.rebase(platform::monotonic_ns());
+        run.observer->resume();
     } catch (...) {
         tear_down();
         throw;
