@@ -28,6 +28,8 @@ from spprof import _native
 
 SIGNALS_A_BLOCK = 5  # at least: a median would not see what is rare
 SESSION_SECONDS = 3
+# A block begins with a session that knows nobody: what that costs should not be seen.
+READING_A_SLEEPER = 0.005
 UNTIL_SLEEPERS_ARE_KNOWN = 0.5  # and more: the ticker watches a thread for 100 ms before it sleeps
 
 
@@ -91,7 +93,7 @@ def measure(
 ) -> list[str]:
     length = max(options.block_seconds, SIGNALS_A_BLOCK * interval_ms / 1000)
     if threads > 1 and interval_ms * 1e6 < _native.kernel_tick_ns():
-        length = max(length, UNTIL_SLEEPERS_ARE_KNOWN)
+        length = max(length, UNTIL_SLEEPERS_ARE_KNOWN, threads * READING_A_SLEEPER)
     block = calibrated(length)
     session = Session(interval_ms, mode, native)
     rounds: list[dict[str, Run]] = []
@@ -139,6 +141,7 @@ ROWS: list[tuple[float, str, bool, int, int]] = [
     (100, "cpu", False, 20, 1),
     *((interval, "cpu", False, 20, 64) for interval in (10, 1)),
     *((10, "wall", False, 20, threads) for threads in (1, 64)),
+    *((1, "wall", False, 20, threads) for threads in (1, 64, 1000)),
 ]
 
 HEAD = [
