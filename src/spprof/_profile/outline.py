@@ -212,7 +212,7 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
             )
         )
         name = _name(entry.function_name, entry.filename, entry.lineno)
-        parts.append(f'<tr>{cells}<td class="name">{name}</td></tr>')
+        parts.append(f'<tr>{cells}<td class="name" style="text-align:left">{name}</td></tr>')
     parts.append("</tbody></table>")
     if len(entries) > _TABLE_ROWS:
         parts.append(f"<small>{_more(len(entries) - _TABLE_ROWS, 'function')}</small>")
