@@ -57,9 +57,9 @@ struct Moment {
 };
 
 enum class Visited : std::uint8_t {
-    recorded,   // there is something to keep
-    refused,    // there was nothing to record, or no room
-    unsettled,  // what was found cannot be trusted now; a few instructions later it can
+    recorded,  // there is something to keep
+    refused,   // there was nothing to record, or no room
+    torn,      // what was found cannot be trusted now; a few instructions later it can
 };
 
 // What is done in a visit. `record` writes down what it sees, where nobody reads it yet; `keep`
@@ -79,14 +79,14 @@ struct VisitFigures {
     std::uint64_t visits = 0;    // looks at a thread that had it interrupted
     std::uint64_t spent_ns = 0;  // CPU time
     std::uint64_t worst_ns = 0;
-    std::uint64_t unsettled = 0;      // given up
+    std::uint64_t torn = 0;           // given up
     std::int64_t unreachable_ns = 0;  // CPU time used while the thread could not be visited
 
     void add(const VisitFigures& other) noexcept {
         visits += other.visits;
         spent_ns += other.spent_ns;
         worst_ns = worst_ns > other.worst_ns ? worst_ns : other.worst_ns;
-        unsettled += other.unsettled;
+        torn += other.torn;
         unreachable_ns += other.unreachable_ns;
     }
 };

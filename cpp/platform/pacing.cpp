@@ -183,7 +183,7 @@ Arm OwnTime::stop() noexcept {
     return {runs_by_itself ? Arm::What::stop : Arm::What::leave, 0, 0};
 }
 
-Arm OwnTime::unsettled(std::int64_t now_ns, const Rhythm& rhythm) noexcept {
+Arm OwnTime::torn(std::int64_t now_ns, const Rhythm& rhythm) noexcept {
     if (tried_again_) {
         tried_again_ = false;
         return {};

@@ -126,8 +126,8 @@ public:
 
     ArrivalDecision next(const Arrival& arrival, const Rhythm& rhythm) noexcept;
     // The visit met a chain of frames that is in order again a few instructions later.
-    Arm unsettled(std::int64_t now_ns, const Rhythm& rhythm) noexcept;
-    void settled() noexcept { tried_again_ = false; }
+    Arm torn(std::int64_t now_ns, const Rhythm& rhythm) noexcept;
+    void sound() noexcept { tried_again_ = false; }
     // The timer could not be set, or somebody else has stopped it.
     void stopped() noexcept { state_ = Keeping::nothing; }
 

@@ -332,14 +332,14 @@ void SuspendingObserver::visit_running(Followed& thread) noexcept {
         one.spent_ns = spent;
         one.worst_ns = spent;
         thread.figures.add(one);
-        if (visited != Visited::unsettled) {
+        if (visited != Visited::torn) {
             return;
         }
         do {
             sleep_until(monotonic_ns() + kFewInstructions);
         } while (thread_cpu_ns(thread.tid) == moment.cpu_ns && monotonic_ns() < end + kGoesOn);
     }
-    ++thread.figures.unsettled;
+    ++thread.figures.torn;
 }
 
 // A thread that has not moved since its CPU clock said so.
@@ -357,7 +357,7 @@ void SuspendingObserver::meet_waiting(Followed& thread, std::int64_t cpu_ns) noe
     // frozen.
     if (!may_be_frozen || thread_cpu_ns(thread.tid) == cpu_ns) {
         const Visited visited = visit(thread, moment, may_be_frozen);
-        if (visited != Visited::unsettled && thread_cpu_ns(thread.tid) == cpu_ns) {
+        if (visited != Visited::torn && thread_cpu_ns(thread.tid) == cpu_ns) {
             if (visited == Visited::recorded) {
                 visitor_.keep(thread.subject);
             }

@@ -109,7 +109,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
                                                   static_cast<Subject*>(raw)->tid, record.python(),
                                                   SampleRecord::kMaxPythonFrames);
         if (walked.end == interpreter::WalkEnd::torn) {
-            return Visited::unsettled;
+            return Visited::torn;
         }
         if (walked.end == interpreter::WalkEnd::gone) {
             visits.state.store(nullptr, std::memory_order_relaxed);
@@ -125,7 +125,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
     }
     record.python_count = static_cast<std::uint16_t>(walked.count);
     if (!add_native(record, moment)) {
-        return Visited::unsettled;
+        return Visited::torn;
     }
     // A record without frames tells that the time until now was not spent in Python.
     record.time_ns = moment.time_ns;

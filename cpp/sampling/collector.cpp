@@ -219,7 +219,7 @@ std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, 
 
 // --- what passed since the last sample ----------------------------------------------------------
 
-void Collector::credit(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns) {
+void Collector::pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns) {
     Account& account = subject.account;
     if (subject.following == Following::muted || account.outside) {
         return;
@@ -249,7 +249,7 @@ void Collector::settle(std::int64_t now_ns) {
 
 void Collector::settle(Subject& subject, std::int64_t now_ns) {
     const std::int64_t cpu = platform::thread_cpu_ns(subject.tid);
-    credit(subject, now_ns, cpu < 0 ? subject.account.cpu_ns : cpu);
+    pay_out(subject, now_ns, cpu < 0 ? subject.account.cpu_ns : cpu);
     subject.account.time_ns = now_ns;
     subject.account.cpu_ns = std::max(subject.account.cpu_ns, cpu);
 }
@@ -276,8 +276,8 @@ void Collector::rebase(std::int64_t now_ns) {
 
 void Collector::close(Subject& subject) {
     const Account& account = subject.account;
-    credit(subject, account.final_time_ns,
-           account.final_cpu_ns < 0 ? account.cpu_ns : account.final_cpu_ns);
+    pay_out(subject, account.final_time_ns,
+            account.final_cpu_ns < 0 ? account.cpu_ns : account.final_cpu_ns);
     if (account.row != profile::kNone && !subject.name.empty()) {
         recording_.rename_thread(account.row, subject.name);
     }

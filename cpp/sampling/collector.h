@@ -68,7 +68,7 @@ private:
     std::uint32_t stack_of(Account& account, const SampleRecord& record, bool& mismatched);
     // How many samples the waiting that has come together makes.
     std::uint32_t count_waiting(Account& account, std::int64_t waited_ns);
-    void credit(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns);
+    void pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns);
     void close(Subject& subject);
     void probe_dormant(std::int64_t now_ns);
     void find_thread_states();

@@ -170,7 +170,7 @@ Figures Session::figures_of(Run& run) {
     const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
     const ThreadRegistry::Totals totals = registry_.totals();
     result.dropped = totals.dropped;
-    result.torn = totals.visits.unsettled;
+    result.torn = totals.visits.torn;
     result.handler_calls = totals.visits.visits;
     result.handler_ns = totals.visits.spent_ns;
     result.handler_worst_ns = totals.visits.worst_ns;

@@ -172,7 +172,7 @@ TEST_CASE("a visit that faults where others own the fault is their business, our
               const int before = visits;
               burn(150'000'000);
               if (visits != before) return 1;
-              if (observer->figures(watch).unsettled == 0 || keeper_called == 0) return 2;
+              if (observer->figures(watch).torn == 0 || keeper_called == 0) return 2;
               observer->keep();
               if (!FaultGuard::armed()) return 3;
               burn(150'000'000);

@@ -43,7 +43,7 @@ struct Observed {
     std::atomic<int> moved{0};        // it did not stand still, and that was kept
     std::atomic<int> after_leaving{0};
     std::atomic<int> wrong_moments{0};
-    std::atomic<int> unsettled_visits{0};
+    std::atomic<int> torn_visits{0};
     std::atomic<int> settle_after{0};  // so many visits are not settled
 
     bool moved_in_visit = false;  // the visit's
@@ -96,8 +96,8 @@ inline Visited look_closely(void* raw, const Moment& moment) noexcept {
     self.in_visit = false;
     if (self.settle_after > 0) {
         self.settle_after -= 1;
-        self.unsettled_visits += 1;
-        return Visited::unsettled;
+        self.torn_visits += 1;
+        return Visited::torn;
     }
     return Visited::recorded;
 }
@@ -385,19 +385,19 @@ inline int tries_once_more(MakeObserver make) {
         self.settle_after = 1;
         self.work(10 * kMillisecond);
     }
-    if (self.unsettled_visits < 10) return 1;
+    if (self.torn_visits < 10) return 1;
     // The second try of one may come to nothing, and be counted with the next.
-    if (observer->figures(watch).unsettled > 2) return 2;
-    const int before = self.unsettled_visits;
+    if (observer->figures(watch).torn > 2) return 2;
+    const int before = self.torn_visits;
     self.settle_after = 1'000'000;
-    for (int i = 0; i < 100 && self.unsettled_visits < before + 40; ++i) {
+    for (int i = 0; i < 100 && self.torn_visits < before + 40; ++i) {
         self.work(20 * kMillisecond);
     }
-    const int tries = self.unsettled_visits - before;
+    const int tries = self.torn_visits - before;
     if (tries < 40) return 3;
     self.settle_after = 0;
     // Two tries each, of which the second may have come to nothing.
-    const auto given_up = static_cast<int>(observer->leave(watch).unsettled);
+    const auto given_up = static_cast<int>(observer->leave(watch).torn);
     if (given_up > tries || 2 * given_up < tries - 2) return 4;
     return self.as_promised() ? 0 : 5;
 }

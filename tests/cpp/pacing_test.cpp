@@ -1028,25 +1028,25 @@ TEST_CASE("a visit that did not settle is tried once more, soon") {
     OwnTime own = aimed();
     own.next(running_at(kSecond + 1000, From::own_timer), kMilli);
     REQUIRE(own.state() == Keeping::nothing);
-    const Arm again = own.unsettled(kSecond + 2000, kMilli);
+    const Arm again = own.torn(kSecond + 2000, kMilli);
     CHECK(again.what == Arm::What::set);
     CHECK(again.first_ns <= soon(kMilli));
     CHECK(again.period_ns == 0);
     CHECK(own.state() == Keeping::aimed);
     own.next(running_at(kSecond + 3000, From::own_timer), kMilli);
-    CHECK(own.unsettled(kSecond + 4000, kMilli).what == Arm::What::leave);
+    CHECK(own.torn(kSecond + 4000, kMilli).what == Arm::What::leave);
     CHECK(own.state() == Keeping::nothing);
     // And the next one has its two tries again.
-    CHECK(own.unsettled(kSecond + 5000, kMilli).what == Arm::What::set);
-    own.settled();
-    CHECK(own.unsettled(kSecond + 6000, kMilli).what == Arm::What::set);
+    CHECK(own.torn(kSecond + 5000, kMilli).what == Arm::What::set);
+    own.sound();
+    CHECK(own.torn(kSecond + 6000, kMilli).what == Arm::What::set);
 }
 
 TEST_CASE("a timer that goes on by itself still does after a visit that did not settle") {
     std::int64_t at = 0;
     OwnTime own = steady(&at);
     own.next(running_at(at, From::own_timer), kMilli);
-    const Arm again = own.unsettled(at, kMilli);
+    const Arm again = own.torn(at, kMilli);
     CHECK(again.what == Arm::What::set);
     CHECK(again.first_ns <= soon(kMilli));
     CHECK(again.period_ns > kMillisecond / 2);

@@ -194,19 +194,19 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
         case Visited::recorded:
             side.visitor.keep(watch.subject);
             watch.own.slept = false;
-            watch.own.time.settled();
+            watch.own.time.sound();
             break;
         case Visited::refused:
-            watch.own.time.settled();
+            watch.own.time.sound();
             break;
-        case Visited::unsettled: {
+        case Visited::torn: {
             pacing::Arm again;
             if (watch.by_ticker.load(std::memory_order_relaxed) &&
                 watch.has_timer.load(std::memory_order_relaxed)) {
-                again = watch.own.time.unsettled(now, side.rhythm());
+                again = watch.own.time.torn(now, side.rhythm());
             }
             if (again.what == pacing::Arm::What::leave) {
-                increase(watch.own.unsettled);
+                increase(watch.own.torn);
             }
             carry_out(watch, again);
             break;
@@ -235,7 +235,7 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
         // Somebody may have taken SIGSEGV over ours: then nothing is read until keep() has put it
         // right, not even the interrupted instruction.
         if (!FaultGuard::armed()) {
-            increase(watch->own.unsettled);
+            increase(watch->own.torn);
             if (side.visitor.call_keeper != nullptr) {
                 side.visitor.call_keeper();
             }
@@ -314,7 +314,7 @@ void Watch::begin(Tid thread, void* whose) noexcept {
     own.visits = 0;
     own.spent_ns = 0;
     own.worst_ns = 0;
-    own.unsettled = 0;
+    own.torn = 0;
     by_ticker = false;
     has_timer = false;
     stood_still_until_ns = 0;
@@ -330,7 +330,7 @@ VisitFigures Watch::figures() const noexcept {
     result.visits = own.visits.load(std::memory_order_relaxed);
     result.spent_ns = own.spent_ns.load(std::memory_order_relaxed);
     result.worst_ns = own.worst_ns.load(std::memory_order_relaxed);
-    result.unsettled = own.unsettled.load(std::memory_order_relaxed);
+    result.torn = own.torn.load(std::memory_order_relaxed);
     result.unreachable_ns = reach.lost_ns;
     return result;
 }
@@ -818,7 +818,7 @@ void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns) noexc
     }
     const Visited visited = visitor_.record(watch.subject, moment);
     // What was read is believed if the thread has not run meanwhile.
-    if (visited != Visited::unsettled && thread_cpu_ns(tid) == cpu_ns) {
+    if (visited != Visited::torn && thread_cpu_ns(tid) == cpu_ns) {
         if (visited == Visited::recorded) {
             visitor_.keep(watch.subject);
         }

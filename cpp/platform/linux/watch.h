@@ -36,7 +36,7 @@ public:
         std::atomic<std::uint64_t> visits{0};
         std::atomic<std::uint64_t> spent_ns{0};
         std::atomic<std::uint64_t> worst_ns{0};
-        std::atomic<std::uint64_t> unsettled{0};
+        std::atomic<std::uint64_t> torn{0};
     } own;
 
     // --- the observer's, under its mutex --------------------------------------------------------
