@@ -164,7 +164,7 @@ class TestDiff:
         assert main(["diff", "p.spprof", "q.spprof"]) == 0
         assert "before" in capsys.readouterr().out
         assert main(["diff", "p.spprof", "q.spprof", "-o", "d.svg"]) == 0
-        assert "red: a larger share" in Path("d.svg").read_text()
+        assert "warm: more time than before" in Path("d.svg").read_text()
         assert main(["diff", "p.spprof", "q.spprof", "-o", "d.pb.gz"]) == 1
         assert "for a difference: use one of" in capsys.readouterr().err
 
