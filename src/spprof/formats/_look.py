@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -202,8 +201,13 @@ Tone = tuple[Rgb, Rgb]
 def fraction(text: str) -> float:
     """A number 0 to 1 that depends on nothing but the text."""
     value = 0x811C9DC5
-    for unit in array("H", text.encode("utf-16-le", "surrogatepass")):
-        value = ((value ^ unit) * 0x01000193) & _MASK
+    for character in map(ord, text):
+        # In JavaScript's units of 16 bits; no codec, which a program may have no way to any more.
+        if character >= 0x10000:
+            character -= 0x10000
+            value = ((value ^ (0xD800 | character >> 10)) * 0x01000193) & _MASK
+            character = 0xDC00 | (character & 0x3FF)
+        value = ((value ^ character) * 0x01000193) & _MASK
     value ^= value >> 15
     value = (value * 0x2C1B3C6D) & _MASK
     value ^= value >> 12

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parents[2]
 STOPS = int(os.environ.get("SPPROF_GDB_STOPS", "200"))
 COMPLETE = 0  # spprof::native::End
 
@@ -37,7 +37,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probe") / "probe.so"
     sources = [
         *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
-        *sorted((ROOT / "cpp" / "platform" / "linux").glob("*.cpp")),
+        *sorted((ROOT / "cpp" / "platform").rglob("*.cpp")),
         ROOT / "tests" / "cpp" / "native_probe" / "probe.cpp",
     ]
     flags = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fno-omit-frame-pointer"]

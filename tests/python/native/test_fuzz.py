@@ -23,7 +23,7 @@ def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     target = tmp_path / "fuzz_elf"
     sources = [
         *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
-        *sorted((ROOT / "cpp" / "platform").glob("*.cpp")),
+        *sorted((ROOT / "cpp" / "platform").rglob("*.cpp")),
         ROOT / "tests" / "cpp" / "native_fuzz" / "fuzz_elf.cpp",
     ]
     built = subprocess.run(
