@@ -61,6 +61,7 @@ void Collector::run() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         drain();
         scan_threads();
+        find_thread_states();
     }
 }
 
@@ -294,7 +295,6 @@ void Collector::scan_threads() {
     {
         const std::lock_guard<std::mutex> lock(registry_.mutex());
         probe_dormant(now);
-        find_thread_states();
         if (count >= 0 && static_cast<std::size_t>(count) == known_threads_.size() &&
             now < next_full_scan_) {
             return;
@@ -336,12 +336,10 @@ void Collector::scan_threads() {
             registry_.follow(*subject);
         }
     }
-    find_thread_states();
 }
 
-// Where threads that were never visited have their Python frames: what stands still is read from
-// outside.
 void Collector::find_thread_states() {
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
     const auto is_missing = [](const Subject* subject) {
         return subject->watch != nullptr && subject->visits.state.load() == nullptr;
     };

@@ -50,6 +50,9 @@ public:
     void forget_seen_frames() noexcept { ++epoch_; }
     // Starts following the threads of the process that are not followed yet.
     void scan_threads();
+    // Where threads that were never visited have their Python frames: what stands still is read
+    // from outside.
+    void find_thread_states();
     profile::Recording& recording() noexcept { return recording_; }
     // CPU time of threads that ended (or were settled) before their first sample: no stack has it.
     std::int64_t unsampled_ns() const noexcept { return unsampled_ns_; }
@@ -70,8 +73,7 @@ private:
     std::uint32_t count_waiting(Account& account, std::int64_t waited_ns);
     void pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns);
     void close(Subject& subject);
-    void probe_dormant(std::int64_t now_ns);
-    void find_thread_states();
+    void probe_dormant(std::int64_t now_ns);  // the registry's mutex is held
 
     const Settings settings_;
     ThreadRegistry& registry_;

@@ -68,7 +68,7 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
         }
         run.collector.scan_threads();
         name_threads(names);
-        run.collector.scan_threads();  // by their identifiers, which have just been told
+        run.collector.find_thread_states();  // by their identifiers, which have just been told
         run.collector.rebase(platform::monotonic_ns());
         run.observer->resume();
     } catch (...) {

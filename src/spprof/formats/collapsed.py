@@ -101,7 +101,9 @@ def lines_of(tables: Tables, lines: bool) -> Iterator[str]:
         key = (thread, stacks[stack])
         counts[key] = counts.get(key, 0) + count
     for (row, stack_text), count in counts.items():
-        yield f"{threads[row]}{stack_text} {count}\n"
+        line = f"{threads[row]}{stack_text} {count}\n"
+        # A line that begins with # is a comment: one space more says that this is none.
+        yield " " + line if line.lstrip(" ").startswith("#") else line
 
 
 def content(tables: Tables, *, lines: bool = False) -> str:
@@ -160,6 +162,8 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
             line = line.removeprefix("\ufeff")
         if not line or line.startswith("#"):
             continue
+        if line.lstrip(" ").startswith("#"):
+            line = line[1:]  # see lines_of()
         stack_text, _, count_text = line.rpartition(" ")
         if not stack_text or not re.fullmatch(r"\d+(?:\.\d*)?", count_text, re.ASCII):
             raise FormatError(

@@ -462,6 +462,7 @@ def test_10_000_short_threads_leak_nothing(interval: float) -> None:
             for thread in threads:
                 thread.join()
 
+    alive = len(os.listdir("/proc/self/task"))
     with spprof.Profiler(interval, aggregate=True):
         some(1000)
         time.sleep(0.2)
@@ -471,7 +472,7 @@ def test_10_000_short_threads_leak_nothing(interval: float) -> None:
         after = in_use()
         stats = spprof.stats()
     assert stats is not None
-    assert stats.threads <= 3
+    assert stats.threads <= alive
     assert after["descriptors"] <= before["descriptors"]
     assert after["timers"] <= before["timers"] + 2
     # One for each would be 9,000; the C library makes heaps and stacks as threads happen to meet.
