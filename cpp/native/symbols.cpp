@@ -276,8 +276,9 @@ void Symbolizer::guess_rules_around(uintptr_t address) {
 bool Symbolizer::wants_known_functions() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return std::any_of(names_.begin(), names_.end(), [](const auto& names) {
-        const auto& [nameless, learned] = std::tie(names.second.nameless, names.second.learned);
-        return std::any_of(nameless.begin(), nameless.end(), [&](const auto& range) {
+        const auto& nameless = names.second.nameless;
+        const auto& learned = names.second.learned;
+        return std::any_of(nameless.begin(), nameless.end(), [&learned](const auto& range) {
             return !range.second.asked && learned.count(range.first) == 0;
         });
     });

@@ -58,19 +58,21 @@ def cell_with(page: Page, source: str) -> Locator:
 
     Notebooks keep only the cells near the visible ones in the page.
     """
-    index = page.evaluate(
+    index, panel = page.evaluate(
         """async (source) => {
-            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const panel = window.jupyterapp.shell.currentWidget;
+            const notebook = panel.content;
             const index = notebook.widgets.findIndex(
                 ({model}) => model.type === 'code' && model.sharedModel.getSource().includes(source)
             );
             if (index >= 0) await notebook.scrollToItem(index, 'start');
-            return index;
+            return [index, panel.id];
         }""",
         source,
     )
     assert index >= 0, f"no cell with {source!r}"
-    cell = page.locator(f'.jp-Cell[data-windowed-list-index="{index}"]')
+    # Notebooks of earlier pages may be open beside it.
+    cell = page.locator(f'[id="{panel}"] .jp-Cell[data-windowed-list-index="{index}"]')
     cell.wait_for()
     return cell
 

@@ -44,7 +44,8 @@ def page(browser: Browser, lab) -> Iterator[Page]:
     (lab.folder / "showing.ipynb").write_text(json.dumps({**content, "nbformat_minor": 5}))
     context = browser.new_context(viewport=WIDE)
     page = context.new_page()
-    open_notebook(page, lab, "showing.ipynb")
+    # In a workspace of its own: nothing that other tests had open is opened again.
+    open_notebook(page, lab, "showing.ipynb", prefix="lab/workspaces/showing/tree")
     run_all_cells(page)
     yield page
     context.close()

@@ -126,16 +126,24 @@ long if_it_blocks(std::uintptr_t number, const ucontext_t& context) noexcept {
                : -1;
 }
 
-// mov $number, %eax: nearly every caller, and glibc's own calls until 2.40.
+// mov $number, %eax: nearly every caller, and glibc's own calls until 2.40; sometimes by way of
+// another register (mov $number, %ecx; ...; mov %ecx, %eax).
 long constant_number(const Code& code, const ucontext_t& context) noexcept {
-    constexpr unsigned char kMoveToEax = 0xB8;
+    constexpr unsigned char kMoveConstant = 0xB8;  // and the number of the register
+    constexpr unsigned char kMove = 0x89;
     for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
-        if (code.bytes[at] == kMoveToEax && code.bytes[at + 3] == 0 && code.bytes[at + 4] == 0) {
-            const long number = if_it_blocks(
-                code.bytes[at + 1] | static_cast<std::uintptr_t>(code.bytes[at + 2]) << 8, context);
-            if (number >= 0) {
-                return number;
-            }
+        const unsigned char reg = code.bytes[at] - kMoveConstant;
+        if (reg > 7 || code.bytes[at + 3] != 0 || code.bytes[at + 4] != 0) {
+            continue;
+        }
+        bool reaches_eax = reg == 0;
+        for (std::uintptr_t later = at + 5; later + 1 < kFarthest && !reaches_eax; ++later) {
+            reaches_eax = code.bytes[later] == kMove && code.bytes[later + 1] == (0xC0 | reg << 3);
+        }
+        const long number = if_it_blocks(
+            code.bytes[at + 1] | static_cast<std::uintptr_t>(code.bytes[at + 2]) << 8, context);
+        if (reaches_eax && number >= 0) {
+            return number;
         }
     }
     return -1;

@@ -570,12 +570,16 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
             arm(watch);
         }
     } else {
+        const bool moved = cpu != reach.cpu_ns;
         reach.lost_ns += cpu - reach.cpu_ns;
         reach.cpu_ns = cpu;
-        if (tid != 0 && !blocks_signal(tid)) {
+        // One that has just been woken up in sigwait() may look open, once.
+        const bool open = tid != 0 && moved && !blocks_signal(tid);
+        if (open && reach.seemed_open) {
             reach.blocked = false;
             arm(watch);
         }
+        reach.seemed_open = open;
     }
 }
 

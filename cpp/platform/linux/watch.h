@@ -52,6 +52,7 @@ public:
     // Whether it can be reached by signals at all.
     struct Reach {
         bool blocked = false;
+        bool seemed_open = false;  // at the last check, while it was blocked
         std::uint64_t visits = 0;  // at the last check
         std::int64_t cpu_ns = 0;   // then
         std::int64_t lost_ns = 0;  // used while blocked
