@@ -33,6 +33,19 @@ def formats_help(readable: bool = False) -> str:
     return "\n".join(lines)
 
 
+def add_format(parser: argparse.ArgumentParser, names: list[str], *aliases: str) -> None:
+    """Add -f/--format, and older names of it."""
+    parser.add_argument(
+        "-f",
+        "--format",
+        *aliases,
+        dest="format",
+        choices=names,
+        metavar="FORMAT",
+        help=f"{', '.join(names)} (default: by the ending)",
+    )
+
+
 def add_interval(parser: argparse.ArgumentParser) -> None:
     """Add the option for files that count samples only."""
     parser.add_argument(

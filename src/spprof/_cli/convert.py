@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..formats import registry
-from .arguments import add_command, add_interval, formats_help
+from .arguments import add_command, add_format, add_interval, formats_help
 from .failure import Failure
 from .reading import load
 from .terminal import progress
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("input")
     parser.add_argument("output", help='"-" for standard output')
-    parser.add_argument("--to", choices=list(registry.FORMATS), help="(default: by the ending)")
+    add_format(parser, list(registry.FORMATS), "--to")
     add_interval(parser)
     parser.set_defaults(command=convert)
 
@@ -36,11 +36,11 @@ def convert(options: argparse.Namespace) -> int:
     profile = load(options.input, options)
     try:
         if options.output == "-":
-            registry.find(options.to or "speedscope").dump(profile._tables, sys.stdout.buffer)
+            registry.find(options.format or "speedscope").dump(profile._tables, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             with progress(f"writing {options.output}"):
-                profile.save(options.output, options.to)
+                profile.save(options.output, options.format)
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:

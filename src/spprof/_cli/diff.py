@@ -7,7 +7,7 @@ from typing import Any
 
 from .._profile import model
 from ..formats import registry
-from .arguments import add_command, add_interval
+from .arguments import add_command, add_format, add_interval
 from .failure import Failure
 from .reading import load
 from .terminal import progress, write
@@ -28,12 +28,15 @@ def add_to(commands: Any) -> None:
     parser.add_argument("before")
     parser.add_argument("after")
     parser.add_argument("-o", "--output", metavar="FILE", help="save it instead of printing it")
+    add_format(parser, known)
     add_interval(parser)
     parser.set_defaults(command=diff)
 
 
 def diff(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
+    if options.format is not None and options.output is None:
+        raise Failure("-f/--format says how -o/--output FILE is written: name a file, too")
     before, after = load(options.before, options), load(options.after, options)
     try:
         difference = model.diff(before, after)
@@ -41,7 +44,7 @@ def diff(options: argparse.Namespace) -> int:
             write(str(difference))
             return 0
         with progress(f"writing {options.output}"):
-            difference.save(options.output)
+            difference.save(options.output, options.format)
     except (OSError, ValueError) as error:
         raise Failure(str(error)) from None
     return 0

@@ -53,6 +53,19 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--function", help="only samples with this function (wildcards)")
     parser.add_argument("--module", help="only samples with this module")
     parser.add_argument(
+        "--state",
+        choices=["running", "waiting"],
+        help="only where threads ran, or waited",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start_ms",
+        type=float,
+        metavar="MS",
+        help="only from here on, from the start",
+    )
+    parser.add_argument("--until", dest="end_ms", type=float, metavar="MS", help="only until here")
+    parser.add_argument(
         "--color", choices=["auto", "always", "never"], default="auto", help="(default: auto)"
     )
     add_interval(parser)
@@ -65,7 +78,13 @@ def report(options: argparse.Namespace) -> int:
     if options.thread is not None:
         by_id = options.thread.isdigit()
         profile = profile.filter(thread=int(options.thread) if by_id else options.thread)
-    profile = profile.filter(function=options.function, module=options.module)
+    profile = profile.filter(
+        function=options.function,
+        module=options.module,
+        state=options.state,
+        start_ms=options.start_ms,
+        end_ms=options.end_ms,
+    )
     style = Style(options.color)
     if options.tree:
         _print_tree(profile, style, options.n, options.by or "total", options.lines)

@@ -19,7 +19,7 @@ from .._profile.tables import MODES
 from .._session import session
 from .._session.options import Options
 from ..formats import files, registry
-from .arguments import add_command, formats_help
+from .arguments import add_command, add_format, formats_help
 from .failure import Failure
 
 
@@ -60,9 +60,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="where to save the profile (default: NAME.spprof)"
     )
-    parser.add_argument(
-        "-f", "--format", choices=list(registry.FORMATS), help="format (default: by FILE's ending)"
-    )
+    add_format(parser, list(registry.FORMATS))
     parser.add_argument(
         "-i",
         "--interval",

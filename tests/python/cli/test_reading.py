@@ -137,6 +137,20 @@ class TestReportSays:
             assert "aaaa" in done.stdout
 
 
+class TestReportFilters:
+    def test_by_state_and_time(self, saved, capsys) -> None:
+        for options, expected in (
+            (["--state", "waiting"], saved.filter(state="waiting")),
+            (["--from", "500", "--until", "900.5"], saved.filter(start_ms=500, end_ms=900.5)),
+        ):
+            assert 0 < expected.sample_count < saved.sample_count
+            assert main(["report", *options, "p.spprof"]) == 0
+            printed = capsys.readouterr().out
+            expected.save("expected.spprof")
+            assert main(["report", "expected.spprof"]) == 0
+            assert printed == capsys.readouterr().out
+
+
 class TestConvert:
     @pytest.mark.parametrize("name", ["x.json", "x.pb.gz", "x.gecko.json", "x.svg", "x.folded"])
     def test_is_save(self, saved, name) -> None:
@@ -147,6 +161,11 @@ class TestConvert:
     def test_to_standard_output(self, saved) -> None:
         done = python("-m", "spprof", "convert", "--to", "collapsed", "p.spprof", "-")
         assert done.stdout == saved.to_collapsed()
+
+    @pytest.mark.parametrize("option", ["-f", "--format", "--to"])
+    def test_format_has_one_name_everywhere(self, saved, option) -> None:
+        assert main(["convert", option, "collapsed", "p.spprof", "x.dat"]) == 0
+        assert Path("x.dat").read_text() == saved.to_collapsed()
 
     def test_interval_of_counts(self, here) -> None:
         Path("c.txt").write_text("a;b 3\n")
@@ -165,6 +184,10 @@ class TestDiff:
         assert "before" in capsys.readouterr().out
         assert main(["diff", "p.spprof", "q.spprof", "-o", "d.svg"]) == 0
         assert "warm: more time than before" in Path("d.svg").read_text()
+        assert main(["diff", "p.spprof", "q.spprof", "-o", "d.dat", "-f", "svg"]) == 0
+        assert Path("d.dat").read_text() == Path("d.svg").read_text()
+        assert main(["diff", "p.spprof", "q.spprof", "-f", "svg"]) == 1
+        assert "name a file" in capsys.readouterr().err
         assert main(["diff", "p.spprof", "q.spprof", "-o", "d.pb.gz"]) == 1
         assert "for a difference: use one of" in capsys.readouterr().err
 
