@@ -79,7 +79,7 @@ def add_to(commands: Any) -> None:
         "--memory-limit",
         type=float,
         default=100,
-        metavar="MB",
+        metavar="MiB",
         help="memory for the profile; beyond it timestamps are given up (default: 100)",
     )
     parser.add_argument(
