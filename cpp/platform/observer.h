@@ -49,6 +49,8 @@ struct Moment {
     // Since it was last visited it was kept from the processors by others only, if at all: it has
     // not given one up by itself.
     bool never_slept = false;
+    // It waits for a processor, and for nothing else.
+    bool could_run = false;
     bool on_own_thread = false;
     // nullptr where they are not wanted. Of a thread that waits only the program counter and the
     // stack pointer may be known; the rest is zero then.

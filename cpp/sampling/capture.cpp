@@ -131,6 +131,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
     record.time_ns = moment.time_ns;
     record.cpu_ns = moment.cpu_ns;
     record.never_slept = moment.never_slept;
+    record.could_run = moment.could_run;
     record.stood_still_until_ns = moment.stood_still_until_ns;
     record.state = moment.doing == platform::Doing::waiting ? profile::SampleState::kWaiting : 0;
     if (state != nullptr) {

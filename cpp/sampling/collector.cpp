@@ -122,18 +122,20 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
     // that is met running, the rest to one that is met waiting.
     const std::int64_t waited = was_outside ? 0 : std::max<std::int64_t>(0, passed - used);
     account.owed_running_ns += used;
-    account.owed_waiting_ns += waited;
+    std::int64_t unseen = waited;  // of it nobody knows yet where that was
     if (was_waiting && !was_outside) {
         // It stood still where it was met, for as long as that is known.
-        const std::int64_t known = std::clamp<std::int64_t>(record.stood_still_until_ns - before, 0,
-                                                            account.owed_waiting_ns);
-        account.owed_waiting_ns -= known;
+        const std::int64_t known =
+            std::clamp<std::int64_t>(record.stood_still_until_ns - before, 0, waited);
+        unseen -= known;
         recording_.extend(account.row, true, before + known - start_ns_,
                           count_waiting(account, known), known);
     }
-    if (record.never_slept && !account.waiting && !was_outside) {
+    if (!record.never_slept || account.waiting || was_outside) {
+        account.owed_waiting_ns += unseen;
+    } else {
         // It waited for a processor, and where it did is where it runs.
-        account.kept_waiting_ns += std::exchange(account.owed_waiting_ns, 0);
+        account.kept_waiting_ns += unseen;
         if (account.kept_waiting_ns >= settings_.interval_ns) {
             const std::int64_t weight = std::exchange(account.kept_waiting_ns, 0);
             recording_.add_sample(
@@ -143,7 +145,9 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
         }
     }
     if (account.waiting) {
-        const std::int64_t weight = std::exchange(account.owed_waiting_ns, 0);
+        // What it waited unseen was hardly for a processor: that is owed to where it sleeps.
+        const std::int64_t weight =
+            record.could_run ? 0 : std::exchange(account.owed_waiting_ns, 0);
         // A place where it was met is a sample at least; what that is too much is made up for.
         const std::uint32_t whole = count_waiting(account, weight);
         const std::uint32_t count = std::max<std::uint32_t>(1, whole);

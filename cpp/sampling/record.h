@@ -20,7 +20,8 @@ struct SampleRecord {
     bool truncated;                     // more Python frames than kMaxPythonFrames
     std::uint8_t native_end;            // native::End
     bool never_slept;  // since the record before, if that was made on the thread itself
-    std::uint8_t reserved[4];
+    bool could_run;    // it waited for a processor only
+    std::uint8_t reserved[3];
 
     static constexpr std::size_t kMaxPythonFrames = 2048;
     static constexpr std::size_t kMaxNativeFrames = 256;

@@ -802,7 +802,8 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
 }
 
 // Reads a thread from outside that has not moved since its CPU clock said so.
-void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns) noexcept {
+void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns,
+                                        bool could_run) noexcept {
     const Tid tid = watch.tid.load(std::memory_order_relaxed);
     if (!FaultGuard::armed() || watch.visited_now.exchange(true, std::memory_order_seq_cst)) {
         return;  // nothing can be read, or it visits itself
@@ -812,6 +813,7 @@ void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns) noexc
     moment.time_ns = monotonic_ns();
     moment.cpu_ns = cpu_ns;
     moment.doing = Doing::waiting;
+    moment.could_run = could_run;
     moment.stood_still_until_ns = watch.stood_still_until_ns.load(std::memory_order_relaxed);
     MachineRegisters registers;
     WaitingCall call;
@@ -845,7 +847,7 @@ void InterruptingObserver::look_twice() noexcept {
             const Tid tid = glance.watch->tid.load(std::memory_order_relaxed);
             if (tid != 0 && glance.watch->generation == glance.generation &&
                 thread_cpu_ns(tid) == glance.cpu_ns) {
-                meet_waiting(*glance.watch, glance.cpu_ns);
+                meet_waiting(*glance.watch, glance.cpu_ns, true);
             }
         }
     }
@@ -875,7 +877,7 @@ bool InterruptingObserver::tick_wall(std::int64_t now_ns) noexcept {
                     glances_.push_back({&watch, watch.generation, cpu});
                 }
             } else {
-                meet_waiting(watch, cpu);
+                meet_waiting(watch, cpu, false);
             }
         }
     };

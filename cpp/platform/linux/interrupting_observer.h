@@ -46,7 +46,7 @@ private:
     bool tick(std::int64_t now_ns) noexcept;
     void park() noexcept;
     bool seek(Watch& watch, std::int64_t now_ns, std::int64_t cpu_ns) noexcept;
-    void meet_waiting(Watch& watch, std::int64_t cpu_ns) noexcept;
+    void meet_waiting(Watch& watch, std::int64_t cpu_ns, bool could_run) noexcept;
     bool tick_wall(std::int64_t now_ns) noexcept;
     void look_twice() noexcept;
     // Both with the mutex held.
