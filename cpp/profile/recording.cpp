@@ -1,6 +1,7 @@
 // See recording.h.
 #include "profile/recording.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace spprof::profile {
@@ -46,8 +47,21 @@ std::size_t Recording::bytes() const noexcept {
 
 // --- interning ----------------------------------------------------------------------------------
 
+namespace {
+
+// As push_back(), but grows by a quarter: twice as much at once would go far beyond the limit.
+template <class Row>
+void append(std::vector<Row>& rows, const Row& row) {
+    if (rows.size() == rows.capacity()) {
+        rows.reserve(rows.size() + std::max<std::size_t>(64, rows.size() / 4));
+    }
+    rows.push_back(row);
+}
+
+}  // namespace
+
 std::uint32_t Recording::add_frame(FrameRow row) {
-    frames_.push_back(row);
+    append(frames_, row);
     return static_cast<std::uint32_t>(frames_.size() - 1);
 }
 
@@ -58,7 +72,7 @@ std::uint32_t Recording::python_frame(std::uint64_t code_address, std::uint32_t 
             return special_frame(SpecialFrame::memory_limit);
         }
         code = static_cast<std::uint32_t>(codes_.size());
-        codes_.push_back({code_address, kNone, {}});
+        append(codes_, {code_address, kNone, {}});
         codes_by_address_.insert(code_address, code);
     }
     const std::uint64_t key = pair(code, offset);
