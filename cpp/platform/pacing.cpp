@@ -27,6 +27,10 @@ constexpr std::int64_t kLate = 200'000;
 // A thread that ran for a part of the interval is expected to run again before the next is over.
 constexpr std::int64_t kShortNap = 4;
 
+// A visit that met a torn chain is tried again, but not before it is over: a signal that comes
+// sooner meets the same instruction again.
+constexpr std::int64_t kBeyondVisit = 5'000;
+
 // A thread that lost less than this part of the time since the last look ran throughout.
 constexpr std::int64_t kThroughout = 10;
 
@@ -184,15 +188,15 @@ Arm OwnTime::stop() noexcept {
 }
 
 Arm OwnTime::torn(std::int64_t now_ns, const Rhythm& rhythm) noexcept {
-    if (tried_again_) {
-        tried_again_ = false;
+    if (tries_++ == kTriesAgain) {
+        tries_ = 0;
         return {};
     }
-    tried_again_ = true;
     if (state_ == Keeping::nothing) {
         state_ = Keeping::aimed;
     }
-    return set(now_ns, 1 + random_below(soon(rhythm)), state_ == Keeping::steady ? period_ : 0);
+    return set(now_ns, kBeyondVisit + random_below(soon(rhythm)),
+               state_ == Keeping::steady ? period_ : 0);
 }
 
 ArrivalDecision OwnTime::next(const Arrival& arrival, const Rhythm& rhythm) noexcept {

@@ -101,6 +101,10 @@ struct Arrival {
     bool may_keep_own_time = false;  // the ticker's word
 };
 
+// So often a visit that met a torn chain is tried again. One may be as unlucky where the machine was
+// away for a moment.
+constexpr int kTriesAgain = 3;
+
 enum class Keeping : std::uint8_t {
     nothing,  // its timer is not set
     aimed,    // it fires once, soon
@@ -127,7 +131,7 @@ public:
     ArrivalDecision next(const Arrival& arrival, const Rhythm& rhythm) noexcept;
     // The visit met a chain of frames that is in order again a few instructions later.
     Arm torn(std::int64_t now_ns, const Rhythm& rhythm) noexcept;
-    void sound() noexcept { tried_again_ = false; }
+    void sound() noexcept { tries_ = 0; }
     // The timer could not be set, or somebody else has stopped it.
     void stopped() noexcept { state_ = Keeping::nothing; }
 
@@ -142,7 +146,7 @@ private:
     Arm stop() noexcept;
 
     Keeping state_ = Keeping::nothing;
-    bool tried_again_ = false;
+    int tries_ = 0;  // of a visit that met a torn chain
     std::uint32_t random_ = 1;
     int signals_at_this_pace_ = 0;
     int pace_ = 0;            // by how many sixteenths of an interval the period differs from it

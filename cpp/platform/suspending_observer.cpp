@@ -311,8 +311,7 @@ void SuspendingObserver::look_for_waiting(Followed& thread, std::int64_t now_ns,
 
 // Until the thread is thawed nothing here may take a lock or allocate.
 void SuspendingObserver::visit_running(Followed& thread) noexcept {
-    // A chain of frames that could not be read is tried once more.
-    for (int attempt = 0; attempt < 2; ++attempt) {
+    for (int attempt = 0; attempt <= pacing::kTriesAgain; ++attempt) {
         if (!freezer_->freeze(thread.tid)) {
             return;
         }

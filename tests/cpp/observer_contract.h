@@ -374,8 +374,8 @@ inline int looks_again(MakeObserver make) {
     return wrong != 0 ? wrong : self.as_promised() ? 0 : 3;
 }
 
-// A visit that is not settled is tried once more, soon, and one that never settles is counted.
-inline int tries_once_more(MakeObserver make) {
+// A visit that is not settled is tried again, soon, and one that never settles is counted.
+inline int tries_again(MakeObserver make) {
     auto observer = make({10 * kMillisecond / 4, Mode::cpu, false}, kClosely);
     observer->begin();
     Observed self;
@@ -396,9 +396,9 @@ inline int tries_once_more(MakeObserver make) {
     const int tries = self.torn_visits - before;
     if (tries < 40) return 3;
     self.settle_after = 0;
-    // Two tries each, of which the second may have come to nothing.
+    // Four tries each, of which later ones may have come to nothing.
     const auto given_up = static_cast<int>(observer->leave(watch).torn);
-    if (given_up > tries || 2 * given_up < tries - 2) return 4;
+    if (given_up == 0 || given_up > tries || 4 * given_up < tries - 4) return 4;
     return self.as_promised() ? 0 : 5;
 }
 

@@ -73,7 +73,7 @@ TEST_CASE("a thread that stands still is visited again where that is asked for")
     CHECK(broken_step(looks_again, suspending) == 0);
 }
 
-TEST_CASE("a visit that did not settle is tried once more, and given up then") {
-    CHECK(broken_step(tries_once_more, interrupting) == 0);
-    CHECK(broken_step(tries_once_more, suspending) == 0);
+TEST_CASE("a visit that did not settle is tried again, and given up in the end") {
+    CHECK(broken_step(tries_again, interrupting) == 0);
+    CHECK(broken_step(tries_again, suspending) == 0);
 }

@@ -1024,22 +1024,30 @@ TEST_CASE(
 
 // --- visits that did not settle -----------------------------------------------------------------
 
-TEST_CASE("a visit that did not settle is tried once more, soon") {
+TEST_CASE("a visit that did not settle is tried again, soon but not before it is over") {
     OwnTime own = aimed();
-    own.next(running_at(kSecond + 1000, From::own_timer), kMilli);
-    REQUIRE(own.state() == Keeping::nothing);
-    const Arm again = own.torn(kSecond + 2000, kMilli);
-    CHECK(again.what == Arm::What::set);
-    CHECK(again.first_ns <= soon(kMilli));
-    CHECK(again.period_ns == 0);
-    CHECK(own.state() == Keeping::aimed);
-    own.next(running_at(kSecond + 3000, From::own_timer), kMilli);
-    CHECK(own.torn(kSecond + 4000, kMilli).what == Arm::What::leave);
+    std::int64_t now = kSecond + 1000;
+    // A second visit may not settle either, and a third, where signals come late.
+    for (int tries = 0; tries < 3; ++tries) {
+        own.next(running_at(now, From::own_timer), kMilli);
+        REQUIRE(own.state() == Keeping::nothing);
+        const Arm again = own.torn(now + 1000, kMilli);
+        CHECK(again.what == Arm::What::set);
+        CHECK(again.first_ns >= 5'000);
+        CHECK(again.first_ns <= 5'000 + soon(kMilli));
+        CHECK(again.period_ns == 0);
+        CHECK(own.state() == Keeping::aimed);
+        now += 1000 + again.first_ns;
+    }
+    own.next(running_at(now, From::own_timer), kMilli);
+    CHECK(own.torn(now + 1000, kMilli).what == Arm::What::leave);
     CHECK(own.state() == Keeping::nothing);
-    // And the next one has its two tries again.
-    CHECK(own.torn(kSecond + 5000, kMilli).what == Arm::What::set);
+    // And the next one has all its tries again, as one that settled has.
+    for (int tries = 0; tries < 3; ++tries) {
+        CHECK(own.torn(now + 2000, kMilli).what == Arm::What::set);
+    }
     own.sound();
-    CHECK(own.torn(kSecond + 6000, kMilli).what == Arm::What::set);
+    CHECK(own.torn(now + 3000, kMilli).what == Arm::What::set);
 }
 
 TEST_CASE("a timer that goes on by itself still does after a visit that did not settle") {
@@ -1048,7 +1056,7 @@ TEST_CASE("a timer that goes on by itself still does after a visit that did not 
     own.next(running_at(at, From::own_timer), kMilli);
     const Arm again = own.torn(at, kMilli);
     CHECK(again.what == Arm::What::set);
-    CHECK(again.first_ns <= soon(kMilli));
+    CHECK(again.first_ns <= 5'000 + soon(kMilli));
     CHECK(again.period_ns > kMillisecond / 2);
     CHECK(own.state() == Keeping::steady);
 }

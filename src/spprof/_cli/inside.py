@@ -247,10 +247,22 @@ def _began(is_module: bool) -> bool:
     return not isinstance(error, SyntaxError) or getattr(sys, "last_traceback", None) is not None
 
 
-# What stands before a program that Python finds as a module.
-_RUNS_MODULES = ("<frozen runpy>", os.path.join(os.path.dirname(os.__file__), "runpy.py"))
-_IMPORTS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
-_STARTS = ("<frozen site>", os.path.join(os.path.dirname(os.__file__), "site.py"))
+_LIBRARY = os.path.dirname(os.__file__)
+
+# What stands before a program that Python finds as a module: the code of the library is frozen in
+# the interpreter or in a file, as the version has it.
+_RUNS_MODULES = {"<frozen runpy>", os.path.join(_LIBRARY, "runpy.py")}
+_FINDS_MODULES = {
+    "<frozen importlib>",
+    "<frozen importlib._bootstrap>",
+    "<frozen importlib._bootstrap_external>",
+    "<frozen importlib.util>",
+    "<frozen zipimport>",
+    os.path.join(_LIBRARY, "importlib", "__init__.py"),
+    os.path.join(_LIBRARY, "importlib", "util.py"),
+    os.path.join(_LIBRARY, "pkgutil.py"),
+}
+_STARTS = {"<frozen site>", os.path.join(_LIBRARY, "site.py")}
 
 
 def program_only(profile: Profile) -> Profile:
@@ -276,7 +288,7 @@ def program_only(profile: Profile) -> Profile:
         elif roots[row] not in main_roots:
             phase = within
         elif phase in (before, finding) and not t.func_flags[func] & NATIVE:
-            if file in _RUNS_MODULES or (phase == finding and file in _IMPORTS):
+            if file in _RUNS_MODULES or (phase == finding and file in _FINDS_MODULES):
                 phase = finding
             else:
                 phase = within

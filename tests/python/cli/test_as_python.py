@@ -292,6 +292,36 @@ def test_nothing_of_a_package_runs_outside_of_the_session(tmp_path) -> None:
     assert {root.function_name for root in roots} == {"<module>"}
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_finds_a_module_is_none_of_the_program(frozen) -> None:
+    """Wherever a sample meets it: most of it takes too short to be met in every run."""
+    from spprof._cli.inside import program_only
+    from spprof._profile import model
+    from spprof._profile.tables import Builder
+
+    library = os.path.dirname(os.__file__)
+    runpy = "<frozen runpy>" if frozen else os.path.join(library, "runpy.py")
+    util = "<frozen importlib.util>" if frozen else os.path.join(library, "importlib", "util.py")
+    bootstrap = "<frozen importlib._bootstrap>"
+    b = Builder()
+    main = b.thread(os.getpid(), "MainThread", os.getpid())
+    stacks = {
+        "nothing": [("_run_module_as_main", runpy)],
+        "finding": [("_get_module_details", runpy), ("find_spec", util)],
+        "looking": [("_get_module_details", runpy), ("find_spec", util), ("_find_spec", bootstrap)],
+        "package": [("_get_module_details", runpy), ("_gcd_import", bootstrap), ("<module>", "p/__init__.py")],
+        "program": [("_run_code", runpy), ("<module>", "p/__main__.py"), ("find_spec", util)],
+    }  # fmt: skip
+    for frames in stacks.values():
+        stack = b.stack_of(b.frame(b.func(name, file)) for name, file in frames)
+        b.row(main, stack, weight=1_000_000)
+    kept = program_only(model.Profile._of(b.tables))
+    assert sorted([f.function_name for f in s.frames[::-1]] for s in kept.samples) == [
+        ["<module>"],
+        ["<module>", "find_spec"],
+    ]
+
+
 @pytest.mark.parametrize(
     "format", ["spprof", "json", "html", "svg", "pb.gz", "gecko.json", "folded"]
 )
