@@ -153,6 +153,11 @@ nb::dict stop(const ThreadNames& names) {
         out_of_reach.append(nb::make_tuple(thread, cpu_ns));
     }
     meta["out_of_reach"] = out_of_reach;
+    nb::list hardly_met;
+    for (const auto& [thread, samples, due] : outcome.hardly_met) {
+        hardly_met.append(nb::make_tuple(thread, samples, due));
+    }
+    meta["hardly_met"] = hardly_met;
     meta["stacks_were_cut"] = outcome.stacks_were_cut;
     meta["notes"] = to_list(outcome.notes);
     meta["modules"] = modules;

@@ -114,6 +114,10 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
         state |= profile::SampleState::kMismatched;
         ++mismatched_count_;
     }
+    if (!account.waiting) {
+        ++account.met_running;
+        account.ran_ns += used + account.owed_running_ns;
+    }
     if (settings_.mode == Mode::cpu) {
         recording_.add_sample(account.row, stack, state, time, 1, used);
         return;
@@ -265,10 +269,7 @@ void Collector::keep_names() {
         if (subject->account.row != profile::kNone && !subject->name.empty()) {
             recording_.rename_thread(subject->account.row, subject->name);
         }
-        const std::int64_t lost = registry_.figures(*subject).unreachable_ns;
-        if (lost > 0) {
-            out_of_reach_.push_back({subject->name, lost});
-        }
+        judge(*subject, registry_.figures(*subject));
     }
 }
 
@@ -286,8 +287,18 @@ void Collector::close(Subject& subject) {
     if (account.row != profile::kNone && !subject.name.empty()) {
         recording_.rename_thread(account.row, subject.name);
     }
-    if (subject.figures.unreachable_ns > 0) {
-        out_of_reach_.push_back({subject.name, subject.figures.unreachable_ns});
+    judge(subject, subject.figures);
+}
+
+void Collector::judge(const Subject& subject, const platform::VisitFigures& figures) {
+    // Of fewer samples a part this large may be missing by chance.
+    constexpr std::int64_t kTelling = 100;
+    const Account& account = subject.account;
+    const std::int64_t due = account.ran_ns / settings_.interval_ns;
+    if (figures.unreachable_ns > 0) {
+        out_of_reach_.push_back({subject.name, figures.unreachable_ns});
+    } else if (due >= kTelling && account.met_running < due - due / 4) {
+        hardly_met_.push_back({subject.name, account.met_running, due});
     }
 }
 

@@ -62,6 +62,12 @@ public:
         std::int64_t cpu_ns;
     };
     const std::vector<OutOfReach>& out_of_reach() const noexcept { return out_of_reach_; }
+    // Threads that were met running much less often than their CPU time asks for.
+    struct HardlyMet {
+        std::string thread;
+        std::int64_t samples, due;
+    };
+    const std::vector<HardlyMet>& hardly_met() const noexcept { return hardly_met_; }
     NativeStacks* native() noexcept { return native_.get(); }
     std::uint64_t mismatched_count() const noexcept { return mismatched_count_; }
 
@@ -73,6 +79,7 @@ private:
     std::uint32_t count_waiting(Account& account, std::int64_t waited_ns);
     void pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns);
     void close(Subject& subject);
+    void judge(const Subject& subject, const platform::VisitFigures& figures);
     void probe_dormant(std::int64_t now_ns);  // the registry's mutex is held
 
     const Settings settings_;
@@ -88,6 +95,7 @@ private:
     std::uint64_t epoch_ = 0;
     std::int64_t unsampled_ns_ = 0;
     std::vector<OutOfReach> out_of_reach_;
+    std::vector<HardlyMet> hardly_met_;
     std::vector<platform::Tid> known_threads_;  // in order
     std::int64_t next_full_scan_ = 0;
     std::vector<interpreter::ThreadStateEntry> states_;

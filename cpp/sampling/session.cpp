@@ -132,6 +132,7 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
             outcome.timestamps_until_ns = recording.timestamps_until_ns();
             outcome.unsampled_ns = run.collector.unsampled_ns();
             outcome.out_of_reach = run.collector.out_of_reach();
+            outcome.hardly_met = run.collector.hardly_met();
             outcome.stacks_were_cut = recording.stacks_were_cut();
             outcome.settings = run.settings;
         }

@@ -40,6 +40,7 @@ struct Outcome {
     std::int64_t timestamps_until_ns = -1;
     std::int64_t unsampled_ns = 0;  // CPU time that no stack has: see Collector
     std::vector<Collector::OutOfReach> out_of_reach;
+    std::vector<Collector::HardlyMet> hardly_met;
     bool stacks_were_cut = false;
     std::string engine;
     std::vector<std::string> notes;

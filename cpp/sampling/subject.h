@@ -46,6 +46,8 @@ struct Account {
     std::int64_t owed_waiting_ns = 0;
     std::int64_t kept_waiting_ns = 0;  // kept from the processors where it runs; not a sample yet
     std::int64_t uncounted_waiting_ns = 0;  // waiting that has not made up a whole sample yet
+    std::int64_t ran_ns = 0;                // CPU time that its stacks have...
+    std::int64_t met_running = 0;           // ...from so many samples
     std::int64_t final_time_ns = -1;        // when the thread ended...
     std::int64_t final_cpu_ns = -1;         // ...and its CPU clock then; -1: nobody told
 

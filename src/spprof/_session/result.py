@@ -82,6 +82,13 @@ def _meta_of(native: dict[str, Any], calls_cut_short: int) -> Meta:
             "sampled; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF}) in it lets "
             "spprof see it"
         )
+    hardly_met: list[tuple[str, int, int]] = native["hardly_met"]
+    for name, samples, due in hardly_met:
+        notes.append(
+            f"thread {name!r} was met running {samples} times instead of {due}: it runs in bursts "
+            "too short for this system, or the processors were busy; weights are right, with "
+            "larger errors; see docs/TROUBLESHOOTING.md"
+        )
     if calls_cut_short:
         notes.append(
             f"{calls_cut_short} blocking system calls of the program were ended early (EINTR) by a "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -91,6 +93,30 @@ def test_where_timers_are_refused_the_ticker_takes_over() -> None:
 
 
 # --- what the handler must leave alone ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_too_few_samples_are_said_and_weights_are_right_all_the_same(mode) -> None:
+    """A thread that lets signals through once in two intervals gets half of its samples."""
+    with spprof.Profiler(2, mode=mode) as profiler:
+        begin = time.thread_time()
+        while time.thread_time() - begin < 0.8:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+            piece = time.thread_time()
+            while time.thread_time() - piece < 0.006:
+                pass
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+        used = time.thread_time() - begin
+    profile = profiler.profile
+    assert profile is not None
+    note = next(note for note in profile.notes if "was met running" in note)
+    found = re.search(r"'MainThread' was met running (\d+) times instead of (\d+)", note)
+    assert found is not None
+    met, due = int(found[1]), int(found[2])
+    assert 50 < met < 0.75 * due
+    assert due == pytest.approx(used / 0.002, rel=0.05)
+    running = sum(s.weight_ns or 0 for s in profile.samples if s.state == "running")
+    assert running == pytest.approx(used * 1e9, rel=0.05)
 
 
 def test_errno_is_preserved() -> None:
