@@ -78,8 +78,11 @@ namespace {
 constexpr int kStillLooks = 8;
 // CPU time that nobody is known to have used: less is the noise of reading many clocks in turn.
 constexpr std::int64_t kNoise = 20'000;
-// Looking at all sleepers may take this part of the time.
-constexpr std::int64_t kRoundsShare = 200;
+constexpr std::int64_t kAllowedShare = 100;
+// What was not used is kept up to this much...
+constexpr std::int64_t kMostAllowed = 300'000;
+// ...and nothing counts as more: whoever measured it was kept from its processor meanwhile.
+constexpr std::int64_t kMostTaken = 2'000'000;
 
 }  // namespace
 
@@ -96,12 +99,20 @@ bool wants_meeting(Waiting& waiting, std::int64_t cpu_ns) noexcept {
     return false;
 }
 
+bool Allowance::grants(std::int64_t now_ns) noexcept {
+    left_ns_ = std::min(kMostAllowed, left_ns_ + (now_ns - since_) / kAllowedShare);
+    since_ = now_ns;
+    return left_ns_ >= 0;
+}
+
+void Allowance::take(std::int64_t took_ns) noexcept { left_ns_ -= std::min(took_ns, kMostTaken); }
+
 bool somebody_woke(Sleepers& sleepers, std::int64_t now_ns, std::int64_t rest_ns) noexcept {
     const bool woke = !sleepers.known || rest_ns - sleepers.unexplained_ns > kNoise;
     if (!woke) {
         sleepers.quiet_until = now_ns;
     }
-    return woke && now_ns >= sleepers.next_round;
+    return woke && sleepers.rounds.grants(now_ns);
 }
 
 void looked_at_all(Sleepers& sleepers, std::int64_t now_ns, std::int64_t took_ns,
@@ -109,7 +120,7 @@ void looked_at_all(Sleepers& sleepers, std::int64_t now_ns, std::int64_t took_ns
     sleepers.known = true;
     sleepers.quiet_until = now_ns;
     sleepers.unexplained_ns = rest_ns;
-    sleepers.next_round = now_ns + took_ns * kRoundsShare;
+    sleepers.rounds.take(took_ns);
 }
 
 // --- the thread's own side ----------------------------------------------------------------------

@@ -171,13 +171,25 @@ struct Waiting {
 // Whether it may be met waiting now: it has moved since it was met last.
 bool wants_meeting(Waiting& waiting, std::int64_t cpu_ns) noexcept;
 
+// Something that may take a hundredth of the time: at once where it is cheap or was rare of late.
+class Allowance {
+public:
+    bool grants(std::int64_t now_ns) noexcept;
+    void take(std::int64_t took_ns) noexcept;
+
+private:
+    std::int64_t left_ns_ = 0;  // less than nothing: too much was taken
+    std::int64_t since_ = 0;
+};
+
 // Who woke up? The CPU clock of the process, less what is known of who ran, tells whether anybody
 // else did: one call a tick instead of one for each thread that sleeps.
 struct Sleepers {
     bool known = false;
     std::int64_t unexplained_ns = 0;  // CPU time of the process that nobody known had used
-    std::int64_t next_round = 0;      // not before, so that looking at all stays cheap
     std::int64_t quiet_until = 0;     // nobody had woken up then
+    Allowance clock;                  // to read the process's clock
+    Allowance rounds;                 // to look at all sleepers
 };
 
 // `process_ns` less `explained_ns`, the CPU clocks of all threads that are looked at.

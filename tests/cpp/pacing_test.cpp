@@ -1120,10 +1120,53 @@ TEST_CASE("sleepers are looked at when somebody unknown used the processors, and
     CHECK(sleepers.quiet_until == later);  // not known of any later moment
 }
 
-TEST_CASE("looking at all sleepers takes a two-hundredth of the time at the most") {
+TEST_CASE("what is allowed a hundredth of the time takes no more, and is granted at once if rare") {
+    for (const std::int64_t cost : {kMicrosecond, 30 * kMicrosecond, kMillisecond}) {
+        Allowance allowance;
+        std::int64_t taken = 0;
+        std::int64_t most = 0;  // in any hundredth of a second
+        std::int64_t now = kSecond;
+        for (int tenth = 0; tenth < 100; ++tenth) {
+            const std::int64_t before = taken;
+            for (int tick = 0; tick < 50; ++tick, now += kMillisecond / 5) {
+                if (allowance.grants(now)) {
+                    allowance.take(cost);
+                    taken += cost;
+                }
+            }
+            most = std::max(most, taken - before);
+        }
+        CHECK(taken <= kSecond / 100 + kMillisecond + cost);
+        CHECK(most <= kMillisecond / 2 + cost);
+        // As much as is allowed, or every time.
+        CHECK(taken >= std::min(kSecond / 100 - cost, 5000 * cost));
+    }
+}
+
+TEST_CASE("something rare is granted at every time it is asked for") {
+    Allowance allowance;
+    for (int i = 1; i <= 100; ++i) {
+        // Ten in a row, once a second.
+        for (int k = 0; k < 10; ++k) {
+            CHECK(allowance.grants(i * kSecond + k * kMillisecond));
+            allowance.take(30 * kMicrosecond);
+        }
+    }
+}
+
+TEST_CASE("what seemed to take for ever is not paid for for ever") {
+    Allowance allowance;
+    CHECK(allowance.grants(kSecond));
+    allowance.take(kSecond);
+    CHECK_FALSE(allowance.grants(kSecond + 150 * kMillisecond));
+    CHECK(allowance.grants(kSecond + 200 * kMillisecond));
+}
+
+TEST_CASE("looking at all sleepers takes a hundredth of the time at the most") {
     Sleepers sleepers;
+    CHECK(somebody_woke(sleepers, kSecond, kSecond));
     looked_at_all(sleepers, kSecond, kMillisecond, 0);
-    CHECK_FALSE(somebody_woke(sleepers, kSecond + 199 * kMillisecond, kSecond));
+    CHECK_FALSE(somebody_woke(sleepers, kSecond + 69 * kMillisecond, kSecond));
     CHECK(sleepers.quiet_until == kSecond);
-    CHECK(somebody_woke(sleepers, kSecond + 200 * kMillisecond, kSecond));
+    CHECK(somebody_woke(sleepers, kSecond + 70 * kMillisecond, kSecond));
 }

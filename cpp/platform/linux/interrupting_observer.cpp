@@ -345,9 +345,6 @@ constexpr std::int64_t kPausedSleep = 1'000'000'000;
 // For so long a thread that could run gets the ticker's processor, if that is what it waits for.
 constexpr std::int64_t kGlance = 60'000;
 
-// Reading the process's CPU clock may take this part of the time.
-constexpr std::int64_t kClockShare = 100;
-
 // How often it is asked whether threads can be reached by signals at all.
 constexpr std::int64_t kReachPeriod = 200'000'000;
 
@@ -860,10 +857,10 @@ void InterruptingObserver::look_twice() noexcept {
 bool InterruptingObserver::tick_wall(std::int64_t now_ns) noexcept {
     // First, so that what runs meanwhile looks explained rather than not. The system adds up all
     // threads for it: among a thousand of them it is asked less often.
-    const bool asks = now_ns >= next_process_clock_;
+    const bool asks = sleepers_.clock.grants(now_ns);
     const std::int64_t process = asks ? process_cpu_ns() : 0;
     if (asks) {
-        next_process_clock_ = now_ns + (monotonic_ns() - now_ns) * kClockShare;
+        sleepers_.clock.take(monotonic_ns() - now_ns);
     }
     std::int64_t explained = current_thread_cpu_ns();
     std::size_t asleep = 0;

@@ -69,7 +69,6 @@ private:
     std::vector<std::string> notes_;
     std::minstd_rand random_{std::random_device{}()};
     pacing::Sleepers sleepers_;
-    std::int64_t next_process_clock_ = 0;
     std::int64_t next_reach_check_ = 0;
 
     struct Glance {
