@@ -220,6 +220,7 @@ NB_MODULE(_native, module) {
             return session().register_current_thread(name, ident);
         },
         nb::arg("name") = "", nb::arg("ident") = 0);
+    module.def("about_to_block_signal", [] { session().current_thread_closes_itself(); });
     module.def("is_thread_registered", [] { return session().current_thread_is_registered(); });
     module.def(
         "settle_thread", [](const std::string& name) { session().settle_current_thread(name); },

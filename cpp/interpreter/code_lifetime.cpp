@@ -21,6 +21,7 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/python_internals.h"
+#include "platform/threads.h"
 
 namespace spprof::interpreter {
 
@@ -45,6 +46,12 @@ struct Parking {
     ParkedList of_others;  // named, of other interpreters
     bool freeing = false;  // one thread has a batch
     std::atomic<bool> active{false};
+    std::atomic<int> pid{0};  // of the process that is watched
+
+    bool active_here() const noexcept {
+        return active && pid.load(std::memory_order_relaxed) == platform::current_pid();
+    }
+
     CodeLifetime::Farewell farewell = nullptr;
 
     std::mutex naming;
@@ -125,7 +132,7 @@ void free_batch(Parking& lot) {
 // nested code objects, which come here in turn and are parked for the next one.
 bool park(PyCodeObject* code) {
     Parking& lot = parking();
-    if (leaving_now == code || !lot.active) {
+    if (leaving_now == code || !lot.active_here()) {
         return false;
     }
     std::unique_lock<std::mutex> naming;
@@ -240,6 +247,7 @@ bool CodeLifetime::install(Farewell farewell) {
     const AttachedLock lock(lot.mutex);
     lot.objects.reserve(kBatch + 1);
     lot.farewell = farewell;
+    lot.pid = platform::current_pid();
     lot.active = true;
     return true;
 }
@@ -281,10 +289,22 @@ void CodeLifetime::free_parked() {
 
 void CodeLifetime::lock_for_fork() { lock_detached(parking().mutex); }
 
+void CodeLifetime::abandon_after_raw_fork() noexcept {
+    Parking& lot = parking();
+    lot.active = false;
+    lot.freeing = false;
+    new (&lot.naming) std::mutex;
+    new (&lot.mutex) std::mutex;
+    new (&lot.objects) ParkedList;
+    new (&lot.leaving) ParkedList;
+    new (&lot.of_others) ParkedList;
+}
+
 void CodeLifetime::unlock_after_fork() { parking().mutex.unlock(); }
 
 void CodeLifetime::unlock_after_fork_in_child() {
     Parking& lot = parking();
+    lot.pid = platform::current_pid();
     // A batch that was being named or freed is this process's now, but for the object that its
     // thread had in hand.
     lot.freeing = false;

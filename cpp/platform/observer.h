@@ -108,6 +108,9 @@ public:
     virtual VisitFigures figures(const Watch* watch) const noexcept = 0;
     // Where it stands still now, it is visited once more.
     virtual void look_again(Watch* watch) noexcept = 0;
+    // The thread itself is about to close itself to what visits it; whether it is open again is
+    // noticed.
+    virtual void about_to_close(Watch* watch) noexcept { static_cast<void>(watch); }
 
     // Between the two there are no visits, and nothing of ours runs but for what costs nothing.
     virtual void pause() noexcept = 0;

@@ -11,16 +11,30 @@ namespace spprof::platform {
 // is undefined).
 extern "C" bool spprof_safe_copy(const void* source, void* target, std::size_t words) noexcept;
 
+// The same by a system call, which takes a hundred times as long and cannot fault.
+bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words) noexcept;
+
+// Whether the calling thread loads by system calls: one that cannot take a fault, because it has
+// blocked the signal or has no stack for its handler. (Not `thread_local`, which would be a call.)
+extern __thread bool loads_by_system_call __attribute__((tls_model("initial-exec")));
+
 // Only meaningful while FaultGuard::armed(): otherwise a bad address is an ordinary crash.
 struct SafeMemory {
     bool load(std::uintptr_t address, std::uintptr_t& value) const noexcept {
-        return spprof_safe_copy(reinterpret_cast<const void*>(address), &value, 1);
+        return copy_words(address, &value, 1);
     }
 
     // `bytes` is rounded up to whole words: the target must have room for them.
     bool copy(std::uintptr_t address, void* target, std::size_t bytes) const noexcept {
-        return spprof_safe_copy(reinterpret_cast<const void*>(address), target,
-                                (bytes + sizeof(std::uintptr_t) - 1) / sizeof(std::uintptr_t));
+        return copy_words(address, target,
+                          (bytes + sizeof(std::uintptr_t) - 1) / sizeof(std::uintptr_t));
+    }
+
+private:
+    static bool copy_words(std::uintptr_t address, void* target, std::size_t words) noexcept {
+        return loads_by_system_call
+                   ? copy_by_system_call(address, target, words)
+                   : spprof_safe_copy(reinterpret_cast<const void*>(address), target, words);
     }
 };
 

@@ -14,7 +14,7 @@ using Tid = std::int32_t;
 
 Tid current_tid() noexcept;  // visit-safe; cached in initial-exec TLS
 int current_pid() noexcept;  // visit-safe
-void forget_cached_tid() noexcept;
+void forget_cached_tids() noexcept;
 
 // Threads of this process; one system call. -1 when unknown.
 int thread_count() noexcept;

@@ -30,6 +30,7 @@ public:
         }
     }
 
+    // Where there is no memory (std::bad_alloc) nothing has changed.
     void insert(std::uint64_t key, std::uint32_t row) {
         if ((used_ + 1) * 4 > slots_.size() * 3) {
             grow();
@@ -102,10 +103,14 @@ private:
 template <class T>
 class Column {
 public:
-    void push_back(T value) {
+    // Room for one value more: the next push_back() cannot fail.
+    void make_room() {
         if (size_ == chunks_.size() * kChunk) {
-            chunks_.emplace_back(new T[kChunk]);
+            chunks_.push_back(std::unique_ptr<T[]>(new T[kChunk]));
         }
+    }
+    void push_back(T value) {
+        make_room();
         chunks_.back()[size_ % kChunk] = value;
         ++size_;
     }

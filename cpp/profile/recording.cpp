@@ -12,16 +12,40 @@ constexpr std::uint64_t pair(std::uint32_t high, std::uint32_t low) noexcept {
     return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+// Grows by a quarter: twice as much at once would go far beyond the limit.
+template <class Row>
+void make_room(std::vector<Row>& rows) {
+    if (rows.size() == rows.capacity()) {
+        rows.reserve(rows.size() + std::max<std::size_t>(64, rows.size() / 4));
+    }
+}
+
 }  // namespace
 
 std::uint32_t Strings::intern(const std::string& text) {
+    make_room(texts_);
     const auto [position, is_new] =
         rows_.try_emplace(text, static_cast<std::uint32_t>(texts_.size()));
     if (is_new) {
-        texts_.push_back(text);
+        try {
+            texts_.push_back(text);
+        } catch (...) {
+            rows_.erase(position);
+            throw;
+        }
         bytes_ += 2 * (text.size() + sizeof(std::string)) + 32;
     }
     return position->second;
+}
+
+void Recording::Samples::make_room() {
+    thread.make_room();
+    stack.make_room();
+    count.make_room();
+    time.make_room();
+    last.make_room();
+    weight.make_room();
+    state.make_room();
 }
 
 void Recording::Samples::clear() noexcept {
@@ -47,22 +71,16 @@ std::size_t Recording::bytes() const noexcept {
 
 // --- interning ----------------------------------------------------------------------------------
 
-namespace {
-
-// As push_back(), but grows by a quarter: twice as much at once would go far beyond the limit.
-template <class Row>
-void append(std::vector<Row>& rows, const Row& row) {
-    if (rows.size() == rows.capacity()) {
-        rows.reserve(rows.size() + std::max<std::size_t>(64, rows.size() / 4));
+// Of a frame that is interned by `key`. What refers to a row is written when there is room for it,
+// so that nothing is half there where memory runs out.
+std::uint32_t Recording::add_frame(FrameRow row, RowMap* rows, std::uint64_t key) {
+    make_room(frames_);
+    const auto number = static_cast<std::uint32_t>(frames_.size());
+    if (rows != nullptr) {
+        rows->insert(key, number);
     }
-    rows.push_back(row);
-}
-
-}  // namespace
-
-std::uint32_t Recording::add_frame(FrameRow row) {
-    append(frames_, row);
-    return static_cast<std::uint32_t>(frames_.size() - 1);
+    frames_.push_back(row);
+    return number;
 }
 
 std::uint32_t Recording::python_frame(std::uint64_t code_address, std::uint32_t offset) {
@@ -72,8 +90,9 @@ std::uint32_t Recording::python_frame(std::uint64_t code_address, std::uint32_t 
             return special_frame(SpecialFrame::memory_limit);
         }
         code = static_cast<std::uint32_t>(codes_.size());
-        append(codes_, {code_address, kNone, {}});
+        make_room(codes_);
         codes_by_address_.insert(code_address, code);
+        codes_.push_back({code_address, kNone, {}});
     }
     const std::uint64_t key = pair(code, offset);
     std::uint32_t frame = python_frames_.find(key);
@@ -81,9 +100,9 @@ std::uint32_t Recording::python_frame(std::uint64_t code_address, std::uint32_t 
         if (at_limit()) {
             return special_frame(SpecialFrame::memory_limit);
         }
-        frame = add_frame({code, offset, 0, codes_[code].first_frame, FrameKind::python});
+        frame = add_frame({code, offset, 0, codes_[code].first_frame, FrameKind::python},
+                          &python_frames_, key);
         codes_[code].first_frame = frame;
-        python_frames_.insert(key, frame);
     }
     return frame;
 }
@@ -94,8 +113,7 @@ std::uint32_t Recording::native_frame(std::uint64_t address) {
         if (at_limit()) {
             return special_frame(SpecialFrame::memory_limit);
         }
-        frame = add_frame({address, 0, 0, kNone, FrameKind::native});
-        native_frames_.insert(address, frame);
+        frame = add_frame({address, 0, 0, kNone, FrameKind::native}, &native_frames_, address);
     }
     return frame;
 }
@@ -103,7 +121,8 @@ std::uint32_t Recording::native_frame(std::uint64_t address) {
 std::uint32_t Recording::special_frame(SpecialFrame which) {
     std::uint32_t& frame = special_frames_[static_cast<std::size_t>(which)];
     if (frame == kNone) {
-        frame = add_frame({static_cast<std::uint64_t>(which), 0, 0, kNone, FrameKind::special});
+        frame = add_frame({static_cast<std::uint64_t>(which), 0, 0, kNone, FrameKind::special},
+                          nullptr, 0);
     }
     return frame;
 }
@@ -128,9 +147,11 @@ std::uint32_t Recording::stack(std::uint32_t parent, std::uint32_t frame) {
         }
     }
     row = static_cast<std::uint32_t>(stack_parent_.size());
+    stack_parent_.make_room();
+    stack_frame_.make_room();
+    stacks_.insert(key, row);
     stack_parent_.push_back(parent);
     stack_frame_.push_back(frame);
-    stacks_.insert(key, row);
     return row;
 }
 
@@ -151,6 +172,7 @@ void Recording::rename_thread(std::uint32_t thread, std::string name) {
 void Recording::append_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                            std::int64_t time_ns, std::int64_t last_ns, std::uint32_t count,
                            std::int64_t weight_ns) {
+    samples_.make_room();
     samples_.thread.push_back(thread);
     samples_.stack.push_back(stack);
     samples_.state.push_back(state);
@@ -173,8 +195,9 @@ void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_
     const std::uint64_t key = pair((thread << 5) | state, stack);
     const std::uint32_t row = counted_rows_.find(key);
     if (row == kNone) {
+        samples_.make_room();
+        counted_rows_.insert(key, static_cast<std::uint32_t>(samples_.thread.size()));
         append_row(thread, stack, state, -1, -1, count, weight_ns);
-        counted_rows_.insert(key, threads_[thread].last_row);
     } else {
         set_last_row(thread, row);
         samples_.count[row] += count;
@@ -184,12 +207,12 @@ void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_
 
 void Recording::add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                            std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns) {
-    sample_count_ += count;
     if (!counts_only_ && (samples_.thread.size() & 0xFF) == 0 && full()) {
         give_up_timestamps(time_ns);
     }
     if (counts_only_) {
         count_row(thread, stack, state, count, weight_ns);
+        sample_count_ += count;
         return;
     }
     const std::uint32_t last = threads_[thread].last_row;
@@ -197,9 +220,10 @@ void Recording::add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8
         samples_.last[last] = time_ns;
         samples_.count[last] += count;
         samples_.weight[last] += weight_ns;
-        return;
+    } else {
+        append_row(thread, stack, state, time_ns, time_ns, count, weight_ns);
     }
-    append_row(thread, stack, state, time_ns, time_ns, count, weight_ns);
+    sample_count_ += count;
 }
 
 bool Recording::extend(std::uint32_t thread, bool waiting, std::int64_t time_ns,

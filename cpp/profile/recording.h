@@ -132,6 +132,7 @@ public:
             return thread.bytes() + stack.bytes() + count.bytes() + time.bytes() + last.bytes() +
                    weight.bytes() + state.bytes();
         }
+        void make_room();  // for one row more
         void clear() noexcept;
     };
     Samples& samples() noexcept { return samples_; }
@@ -155,7 +156,7 @@ private:
                     std::int64_t weight_ns);
     void count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                    std::uint32_t count, std::int64_t weight_ns);
-    std::uint32_t add_frame(FrameRow row);
+    std::uint32_t add_frame(FrameRow row, RowMap* rows, std::uint64_t key);
     void set_last_row(std::uint32_t thread, std::uint32_t row) noexcept;
 
     std::size_t memory_limit_;

@@ -2,6 +2,7 @@
 #include "sampling/collector.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "platform/clocks.h"
@@ -55,23 +56,40 @@ void Collector::run() noexcept {
         collector_wake_up().wait_until(platform::monotonic_ns() + kPeriod);
         collector_has_woken();
         if (native_ != nullptr) {
-            native_->refresh();
+            try {
+                native_->refresh();
+            } catch (const std::bad_alloc&) {
+                ran_out_of_memory_ = true;  // what was known of the code goes on being known
+            }
         }
         observer_.keep();
         const std::lock_guard<std::mutex> lock(mutex_);
         drain();
-        scan_threads();
-        find_thread_states();
+        try {
+            scan_threads();
+            find_thread_states();
+        } catch (const std::bad_alloc&) {
+            ran_out_of_memory_ = true;  // next time
+        }
     }
 }
 
 // --- records to rows ----------------------------------------------------------------------------
 
-void Collector::drain() {
+void Collector::drain() noexcept {
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     const auto drain_one = [this](Subject& subject) {
         subject.visits.ring.drain([&](const std::uint8_t* bytes) {
-            take(subject, *reinterpret_cast<const SampleRecord*>(bytes));
+            const Times before = subject.account;
+            try {
+                take(subject, *reinterpret_cast<const SampleRecord*>(bytes));
+            } catch (const std::bad_alloc&) {
+                // The next sample has its time.
+                static_cast<Times&>(subject.account) = before;
+                subject.account.forget_seen();
+                ran_out_of_memory_ = true;
+                ++lost_samples_;
+            }
         });
     };
     for (Subject* subject : registry_.live()) {
@@ -79,7 +97,11 @@ void Collector::drain() {
     }
     registry_.recycle_retired([&](Subject& subject) {
         drain_one(subject);
-        close(subject);
+        try {
+            close(subject);
+        } catch (const std::bad_alloc&) {
+            ran_out_of_memory_ = true;  // at worst it goes without its name
+        }
     });
     recording_.set_outside_bytes(registry_.ring_bytes() +
                                  (native_ != nullptr ? native_->bytes() : 0));
@@ -195,8 +217,7 @@ std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, 
         }
     }
     if (account.seen_epoch != epoch_ || record.truncated) {
-        account.seen.clear();
-        account.seen_stacks.clear();
+        account.forget_seen();
         account.seen_epoch = epoch_;
     }
     std::size_t shared = 0;
@@ -220,8 +241,7 @@ std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, 
         account.seen_stacks.push_back(parent);
     }
     if (record.truncated) {
-        account.seen.clear();
-        account.seen_stacks.clear();
+        account.forget_seen();
     }
     return parent;
 }
@@ -347,8 +367,8 @@ void Collector::scan_threads() {
             continue;
         }
         if (Subject* subject = registry_.add(tid)) {
-            subject->name = platform::thread_os_name(tid);
             registry_.follow(*subject);
+            subject->name = platform::thread_os_name(tid);
         }
     }
 }

@@ -37,7 +37,8 @@ public:
     std::mutex& mutex() noexcept { return mutex_; }
 
     // --- with the mutex held --------------------------------------------------------------------
-    void drain();
+    // A record for which there is no memory is dropped.
+    void drain() noexcept;
     // Gives each thread's last stack what the thread used since its last sample, up to `now_ns`,
     // and measures afresh from here: at a pause and at the end.
     void settle(std::int64_t now_ns);
@@ -50,6 +51,8 @@ public:
     void forget_seen_frames() noexcept { ++epoch_; }
     // Starts following the threads of the process that are not followed yet.
     void scan_threads();
+    // Whether the system told which there are, the last time.
+    bool lists_threads() const noexcept { return !known_threads_.empty(); }
     // Where threads that were never visited have their Python frames: what stands still is read
     // from outside.
     void find_thread_states();
@@ -70,6 +73,10 @@ public:
     const std::vector<HardlyMet>& hardly_met() const noexcept { return hardly_met_; }
     NativeStacks* native() noexcept { return native_.get(); }
     std::uint64_t mismatched_count() const noexcept { return mismatched_count_; }
+    // Whether the program ran out of memory meanwhile, and samples that were dropped for it.
+    bool ran_out_of_memory() const noexcept { return ran_out_of_memory_; }
+    std::uint64_t lost_samples() const noexcept { return lost_samples_; }
+    void out_of_memory() noexcept { ran_out_of_memory_ = true; }
 
 private:
     void run() noexcept;
@@ -90,6 +97,8 @@ private:
     profile::Recording recording_;
     std::unique_ptr<NativeStacks> native_;
     std::uint64_t mismatched_count_ = 0;
+    std::atomic<bool> ran_out_of_memory_{false};
+    std::uint64_t lost_samples_ = 0;
     std::vector<Account::SeenFrame> frames_;  // of the record at hand, innermost first
     std::vector<NativeStacks::Frame> merged_;
     std::uint64_t epoch_ = 0;

@@ -10,6 +10,11 @@ namespace spprof::sampling {
 void name_code(profile::Recording& recording, std::uint32_t row) {
     profile::Recording::Code& code = recording.codes()[row];
     const auto object = static_cast<std::uintptr_t>(code.address);
+    if (object == 0) {  // it died when there was no memory for its name
+        code.name = {recording.strings().intern("[memory limit]"), recording.strings().intern(""),
+                     0};
+        return;
+    }
     const interpreter::CodeDescription description = interpreter::describe(object);
     code.name = {recording.strings().intern(description.name),
                  recording.strings().intern(description.file), description.first_line};
@@ -27,9 +32,6 @@ std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, Nati
     const std::uint32_t no_file = recording.strings().intern("");
     const std::uint32_t special[] = {recording.strings().intern("[truncated]"),
                                      recording.strings().intern("[memory limit]")};
-    if (native != nullptr) {
-        native->finish_names();
-    }
     std::vector<profile::ResolvedFrame> frames;
     frames.reserve(recording.frames().size());
     for (const profile::Recording::FrameRow& row : recording.frames()) {

@@ -3,6 +3,7 @@
 #include "sampling/session.h"
 
 #include <algorithm>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -35,6 +36,7 @@ Session::Run& Session::running() {
 }
 
 std::string Session::start(const Settings& settings, const std::vector<ThreadName>& names) {
+    notice_raw_fork();
     if (active()) {
         throw std::runtime_error("Profiler already running");
     }
@@ -46,7 +48,14 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
     }
     run_ = std::make_unique<Run>(settings, registry_, std::move(native));
     Run& run = *run_;
-    if (!interpreter::CodeLifetime::install(name_dying)) {
+    bool watches = false;
+    try {
+        watches = interpreter::CodeLifetime::install(name_dying);
+    } catch (...) {
+        run_.reset();
+        throw;
+    }
+    if (!watches) {
         run_.reset();
         throw std::runtime_error(
             "spprof cannot learn of dying code objects: all code watchers of this interpreter "
@@ -67,6 +76,13 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
                 "what does not fit until then is dropped");
         }
         run.collector.scan_threads();
+        if (!run.collector.lists_threads()) {
+            follow_named(names);
+            run.notes.push_back(
+                "the threads of this process cannot be listed (no /proc, or no descriptor left): "
+                "those that C or C++ code made may be missing, and what waits may count as "
+                "running");
+        }
         name_threads(names);
         run.collector.find_thread_states();  // by their identifiers, which have just been told
         run.collector.rebase(platform::monotonic_ns());
@@ -76,6 +92,7 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
         throw;
     }
     native_.store(settings.native, std::memory_order_relaxed);
+    pid_ = platform::current_pid();
     active_.store(true, std::memory_order_release);
     return run.observer->report().engine;
 }
@@ -95,6 +112,23 @@ void Session::tear_down() noexcept {
 }
 
 Outcome Session::stop(const std::vector<ThreadName>& names) {
+    notice_raw_fork();
+    try {
+        return finish(names);
+    } catch (const std::bad_alloc&) {
+        // The profile is lost; the session has ended all the same.
+        {
+            const AttachedLock session_lock(mutex_);
+            if (run_) {
+                tear_down();
+            }
+        }
+        interpreter::CodeLifetime::free_parked();
+        throw;
+    }
+}
+
+Outcome Session::finish(const std::vector<ThreadName>& names) {
     Outcome outcome;
     {
         const AttachedLock session_lock(mutex_);
@@ -116,8 +150,13 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
         }
         outcome.figures = figures_of(run);
     }
+    bool no_memory_for_names = false;
     if (native_.load(std::memory_order_relaxed)) {
-        learn_known_functions();  // with no lock of ours held: Python code may run
+        try {
+            learn_known_functions();  // with no lock of ours held: Python code may run
+        } catch (const std::bad_alloc&) {
+            no_memory_for_names = true;
+        }
     }
     {
         const AttachedLock session_lock(mutex_);
@@ -126,6 +165,13 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
             const std::lock_guard<std::mutex> lock(run.collector.mutex());
             profile::Recording& recording = run.collector.recording();
             NativeStacks* native = run.collector.native();
+            if (native != nullptr) {
+                try {
+                    native->finish_names();
+                } catch (const std::bad_alloc&) {
+                    no_memory_for_names = true;
+                }
+            }
             outcome.tables = profile::finish(recording, name_all(recording, native));
             name_modules(outcome.tables, native);
             outcome.start_realtime_ns = run.start_realtime_ns;
@@ -139,6 +185,11 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
         const platform::Observer::Report report = run.observer->report();
         outcome.engine = report.engine;
         outcome.notes = run.notes;
+        if (no_memory_for_names || run.collector.ran_out_of_memory()) {
+            outcome.notes.push_back(
+                "the program ran out of memory: samples for which there was none are among those "
+                "dropped, and some threads and names may be missing");
+        }
         outcome.notes.insert(outcome.notes.end(), report.notes.begin(), report.notes.end());
         tear_down();
     }
@@ -149,6 +200,7 @@ Outcome Session::stop(const std::vector<ThreadName>& names) {
 // --- figures ------------------------------------------------------------------------------------
 
 Figures Session::figures() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     return figures_of(running());
 }
@@ -170,7 +222,7 @@ Figures Session::figures_of(Run& run) {
     result.memory_bytes = run.collector.recording().bytes();
     const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
     const ThreadRegistry::Totals totals = registry_.totals();
-    result.dropped = totals.dropped;
+    result.dropped = totals.dropped + run.collector.lost_samples();
     result.torn = totals.visits.torn;
     result.handler_calls = totals.visits.visits;
     result.handler_ns = totals.visits.spent_ns;
@@ -182,6 +234,7 @@ Figures Session::figures_of(Run& run) {
 }
 
 std::vector<std::string> Session::notes() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     std::vector<std::string> all = running().notes;
     const platform::Observer::Report report = run_->observer->report();
@@ -192,6 +245,7 @@ std::vector<std::string> Session::notes() {
 // --- pause --------------------------------------------------------------------------------------
 
 bool Session::pause() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     Run& run = running();
     if (run.paused_since >= 0) {
@@ -211,6 +265,7 @@ bool Session::pause() {
 }
 
 void Session::resume() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     Run& run = running();
     if (run.paused_since < 0) {
@@ -229,11 +284,13 @@ void Session::resume() {
 }
 
 void Session::give_signal_back() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     running().observer->give_back();
 }
 
 void Session::take_signal_again() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     running().observer->take_again();
 }

@@ -66,7 +66,9 @@ public:
     // sampled.
     std::string start(const Settings& settings, const std::vector<ThreadName>& names);
     Outcome stop(const std::vector<ThreadName>& names);
-    bool active() const noexcept { return active_.load(std::memory_order_acquire); }
+    bool active() const noexcept {
+        return active_.load(std::memory_order_acquire) && pid_ == platform::current_pid();
+    }
     Figures figures();
     std::vector<std::string> notes();
 
@@ -81,10 +83,15 @@ public:
     bool register_current_thread(const std::string& name, std::uintptr_t ident);
     bool unregister_current_thread();
     bool current_thread_is_registered();
+    // The calling thread is about to block our signal.
+    void current_thread_closes_itself();
     // Gives the calling thread's last stack what it used since then.
     void settle_current_thread(const std::string& name);
     // What the hooks on threads call at their first and last moment.
-    ThreadRegistry& registry() noexcept { return registry_; }
+    ThreadRegistry& registry() noexcept {
+        notice_raw_fork();
+        return registry_;
+    }
 
     // Around a fork by Python, which counts the threads of the process: ours end and begin anew.
     void end_threads();
@@ -100,18 +107,23 @@ private:
     static void after_fork_in_parent();
     static void after_fork_in_child_unlocked();
 
+    Outcome finish(const std::vector<ThreadName>& names);
     static Session* in_force() noexcept;
     Run& running();
     Figures figures_of(Run& run);
+    void follow_named(const std::vector<ThreadName>& names);
     void name_threads(const std::vector<ThreadName>& names);
     void tear_down() noexcept;
     void release_locks_after_fork();
+    // Called before any lock is taken.
+    void notice_raw_fork() noexcept;
 
     std::mutex mutex_;
     ThreadRegistry registry_;
     std::unique_ptr<Run> run_;
     std::atomic<bool> active_{false};
     std::atomic<bool> native_{false};  // of the running session
+    int pid_ = 0;                      // of the process whose session it is
     int forks_ = 0;                    // that are under way
     bool locked_for_fork_ = false;
 };

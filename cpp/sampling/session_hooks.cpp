@@ -44,7 +44,12 @@ void Session::name_dying(const std::uintptr_t* dying, std::size_t count) noexcep
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t row = collector.recording().find_code(dying[i]);
         if (row != profile::kNone) {
-            name_code(collector.recording(), row);
+            try {
+                name_code(collector.recording(), row);
+            } catch (const std::bad_alloc&) {
+                collector.out_of_memory();
+                collector.recording().codes()[row].address = 0;  // nobody reads it any more
+            }
             collector.recording().forget_code(dying[i]);
             sampled = true;
         }
@@ -62,6 +67,7 @@ void Session::before_fork() {
     if (session == nullptr) {
         return;
     }
+    session->notice_raw_fork();
     session->locked_for_fork_ = interpreter::lock_for_fork(session->mutex_);
     interpreter::CodeLifetime::lock_for_fork();
     if (session->run_) {
@@ -97,7 +103,7 @@ void Session::after_fork_in_parent() {
 }
 
 void Session::after_fork_in_child_unlocked() {
-    platform::forget_cached_tid();
+    platform::forget_cached_tids();
     interpreter::forget_waiting_after_fork();
     Session* session = in_force();
     if (session == nullptr) {
@@ -122,6 +128,22 @@ void Session::after_fork_in_child_unlocked() {
     }
 }
 
+// In a child of the bare system call nobody was told of the fork: locks may be held by threads that
+// are not here, and what they guard may be half written. All of it is left as it is.
+void Session::notice_raw_fork() noexcept {
+    if (!active_.load(std::memory_order_acquire) || active()) {
+        return;
+    }
+    platform::forget_cached_tids();
+    interpreter::forget_waiting_after_fork();
+    interpreter::CodeLifetime::abandon_after_raw_fork();
+    active_.store(false, std::memory_order_release);
+    new (&mutex_) std::mutex;
+    static_cast<void>(run_.release());
+    new (&registry_) ThreadRegistry;
+    forks_ = 0;
+}
+
 void Session::after_fork_in_child() {
     if (!active()) {
         interpreter::CodeLifetime::uninstall();
@@ -130,6 +152,7 @@ void Session::after_fork_in_child() {
 }
 
 void Session::end_threads() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (forks_++ > 0 || !run_) {
         return;
@@ -139,6 +162,7 @@ void Session::end_threads() {
 }
 
 void Session::begin_threads() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (forks_ > 0 && --forks_ == 0 && run_) {
         run_->observer->begin_threads();

@@ -8,6 +8,7 @@ namespace spprof::sampling {
 using interpreter::AttachedLock;
 
 bool Session::register_current_thread(const std::string& name, std::uintptr_t ident) {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (!run_) {
         return false;
@@ -34,6 +35,7 @@ bool Session::register_current_thread(const std::string& name, std::uintptr_t id
 }
 
 bool Session::unregister_current_thread() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (!run_) {
         return false;
@@ -54,6 +56,7 @@ bool Session::unregister_current_thread() {
 }
 
 bool Session::current_thread_is_registered() {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (!run_) {
         return false;
@@ -63,7 +66,19 @@ bool Session::current_thread_is_registered() {
     return subject != nullptr && subject->following == Following::followed;
 }
 
+void Session::current_thread_closes_itself() {
+    notice_raw_fork();
+    const AttachedLock session_lock(mutex_);
+    if (run_) {
+        const std::lock_guard<std::mutex> lock(registry_.mutex());
+        if (Subject* subject = registry_.find(platform::current_tid())) {
+            registry_.about_to_close(*subject);
+        }
+    }
+}
+
 void Session::settle_current_thread(const std::string& name) {
+    notice_raw_fork();
     const AttachedLock session_lock(mutex_);
     if (!run_ || run_->paused_since >= 0) {
         return;
@@ -75,6 +90,19 @@ void Session::settle_current_thread(const std::string& name) {
     if (Subject* subject = registry_.find(platform::current_tid())) {
         subject->name = name;
         collector.settle(*subject, platform::monotonic_ns());
+    }
+}
+
+void Session::follow_named(const std::vector<ThreadName>& names) {
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    for (const ThreadName& thread : names) {
+        Subject* subject =
+            registry_.find(thread.tid) == nullptr && platform::thread_cpu_ns(thread.tid) >= 0
+                ? registry_.add(thread.tid)
+                : nullptr;
+        if (subject != nullptr) {
+            registry_.follow(*subject);
+        }
     }
 }
 

@@ -34,10 +34,9 @@ struct Visits {
     }
 };
 
-// What the collector knows of a thread's time: guarded by the registry's mutex.
-struct Account {
-    std::uint32_t row = profile::kNone;  // in the recording; none until the first sample
-    std::int64_t time_ns = 0;            // the two clocks at the last sample
+// A thread's time at its last sample.
+struct Times {
+    std::int64_t time_ns = 0;  // the two clocks
     std::int64_t cpu_ns = 0;
     bool waiting = false;  // it was met waiting there
     bool outside = false;  // no Python was found there
@@ -48,8 +47,13 @@ struct Account {
     std::int64_t uncounted_waiting_ns = 0;  // waiting that has not made up a whole sample yet
     std::int64_t ran_ns = 0;                // CPU time that its stacks have...
     std::int64_t met_running = 0;           // ...from so many samples
-    std::int64_t final_time_ns = -1;        // when the thread ended...
-    std::int64_t final_cpu_ns = -1;         // ...and its CPU clock then; -1: nobody told
+};
+
+// What the collector knows of a thread's time: guarded by the registry's mutex.
+struct Account : Times {
+    std::uint32_t row = profile::kNone;  // in the recording; none until the first sample
+    std::int64_t final_time_ns = -1;     // when the thread ended...
+    std::int64_t final_cpu_ns = -1;      // ...and its CPU clock then; -1: nobody told
 
     struct SeenFrame {
         std::uint64_t value;  // code object or native location
@@ -62,6 +66,11 @@ struct Account {
     std::vector<SeenFrame> seen;             // root first: the frames of the last sample...
     std::vector<std::uint32_t> seen_stacks;  // ...and the stacks they make
     std::uint64_t seen_epoch = 0;
+
+    void forget_seen() noexcept {
+        seen.clear();
+        seen_stacks.clear();
+    }
 
     // Nothing up to now counts: measuring starts here.
     void rebase(std::int64_t now_ns, std::int64_t cpu) noexcept {

@@ -145,6 +145,12 @@ void ThreadRegistry::look_again(Subject& subject) noexcept {
     }
 }
 
+void ThreadRegistry::about_to_close(Subject& subject) noexcept {
+    if (subject.watch != nullptr && observer_ != nullptr) {
+        observer_->about_to_close(subject.watch);
+    }
+}
+
 void ThreadRegistry::recycle(Subject& subject) noexcept {
     add_to(gone_, subject);
     spare_rings_.push_back(subject.visits.ring.detach());

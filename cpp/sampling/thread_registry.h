@@ -66,6 +66,7 @@ public:
     platform::VisitFigures figures(const Subject& subject) const noexcept;
     // What was read of it from outside was not all there is to know: read it again.
     void look_again(Subject& subject) noexcept;
+    void about_to_close(Subject& subject) noexcept;
 
     // The calling thread has just begun: followed from now on. False when it is known already, or
     // nobody is followed. Takes the mutex itself; no exception, no destructor that matters: the

@@ -23,7 +23,7 @@ template <class Body>
 int status_of_child(Body body) {
     const pid_t child = fork();
     if (child == 0) {
-        platform::forget_cached_tid();
+        platform::forget_cached_tids();
         // The test runner and the sanitizers have handlers of their own.
         signal(SIGSEGV, SIG_DFL);
         signal(SIGBUS, SIG_DFL);

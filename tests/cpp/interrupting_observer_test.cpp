@@ -192,7 +192,7 @@ TEST_CASE("a forked child is not signalled by its parent's timers") {
                   const pid_t child = fork();
                   observer->unlock_after_fork();
                   if (child == 0) {
-                      forget_cached_tid();
+                      forget_cached_tids();
                       visits = 0;
                       burn(100'000'000);
                       const int untold = visits;

@@ -246,7 +246,7 @@ inline int keeps_a_forked_child_quiet(MakeObserver make) {
             const pid_t child = fork();
             observer->unlock_after_fork();
             if (child == 0) {
-                platform::forget_cached_tid();
+                platform::forget_cached_tids();
                 observer->abandon_after_fork();
                 const int visits = self.visits();
                 self.work(20 * kMillisecond);

@@ -18,6 +18,7 @@
 #include "platform/linux/interrupted_call.h"
 #include "platform/linux/machine_context.h"
 #include "platform/linux/shared_signal.h"
+#include "platform/linux/time_spec.h"
 #include "platform/wake_up.h"
 
 namespace spprof::platform {
@@ -38,6 +39,23 @@ public:
                        watch->cookie() == cookie
                    ? watch
                    : nullptr;
+    }
+
+    // Of the calling thread; nullptr: it is not followed. For the rare signal that cannot say.
+    Watch* of_current_thread() const noexcept {
+        const Tid tid = current_tid();
+        for (const auto& each : blocks_) {
+            Watch* block = each.load(std::memory_order_acquire);
+            if (block == nullptr) {
+                break;
+            }
+            for (std::size_t i = 0; i < kBlock; ++i) {
+                if (block[i].tid.load(std::memory_order_acquire) == tid) {
+                    return &block[i];
+                }
+            }
+        }
+        return nullptr;
     }
 
     // Under the observer's mutex.
@@ -90,7 +108,8 @@ struct HandlerSide {
     WatchTable watches;
     CallFigures calls;
     WakeUp ticker;
-    std::atomic<bool> ticker_parked{false};  // nobody needs it; see call_ticker()
+    std::atomic<bool> ticker_parked{false};    // nobody needs it; see call_ticker()
+    std::atomic<bool> signals_threads{false};  // the ticker may have sent signals of its own
 
     pacing::Rhythm rhythm() const noexcept {
         return {interval_ns, prompt.load(std::memory_order_relaxed)};
@@ -268,10 +287,45 @@ void on_signal(int, siginfo_t* info, void* raw_context);
 
 SharedSignal sampling_signal(SIGPROF, 0, on_signal, false);
 
-// A timer's signal for which the kernel found no memory comes without what it should carry
-// (RLIMIT_SIGPENDING): from nobody. Not deadly as long as we are here.
-bool lost_its_value(const siginfo_t& info) noexcept {
-    return info.si_code == SI_USER && info.si_pid == 0;
+// Whether it is for this thread's watch: sent by us, as far as can be known.
+bool is_for_us(const siginfo_t& info, Sender& sender, Cookie& cookie) noexcept {
+    if (is_ours(info, sender, cookie)) {
+        return true;
+    }
+    const Watch* watch = carries_nothing(info) && shared().signals_threads.load()
+                             ? shared().watches.of_current_thread()
+                             : nullptr;
+    if (watch != nullptr) {
+        sender = Sender::thread;
+        cookie = watch->cookie();
+    }
+    return watch != nullptr;
+}
+
+// Whether this thread can take a visit here, and how: one that has SIGSEGV blocked would be ended
+// by a fault, and a signal stack of its own may have no room for another signal's frame.
+enum class Footing : std::uint8_t { firm, no_faults, none };
+
+Footing footing(const ucontext_t& context) noexcept {
+    // What a visit takes at most, measured: 1.6 KB, and 3.1 KB with native frames.
+    constexpr std::uintptr_t kVisit = 2048, kNativeVisit = 4096, kFaultHandler = 1024;
+    const std::uintptr_t visit = shared().registers ? kNativeVisit : kVisit;
+    const auto bottom = reinterpret_cast<std::uintptr_t>(context.uc_stack.ss_sp);
+    const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    const std::uintptr_t room = here - bottom;
+    if (room < context.uc_stack.ss_size) {
+        // The frame of this signal tells how large the next one would be.
+        const std::uintptr_t frame = context.uc_stack.ss_size - room;
+        if (room < visit) {
+            return Footing::none;
+        }
+        if (room < visit + frame + kFaultHandler) {
+            return Footing::no_faults;
+        }
+    }
+    const bool blocked = sigismember(&context.uc_sigmask, SIGSEGV) == 1 ||
+                         sigismember(&context.uc_sigmask, SIGBUS) == 1;
+    return blocked ? Footing::no_faults : Footing::firm;
 }
 
 // No noexcept and no destructors: a call that is gone on with may be left by pthread_exit or
@@ -281,15 +335,22 @@ void on_signal(int, siginfo_t* info, void* raw_context) {
     auto& context = *static_cast<ucontext_t*>(raw_context);
     Sender sender;
     Cookie cookie;
-    if (is_ours(*info, sender, cookie)) {
-        take_signal(cookie, sender, context);
-        errno = saved_errno;
-        continue_interrupted_call(context, shared().calls);
+    if (is_for_us(*info, sender, cookie)) {
+        const Footing stands = footing(context);
+        if (stands != Footing::none) {
+            loads_by_system_call = stands == Footing::no_faults;
+            take_signal(cookie, sender, context);
+            errno = saved_errno;
+            continue_interrupted_call(context, shared().calls);
+            loads_by_system_call = false;
+        } else if (Watch* watch = shared().watches.resolve(cookie)) {
+            increase(watch->own.torn);
+        }
         errno = saved_errno;
         return;
     }
     if (!sampling_signal.pass_on(info, raw_context, [] { return true; }) &&
-        !lost_its_value(*info)) {
+        !carries_nothing(*info)) {
         sampling_signal.default_action(info);
     }
     errno = saved_errno;
@@ -387,6 +448,7 @@ InterruptingObserver::~InterruptingObserver() {
     if (began_) {
         sampling_signal.flush_pending();
         sampling_signal.restore();
+        side.signals_threads.store(false, std::memory_order_relaxed);
         FaultGuard::restore();
     }
 }
@@ -394,11 +456,32 @@ InterruptingObserver::~InterruptingObserver() {
 void InterruptingObserver::begin() {
     {
         ThreadTimer probe;
-        timers_ = probe.create(TimerClock::thread_cpu, current_tid(), 0);
+        constexpr std::int64_t kNotSoon = 3600 * kSecond;
+        errno = 0;
+        timers_ = probe.create(TimerClock::thread_cpu, current_tid(), 0) && probe.arm(kNotSoon, 0);
     }
+    const bool used_up = !timers_ && errno == EAGAIN;
     timers_are_engine_ = timers_ && plan_.interval_ns >= kernel_tick_ns();
+    if (!can_signal_threads() && !timers_are_engine_) {
+        if (timers_) {
+            timers_are_engine_ = true;
+            note(
+                "signals to threads are refused here (seccomp?): samples come on the kernel's "
+                "tick");
+        } else if (plan_.mode == Mode::wall) {
+            note(
+                "neither CPU timers nor signals to threads can be had here (seccomp?): threads "
+                "are not seen while they run");
+        } else {
+            throw std::runtime_error(
+                "spprof can neither set timers nor signal threads here (seccomp?): nothing can be "
+                "sampled in cpu mode");
+        }
+    }
     if (!timers_) {
-        note("CPU timers are refused here (seccomp?): the ticker thread samples instead");
+        note(used_up ? "no CPU timer is left here (RLIMIT_SIGPENDING): the ticker thread samples "
+                       "instead"
+                     : "CPU timers are refused here (seccomp?): the ticker thread samples instead");
     }
     HandlerSide& side = shared();
     side.interval_ns = plan_.interval_ns;
@@ -529,6 +612,17 @@ VisitFigures InterruptingObserver::figures(const Watch* watch) const noexcept {
 void InterruptingObserver::look_again(Watch* watch) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     watch->waiting = {};
+}
+
+void InterruptingObserver::about_to_close(Watch* watch) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Watch::Reach& reach = watch->reach;
+    if (!reach.blocked) {
+        disarm(*watch);
+        reach.blocked = true;
+        reach.seemed_open = false;
+        reach.cpu_ns = current_thread_cpu_ns();
+    }
 }
 
 void InterruptingObserver::wait_for_visits() const noexcept {
@@ -788,6 +882,7 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
     });
     if (decision.signal) {
         watch.may_keep_own_time.store(decision.may_keep_own_time, std::memory_order_relaxed);
+        shared().signals_threads.store(true, std::memory_order_relaxed);
         signal_thread(tid, watch.cookie());
     }
     if (decision.set_alarm && plan_.mode == Mode::cpu) {

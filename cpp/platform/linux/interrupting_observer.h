@@ -25,6 +25,7 @@ public:
     VisitFigures leave(Watch* watch) noexcept override;
     VisitFigures figures(const Watch* watch) const noexcept override;
     void look_again(Watch* watch) noexcept override;
+    void about_to_close(Watch* watch) noexcept override;
     void pause() noexcept override;
     void resume() noexcept override;
     void keep() noexcept override;

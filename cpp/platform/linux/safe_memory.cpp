@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -86,6 +87,16 @@ extern const char spprof_safe_copy_resume[];
 }
 
 namespace spprof::platform {
+
+__thread bool loads_by_system_call = false;
+
+bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words) noexcept {
+    const std::size_t bytes = words * sizeof(std::uintptr_t);
+    const iovec into{target, bytes};
+    const iovec from{reinterpret_cast<void*>(address), bytes};
+    return syscall(SYS_process_vm_readv, getpid(), &into, 1, &from, 1, 0) ==
+           static_cast<long>(bytes);
+}
 
 namespace {
 

@@ -1,10 +1,12 @@
 // See thread_timer.h. Partly reached from the signal handler.
 #include "platform/linux/thread_timer.h"
 
+#include <errno.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "platform/linux/time_spec.h"
@@ -13,10 +15,15 @@ namespace spprof::platform {
 
 namespace {
 
-constexpr Cookie kMark = 0x5350'0000'0000'0000;
+constexpr Cookie kTimerMark = 0x5350'0000'0000'0000;
+constexpr Cookie kThreadMark = 0x5351'0000'0000'0000;
 constexpr Cookie kMarkBits = 0xFFFF'0000'0000'0000;
 
-void* marked(Cookie cookie) noexcept { return reinterpret_cast<void*>(cookie | kMark); }
+// The system refuses to send signals that carry anything (seccomp).
+std::atomic<bool> plain_signals{false};
+bool signals_are_plain() noexcept { return plain_signals.load(std::memory_order_relaxed); }
+
+void* marked(Cookie cookie, Cookie mark) noexcept { return reinterpret_cast<void*>(cookie | mark); }
 
 }  // namespace
 
@@ -26,7 +33,7 @@ bool ThreadTimer::create(TimerClock clock, Tid tid, Cookie cookie) noexcept {
     std::memset(&event, 0, sizeof event);
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
-    event.sigev_value.sival_ptr = marked(cookie);
+    event.sigev_value.sival_ptr = marked(cookie, kTimerMark);
     event._sigev_un._tid = tid;
     int id = -1;
     const clockid_t id_of_clock =
@@ -64,11 +71,26 @@ bool signal_thread(Tid tid, Cookie cookie) noexcept {
     siginfo_t info;
     std::memset(&info, 0, sizeof info);
     info.si_signo = SIGPROF;
-    info.si_code = SI_QUEUE;
-    info.si_pid = getpid();
-    info.si_uid = getuid();
-    info.si_value.sival_ptr = marked(cookie);
-    return syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGPROF, &info) == 0;
+    // As if a timer had sent it: when the process becomes another program (execve), the system
+    // discards signals of timers that are pending. Any other would end that program.
+    info.si_code = SI_TIMER;
+    info.si_value.sival_ptr = marked(cookie, kThreadMark);
+    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGPROF, &info) == 0) {
+        return true;
+    }
+    return errno != ESRCH && signals_are_plain() &&
+           syscall(SYS_tgkill, getpid(), tid, SIGPROF) == 0;
+}
+
+bool can_signal_threads() noexcept {
+    // Signal 0 asks for permission only.
+    siginfo_t info;
+    std::memset(&info, 0, sizeof info);
+    info.si_code = SI_TIMER;
+    const bool plain =
+        syscall(SYS_rt_tgsigqueueinfo, getpid(), current_tid(), 0, &info) != 0 && errno != EAGAIN;
+    plain_signals.store(plain, std::memory_order_relaxed);
+    return !plain || syscall(SYS_tgkill, getpid(), current_tid(), 0) == 0;
 }
 
 bool blocks_signal(Tid tid) noexcept {
@@ -86,13 +108,15 @@ bool blocks_signal(Tid tid) noexcept {
 
 bool is_ours(const siginfo_t& info, Sender& sender, Cookie& cookie) noexcept {
     const Cookie value = reinterpret_cast<Cookie>(info.si_value.sival_ptr);
-    const bool by_timer = info.si_code == SI_TIMER;
-    if (!by_timer && (info.si_code != SI_QUEUE || info.si_pid != current_pid())) {
-        return false;
-    }
-    sender = by_timer ? Sender::timer : Sender::thread;
+    const Cookie mark = value & kMarkBits;
+    sender = mark == kTimerMark ? Sender::timer : Sender::thread;
     cookie = value & ~kMarkBits;
-    return (value & kMarkBits) == kMark;
+    return info.si_code == SI_TIMER && (mark == kTimerMark || mark == kThreadMark);
+}
+
+bool carries_nothing(const siginfo_t& info) noexcept {
+    return (info.si_code == SI_USER && info.si_pid == 0) ||
+           (info.si_code == SI_TKILL && signals_are_plain() && info.si_pid == current_pid());
 }
 
 }  // namespace spprof::platform

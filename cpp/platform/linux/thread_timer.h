@@ -41,6 +41,8 @@ private:
 
 // Sends the sampling signal to one thread; false when it is gone, or the system refuses.
 bool signal_thread(Tid tid, Cookie cookie) noexcept;
+// Whether the system lets us at all; to be asked before the first.
+bool can_signal_threads() noexcept;
 
 // Whether a thread has closed itself to the sampling signal. A read of /proc for other threads than
 // the caller; false when unknown.
@@ -50,5 +52,9 @@ enum class Sender : std::uint8_t { timer, thread };
 
 // Whether this signal was sent by one of ours, by whom, and for which watch.
 bool is_ours(const siginfo_t& info, Sender& sender, Cookie& cookie) noexcept;
+// Whether this may be one of ours that does not say so: where the queue of signals is full
+// (RLIMIT_SIGPENDING, which all processes of a user share), what a thread sends comes without all
+// that it carries, as if from nobody; where a filter refuses what carries something, plainly.
+bool carries_nothing(const siginfo_t& info) noexcept;
 
 }  // namespace spprof::platform

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +26,10 @@ namespace {
 
 // Initial-exec: resolved when the module is loaded, so a visit never enters the dynamic linker.
 __attribute__((tls_model("initial-exec"))) thread_local Tid cached_tid = 0;
+__attribute__((tls_model("initial-exec"))) thread_local int cached_in_process = 0;
+
+// Counts the processes that this one is a copy of, as far as that was noticed.
+std::atomic<int> process{1};
 
 constexpr const char* kOwnThreads = "/proc/self/task";
 
@@ -47,15 +52,17 @@ std::size_t read_about_thread(Tid tid, const char* file, char* text, std::size_t
 }  // namespace
 
 Tid current_tid() noexcept {
-    if (cached_tid == 0) {
+    const int here = process.load(std::memory_order_relaxed);
+    if (cached_in_process != here) {
         cached_tid = static_cast<Tid>(syscall(SYS_gettid));
+        cached_in_process = here;
     }
     return cached_tid;
 }
 
 int current_pid() noexcept { return static_cast<int>(getpid()); }
 
-void forget_cached_tid() noexcept { cached_tid = 0; }
+void forget_cached_tids() noexcept { process.fetch_add(1, std::memory_order_relaxed); }
 
 int thread_count() noexcept {
     struct stat status;
@@ -181,6 +188,10 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     static_assert(sizeof handle_ >= sizeof(pthread_t), "room for a thread's handle");
     sigset_t all, before;
     sigfillset(&all);
+    // A fault of ours is meant to be mended; were it blocked, it would end the process.
+    for (const int fault : {SIGSEGV, SIGBUS}) {
+        sigdelset(&all, fault);
+    }
     Start start{this, name, body, self};
     tid_.store(0, std::memory_order_relaxed);
     pthread_t thread;

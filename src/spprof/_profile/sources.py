@@ -2,15 +2,25 @@
 
 A cell's name, such as ``In [3]``, is one of many of that name: its text is kept for the profiles
 that ran it, told by when they began. Must not know what a cell is.
+
+A profile that came from elsewhere may name any file of this machine, a device or a pipe as well:
+of such a one only source files are read, and only where somebody asked for them.
 """
 
 from __future__ import annotations
 
-import linecache
-from typing import TYPE_CHECKING
+import os
+import stat
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .tables import Meta
+
+LARGEST_BYTES = 4_000_000
+_SOURCE_FILES = (".py", ".pyw", ".pyi", ".pyx", ".ipy")
+
+# When the profiles began that were recorded by this process.
+_own: set[str] = set()
 
 _KEPT_BYTES = 8_000_000
 _kept: dict[tuple[str, str], str] = {}
@@ -25,8 +35,36 @@ def keep(meta: Meta, name: str, text: str) -> None:
         room += len(_kept.pop(next(iter(_kept))))
 
 
-def text_of(meta: Meta, name: str) -> str:
-    """The source of a file or cell of this profile; "" where there is none."""
+def recorded_here(meta: Meta) -> None:
+    """Remember that this process recorded a profile: what it names is its own code."""
+    _own.add(meta.start_time)
+
+
+def text_of(meta: Meta, name: str, *, asked: bool) -> str:
+    """The source of a file or cell of this profile; "" where there is none, or none to be read.
+
+    Parameters
+    ----------
+    meta : Meta
+    name : str
+    asked : bool
+        Whether somebody asked for the sources, even if the profile came from elsewhere.
+    """
     kept = _kept.get((meta.start_time, name))
+    if kept is not None:
+        return kept
+    own = meta.start_time in _own
+    if not own and not (asked and name.endswith(_SOURCE_FILES)):
+        return ""
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError):
+        if not own:
+            return ""
+    else:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+            return ""
+    import linecache
+
     # Knows modules in archives too, and what was compiled in this process.
-    return kept if kept is not None else "".join(linecache.getlines(name))
+    return "".join(linecache.getlines(name))

@@ -78,6 +78,11 @@ def unregister_thread() -> bool:
     return bool(_native.unregister_thread())
 
 
+def about_to_block_signal() -> None:
+    """The calling thread is about to block SIGPROF: it is sent no signal until it has it open."""
+    _native.about_to_block_signal()
+
+
 def is_thread_registered() -> bool:
     """Whether the calling thread is followed."""
     return bool(_native.is_thread_registered())

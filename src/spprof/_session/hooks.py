@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _signal
 import _thread
+import faulthandler
 import os
 import sys
 import threading
@@ -22,7 +23,13 @@ _replaced: list[tuple[Any, str, Any, Any]] = []
 
 def install() -> None:
     """Have threads start and end, signals be set, and root and user change through us."""
+    remove()  # what a KeyboardInterrupt may have left at the end of the session before
     _replace(_signal, "signal", signals.signal_setter(_signal.signal))
+    if hasattr(_signal, "pthread_sigmask"):
+        _replace(_signal, "pthread_sigmask", signals.mask_setter(_signal.pthread_sigmask))
+    for name in ("register", "unregister"):
+        if hasattr(faulthandler, name):
+            _replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
     at_end, stand_in = threads.AT_THE_END_OF_A_THREAD
     _replace(*at_end, stand_in(getattr(*at_end)))
     for module in (os, sys.modules[os.name]):
@@ -53,10 +60,12 @@ def install() -> None:
 def remove() -> None:
     """Put back what was there before."""
     while _replaced:
-        module, name, original, ours = _replaced.pop()
+        module, name, original, ours = _replaced[-1]
         # Whoever replaced ours keeps theirs; ours passes on to the original.
         if getattr(module, name, None) is ours:
             setattr(module, name, original)
+        # Last, so that whoever is interrupted before (KeyboardInterrupt) can begin again.
+        _replaced.pop()
 
 
 def _replace(module: Any, name: str, ours: Any) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from datetime import datetime, timezone
 
+from .._profile import sources
 from .._profile.model import Profile
 from .._profile.tables import Meta, Tables
 
@@ -25,14 +26,15 @@ def profile_of(raw: dict[str, Any]) -> Profile:
     for thread in threads:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
     meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
+    sources.recorded_here(meta)
     tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
     return Profile._of(_with_source_lines(tables) if meta.modules else tables)
 
 
 def _with_source_lines(tables: Tables) -> Tables:
-    from . import symbols
-
     try:
+        from . import symbols
+
         return symbols.with_source_lines(tables)
     except Exception as error:  # noqa: BLE001 - a strange file costs its lines, not the profile
         import warnings

@@ -71,9 +71,9 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         if options.output_path is not None:
             _prepare_output(options.output_path)
         if native:
-            from . import symbols  # noqa: F401 - for `stop`
-        hooks.install()
+            _import_symbols()
         try:
+            hooks.install()
             engine.start(
                 options.interval_ns,
                 options.mode,
@@ -82,7 +82,8 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
                 options.aggregate,
             )
         except BaseException:
-            hooks.remove()
+            if not engine.is_active():
+                hooks.remove()
             raise
         state.output_path, state.owner = options.output_path, owner
         for note in engine.notes():
@@ -136,9 +137,13 @@ def end(owner: state.Owner | None = None) -> Profile | None:
     with state.lock:
         if not engine.is_active() or (owner is not None and state.owner is not owner):
             return None
-        engine.pause()  # what follows is no part of the profile
-        raw = engine.stop()
-        hooks.remove()
+        try:
+            engine.pause()  # what follows is no part of the profile
+            raw = engine.stop()
+        finally:
+            # After a KeyboardInterrupt the session may go on; after a MemoryError it has ended.
+            if not engine.is_active():
+                hooks.remove()
         path, owner = state.output_path, state.owner
         state.output_path = state.owner = None
     profile = result.profile_of(raw)
@@ -298,6 +303,18 @@ def _require_native_unwinding() -> None:
         raise RuntimeError(
             f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
             "works on Linux on x86-64 and aarch64"
+        )
+
+
+def _import_symbols() -> None:
+    """Import what reads source lines of native frames, for `stop`."""
+    try:
+        from . import symbols  # noqa: F401
+    except OSError as error:  # no descriptor is left: native frames go without their lines
+        import warnings
+
+        warnings.warn(
+            f"spprof: native frames may have no source lines: {error}", RuntimeWarning, stacklevel=5
         )
 
 

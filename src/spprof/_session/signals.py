@@ -16,20 +16,39 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def signal_setter(original: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+def signal_setter(original: Callable[..., Any]) -> Callable[..., Any]:
     """Stand in for `_signal.signal`, so that a session and a handler for SIGPROF get along.
 
     Without it the usual ``signal.signal(SIGPROF, old)`` at the end of somebody's use of the signal
-    would make our next one end the process.
+    would make our next one end the process; and so would ``faulthandler.unregister(SIGPROF)``.
     """
 
-    def set_signal(signalnum: int, handler: Any) -> Any:
-        if signalnum != _signal.SIGPROF or not engine.is_active():
-            return original(signalnum, handler)
+    @functools.wraps(original)
+    def set_signal(signum: int, *args: Any, **kwargs: Any) -> Any:
+        if signum != _signal.SIGPROF or not engine.is_active():
+            return original(signum, *args, **kwargs)
         with state.lock:
-            return engine.without_our_signal(original, signalnum, handler)
+            return engine.without_our_signal(original, signum, *args, **kwargs)
 
     return set_signal
+
+
+def mask_setter(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in for `_signal.pthread_sigmask`: a thread that is about to block SIGPROF is sent none.
+
+    What it were sent would lie there until it takes it itself (`signal.sigwait`), as if somebody
+    had sent it.
+    """
+
+    @functools.wraps(original)
+    def set_mask(how: int, mask: Any) -> Any:
+        if how != _signal.SIG_UNBLOCK and engine.is_active():
+            mask = set(mask)
+            if _signal.SIGPROF in mask:
+                engine.about_to_block_signal()
+        return original(how, mask)
+
+    return set_mask
 
 
 def program_starter(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -137,7 +137,7 @@ def _sources(tables: Tables) -> dict[str, str]:
     for entry in top(tables, None, "total", lines=False):
         if entry.is_native or entry.filename in texts:
             continue
-        text = texts_of.text_of(tables.meta, entry.filename)
+        text = texts_of.text_of(tables.meta, entry.filename, asked=True)
         if text and len(text) <= room:
             texts[entry.filename] = text
             room -= len(text)
