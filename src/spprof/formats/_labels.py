@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from .._profile.tables import NATIVE, FrameIndex, Tables, ThreadRow
 from .._version import __version__
 
-_THREAD_LABEL = re.compile(r"(?P<name>.*) \((?P<tid>\d+)\)(?:, process (?P<pid>\d+))?", re.DOTALL)
+_THREAD_LABEL = re.compile(
+    r"(?P<name>.*) \((?P<tid>[0-9]{1,19})\)(?:, process (?P<pid>[0-9]{1,19}))?", re.DOTALL
+)
 
 # Where only "name (place)" is known, these endings tell machine code from Python.
 _NATIVE_SOURCE = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".rs", ".s", ".f", ".f90")

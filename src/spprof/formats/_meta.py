@@ -5,7 +5,6 @@ Must not know any one format.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
@@ -78,7 +77,7 @@ def check_meta(meta: dict[str, Any]) -> Meta:
     if meta["mode"] and meta["mode"] not in MODES:
         raise FormatError(f"meta.mode is {meta['mode']!r:.40}, not one of {', '.join(MODES)}")
     for name in ("duration_ns", "interval_ns", "dropped_count"):
-        if not (math.isfinite(meta[name]) and 0 <= meta[name] < 2**63):
+        if not 0 <= meta[name] < 2**63:  # nor is it, where it is no number
             raise FormatError(f"meta.{name} is out of range")
     for name in ("start_time", "end_time"):
         try:
@@ -121,4 +120,6 @@ def check_threads(threads: list[Any]) -> list[ThreadRow]:
         for name, kind in (("tid", int), ("name", str), ("pid", int), ("host", str)):
             if type(thread.get(name)) is not kind:
                 raise FormatError(f"thread {number}: {name} should be a {kind.__name__}")
+            if kind is int and not -(2**63) <= thread[name] < 2**64:
+                raise FormatError(f"thread {number}: {name} is out of range")
     return cast("list[ThreadRow]", threads)

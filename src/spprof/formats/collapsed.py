@@ -24,6 +24,7 @@ from .._profile.tables import NATIVE, Builder, FrameIndex, Tables, ThreadIndex
 from . import _labels as labels
 from ._errors import FormatError
 from ._meta import read_meta
+from ._stacks import check_depth, texts_of
 
 if TYPE_CHECKING:
     from .._profile.compare import Difference
@@ -35,9 +36,25 @@ _ESCAPED = re.compile(rf"%(?={_CODES})|[;\n\r\0]|^ | $")
 _ESCAPED_IN_PLACE = re.compile(rf"%(?={_CODES})|[;\n\r\0]|^ | $| (?=\()|:(?=\d+$)")
 _ESCAPE = re.compile(f"%({_CODES})")
 _NUMBER_AT_END = re.compile(r" \d+(?:\.\d*)?$", re.ASCII)
-_FRAME = re.compile(r"(?P<name>.*) \((?P<place>.*?)(?::(?P<line>\d+))?\)", re.DOTALL)
-_THREAD = re.compile(r"thread \((?P<tid>-?\d+|0[xX][0-9a-fA-F]+)\)(?:: (?P<name>.*))?", re.DOTALL)
-_PROCESS = re.compile(r"process (?P<pid>\d+)(?: on (?P<host>.*))?", re.DOTALL)
+_THREAD = re.compile(
+    r"thread \((?P<tid>-?[0-9]{1,19}|0[xX][0-9a-fA-F]{1,16})\)(?:: (?P<name>.*))?", re.DOTALL
+)
+_PROCESS = re.compile(r"process (?P<pid>[0-9]{1,19})(?: on (?P<host>.*))?", re.DOTALL)
+
+
+def _split_frame(text: str) -> tuple[str, str, int | None] | None:
+    """Name, place and line of ``name (place:line)``; None where it is something else.
+
+    No regular expression: those that say it try every parenthesis anew.
+    """
+    begin = text.rfind(" (", 0, len(text) - 1)
+    if begin < 0 or not text.endswith(")"):
+        return None
+    name, place = text[:begin], text[begin + 2 : -1]
+    before, colon, line = place.rpartition(":")
+    if not colon or not (line.isascii() and line.isdecimal()):
+        return name, place, None
+    return name, before, int(line) if len(line) <= 10 and int(line) < 2**31 else 0
 
 
 def _escape(text: str, pattern: re.Pattern[str] = _ESCAPED) -> str:
@@ -54,14 +71,16 @@ def frame_text(name: str, file: str, line: int, native: bool) -> str:
         place = _escape(file or (_UNKNOWN_MODULE if native else ""), _ESCAPED_IN_PLACE)
         return f"{_escape(name)} ({place})" if native else f"{_escape(name)} ({place}:{line})"
     text = _escape(name)
-    if any(pattern.fullmatch(text) for pattern in (_FRAME, _THREAD, _PROCESS)) or (
-        _NUMBER_AT_END.search(text)
+    if (
+        _split_frame(text) is not None
+        or any(pattern.fullmatch(text) for pattern in (_THREAD, _PROCESS))
+        or _NUMBER_AT_END.search(text)
     ):
         text = text.replace(" ", "%20")
     return text or "%00"
 
 
-def _stack_texts(tables: Tables, lines: bool) -> list[str]:
+def _frame_texts(tables: Tables, lines: bool) -> list[str]:
     of_frame = []
     for row, func in enumerate(tables.frame_func):
         frame = FrameIndex(row)
@@ -73,11 +92,7 @@ def _stack_texts(tables: Tables, lines: bool) -> list[str]:
                 labels.is_native(tables, frame),
             )
         )
-    texts: list[str] = []
-    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
-        text = of_frame[frame]
-        texts.append(f"{texts[parent]};{text}" if parent >= 0 else text)
-    return texts
+    return of_frame
 
 
 def _thread_texts(tables: Tables) -> list[str]:
@@ -94,7 +109,8 @@ def _thread_texts(tables: Tables) -> list[str]:
 
 def lines_of(tables: Tables, lines: bool) -> Iterator[str]:
     """Yield each distinct line with its line end, threads and stacks in order."""
-    stacks = _stack_texts(tables, lines)
+    frames = _frame_texts(tables, lines)
+    stacks = texts_of(tables, tables.sample_stack, frames, ";", inner_first=False)
     threads = _thread_texts(tables)
     counts: dict[tuple[int, str], int] = {}
     for thread, stack, count, _ in sum_by_thread_and_stack(tables):
@@ -176,6 +192,7 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
         count = round(float(count_text)) if "." in count_text else int(count_text)
         if count < 1:
             continue
+        check_depth(stack_text.count(";"), f"line {number}")
         thread, texts = _thread_of(builder, stack_text.split(";"))
         ids = []
         for text in texts:
@@ -217,15 +234,13 @@ def _thread_of(builder: Builder, texts: list[str]) -> tuple[ThreadIndex, list[st
 
 
 def _frame(builder: Builder, text: str) -> FrameIndex:
-    match = _FRAME.fullmatch(text)
-    if match is None:
+    parts = _split_frame(text)
+    if parts is None:
         name = "" if text == "%00" else _unescape(text)
         return builder.frame(builder.func(name, ""))
-    name, place = _unescape(match["name"]), _unescape(match["place"])
-    line = int(match["line"] or 0)
-    if line >= 2**31:
-        line = 0
-    native = labels.looks_native(place, match["line"] is not None)
+    name, place = _unescape(parts[0]), _unescape(parts[1])
+    line = parts[2] or 0
+    native = labels.looks_native(place, parts[2] is not None)
     if native and place == _UNKNOWN_MODULE:
         place = ""
     return builder.frame(builder.func(name, place, 0, NATIVE if native else 0), line)

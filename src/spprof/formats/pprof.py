@@ -26,6 +26,7 @@ from .._profile.tables import (
 )
 from ._errors import FormatError
 from ._meta import kept_meta, read_meta, with_kept
+from ._stacks import check_depth, texts_of
 
 # Circumstances that profile.proto has no field for, as JSON; readers skip fields unknown to them.
 _OWN_FIELD = 5117
@@ -98,10 +99,9 @@ def _message(tables: Tables) -> Iterator[bytes]:
     yield _bytes(1, value_type(kind, "nanoseconds"))
 
     labels = [_labels_of(thread, strings) for thread in tables.threads]
-    paths: list[bytes] = []
-    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
-        # Locations count from 1, innermost first.
-        paths.append(_varint(frame + 1) + (paths[parent] if parent >= 0 else b""))
+    # Locations count from 1, innermost first.
+    locations = [_varint(row + 1) for row in range(len(tables.frame_func))]
+    paths = texts_of(tables, tables.sample_stack, locations, b"", inner_first=True)
     for thread, stack, count, weight in sum_by_thread_and_stack(tables):
         yield _bytes(2, _bytes(1, paths[stack]) + _packed(2, (count, weight)) + labels[thread])
 
@@ -173,8 +173,12 @@ def _mappings(tables: Tables) -> dict[str, int]:
 
 
 def _epoch_ns(time: datetime) -> int:
-    since = time.astimezone(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    # By subtraction: the first and the last years have no UTC of their own in every time zone.
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=timezone.utc)
+    since = time - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    ns = (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    return max(-(2**63), min(ns, 2**63 - 1))  # what the field can hold: from 1678 to 2262
 
 
 # Reading
@@ -320,6 +324,7 @@ class _Reader:
                 if location not in locations:
                     raise FormatError(f"{what}: there is no location {location}")
                 frames += locations[location]
+                check_depth(len(frames), what)
             self._builder.row(
                 self._thread(sample, what),
                 self._builder.stack_of(frames),

@@ -359,16 +359,33 @@ def loads(data: bytes, format: str | None = None, **options: Any) -> Tables:
     """Read a profile from the content of a file, gzipped or not; see `load`."""
     _check_interval(options.get("interval_ms"))
     if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
+        data = _unpacked(data)
     if format is None:
         return _loads_unnamed(data, options)
     chosen = find(format)
     if not chosen.readable:
         raise ValueError(f"{chosen.name} files cannot be read back; these can: {_readable()}")
     return chosen.load(data, **options)
+
+
+# What a file may unpack to: so much in any case, and so many times its own size. Profiles shrink
+# to a tenth or a thirtieth; what is made to fill memory, to a thousandth.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 64 << 20, 200
+
+
+def _unpacked(data: bytes) -> bytes:
+    most = max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(data))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            content = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
+    if len(content) > most:
+        raise FormatError(
+            f"the gzip data holds more than {most >> 20} MiB, over {_UNPACKED_TIMES} times its "
+            "size: unpack it first if that is meant"
+        )
+    return content
 
 
 def _readable() -> str:

@@ -7,7 +7,6 @@ thread ids, circumstances) travels in additional keys, which Speedscope ignores.
 from __future__ import annotations
 
 import json
-import math
 from array import array
 from itertools import accumulate
 from typing import Any, BinaryIO, Callable
@@ -29,6 +28,7 @@ from .._profile.tables import (
 from . import _labels as labels
 from ._errors import FormatError
 from ._meta import kept_meta, read_meta, with_kept
+from ._stacks import check_depth
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
@@ -275,6 +275,8 @@ class _Reader:
         if isinstance(kept, dict):
             for key, kind in (("tid", int), ("name", str), ("pid", int), ("host", str)):
                 if type(kept.get(key)) is kind:
+                    if kind is int and not -(2**63) <= kept[key] < 2**64:
+                        raise FormatError(f"profiles[{number}].thread.{key} is out of range")
                     entry[key] = kept[key]  # type: ignore[literal-required]
         return self._builder.thread(entry["tid"], entry["name"], entry["pid"], entry["host"])
 
@@ -305,6 +307,7 @@ class _Reader:
                 type(index) is int and 0 <= index < len(frames) for index in path
             ):
                 raise FormatError(f"{where}.samples[{row}] should hold indices into shared.frames")
+            check_depth(len(path), f"{where}.samples[{row}]")
             stack = known[tuple(path)] = self._builder.stack_of(frames[index] for index in path)
             stacks.append(stack)
         if scale == 1 and all(type(weight) is int and 0 <= weight < 2**63 for weight in weights):
@@ -347,6 +350,7 @@ class _Reader:
             previous = at
             if kind == "O":
                 open_frames.append(frame)
+                check_depth(len(open_frames), place)
                 stacks.append(self._builder.stack(stacks[-1], self._frames[frame]))
             elif kind == "C":
                 if not open_frames or open_frames[-1] != frame:
@@ -391,8 +395,10 @@ def _get(value: Any, name: str, kind: type, where: str) -> Any:
 
 
 def _nanoseconds(value: Any, scale: int, where: str) -> int:
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+    if type(value) not in (int, float) or not value >= 0:
         raise FormatError(f"{where} should be a number that is not negative")
+    if value >= 2**63:  # before it is computed with: it may be infinite, or have a thousand digits
+        raise FormatError(f"{where}: more than 292 years")
     return _in_range(round(value * scale), where)
 
 
