@@ -71,6 +71,50 @@ TEST_CASE("a bad address is a failed load") {
           }) == 0);
 }
 
+TEST_CASE("a thread that cannot take a fault loads by system calls") {
+    CHECK(wrong_step_in_child([] {
+              sigset_t faults;
+              sigemptyset(&faults);
+              sigaddset(&faults, SIGSEGV);
+              sigaddset(&faults, SIGBUS);
+              pthread_sigmask(SIG_BLOCK, &faults, nullptr);
+              loads_by_system_call = true;
+              const SafeMemory memory;
+              std::uintptr_t value = 7;
+              const std::uintptr_t good = 42;
+              if (!memory.load(reinterpret_cast<std::uintptr_t>(&good), value) || value != 42) {
+                  return 1;
+              }
+              for (const std::uintptr_t bad : {std::uintptr_t{0}, std::uintptr_t{8},
+                                               ~std::uintptr_t{7}, std::uintptr_t{1} << 63}) {
+                  if (memory.load(bad, value)) return 2;
+              }
+              const PageBeforeNothing pages;
+              std::uintptr_t words[4] = {};
+              if (!memory.copy(pages.end() - sizeof words, words, sizeof words)) return 3;
+              if (memory.copy(pages.end() - 8, words, sizeof words)) return 4;
+              return 0;
+          }) == 0);
+}
+
+TEST_CASE("a thread of our own may fault") {
+    CHECK(wrong_step_in_child([] {
+              FaultGuard::install();
+              std::atomic<int> loaded{-1};
+              OwnThread thread;
+              thread.start(
+                  "faults",
+                  [](void* result) noexcept {
+                      std::uintptr_t value;
+                      const bool good = SafeMemory().load(8, value);
+                      static_cast<std::atomic<int>*>(result)->store(good ? 1 : 0);
+                  },
+                  &loaded);
+              thread.join();
+              return loaded == 0 ? 0 : 1;
+          }) == 0);
+}
+
 TEST_CASE("bad loads on many threads at once, and inside of a signal handler") {
     CHECK(wrong_step_in_child([] {
               FaultGuard::install();

@@ -1,6 +1,8 @@
 // Interned stacks and sample rows: plain data, so every rule of it can be stated.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <new>
 #include <random>
 #include <unordered_map>
 
@@ -9,6 +11,25 @@
 #include "profile/tables.h"
 
 using namespace spprof::profile;
+
+namespace {
+
+// How many allocations are left until one fails; negative: none does.
+thread_local int allocations_left = -1;
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    if (allocations_left >= 0 && allocations_left-- == 0) {
+        throw std::bad_alloc();
+    }
+    if (void* memory = std::malloc(size > 0 ? size : 1)) {
+        return memory;
+    }
+    throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -291,4 +312,46 @@ TEST_CASE("a million samples of 5,000 stacks take at most 40 bytes each") {
     }
     REQUIRE(recording.samples().thread.size() == kSamples);
     CHECK(recording.bytes() <= 40 * kSamples);
+}
+
+TEST_CASE("where memory runs out a sample is not there at all, and the next one is whole") {
+    const auto record = [](Recording& recording, std::uint32_t thread, std::uint64_t code) {
+        const std::uint32_t caller = recording.stack(kNone, recording.python_frame(1, 0));
+        const std::uint32_t stack = recording.stack(caller, recording.python_frame(code, 8));
+        recording.add_sample(thread, stack, 0, static_cast<std::int64_t>(code), 1, 10);
+    };
+    for (const bool counts_only : {false, true}) {
+        int failures = 0;
+        // Each allocation fails in turn, until there is one more than are made.
+        for (bool failed = true; failed; failures += failed ? 1 : 0) {
+            Recording recording(kPlenty, counts_only);
+            const std::uint32_t thread = recording.add_thread(1, "thread");
+            std::uint64_t taken = 0;
+            failed = false;
+            int left = failures;
+            for (std::uint64_t code = 2; code < 400; ++code) {
+                allocations_left = failed ? -1 : left;
+                try {
+                    record(recording, thread, code);
+                    left = allocations_left;
+                    ++taken;
+                } catch (const std::bad_alloc&) {
+                    failed = true;
+                }
+                allocations_left = -1;
+            }
+            REQUIRE(recording.sample_count() == taken);
+            REQUIRE(recording.stack_parents().size() == recording.stack_frames().size());
+            const Tables tables = finish(recording, named(recording));
+            std::uint64_t count = 0;
+            std::int64_t weight = 0;
+            for (std::size_t row = 0; row < tables.samples.thread.size(); ++row) {
+                count += tables.samples.count[row];
+                weight += tables.samples.weight[row];
+            }
+            REQUIRE(count == taken);
+            REQUIRE(weight == static_cast<std::int64_t>(10 * taken));
+        }
+        CHECK(failures > 0);
+    }
 }
