@@ -37,9 +37,9 @@ public:
     // stopped.
     static void lock_for_fork();
     static void unlock_after_fork();
-    static void unlock_after_fork_in_child();
+    static void unlock_after_fork_in_child();  // whoever was naming or freeing is not there
     // In a child that nobody was told of: what was parked stays parked.
-    static void abandon_after_raw_fork() noexcept;  // whoever was naming or freeing is not there
+    static void abandon_after_raw_fork() noexcept;
 };
 
 }  // namespace spprof::interpreter
