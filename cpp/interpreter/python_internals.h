@@ -1,4 +1,5 @@
 // The one place that opens CPython's internal headers, and the names that moved between versions.
+// Reached from a visit of a thread, too.
 #pragma once
 
 #ifndef Py_BUILD_CORE

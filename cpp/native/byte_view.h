@@ -1,5 +1,5 @@
 // Owns bounds-checked reading of bytes that came from a file or from memory: nothing read through
-// a view can leave it. Knows no file format.
+// a view can leave it. Knows no file format. Reached from the signal handler, too.
 #pragma once
 
 #include <cstddef>

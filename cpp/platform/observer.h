@@ -2,7 +2,8 @@
 // still for a moment, by whatever means the system has, and calls the visitor. It owns all of
 // these means: signals, timers, suspension, pacing, and the threads of its own that they need.
 //
-// Knows nothing of what a visit records, nor of Python.
+// Knows nothing of what a visit records, nor of Python. Its plain data is reached from the signal
+// handler.
 //
 // What holds for every implementation (tests/cpp/observer_contract.h):
 //   - At most one visit of a subject at a time.

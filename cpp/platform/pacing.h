@@ -1,5 +1,6 @@
 // When a thread gets a signal: pure policy over explicit state. Knows no clock, no timer and no
-// signal: it is told what time it is and what was found, and says what to do.
+// signal: it is told what time it is and what was found, and says what to do. Reached from the
+// signal handler.
 //
 // Two parties decide, each over a state of its own. The *ticker*, a thread of ours, looks at
 // threads at random moments. The *thread itself* decides in the handler of each of its signals.

@@ -1,6 +1,7 @@
 // Observes threads on systems that can freeze one from outside: a thread of ours looks at all of
 // them at random moments, freezes those that run, and visits them while they stand still. Knows no
-// system: how a thread is frozen is told by a ThreadFreezer.
+// system: how a thread is frozen is told by a ThreadFreezer. Partly reached while a thread is
+// frozen.
 //
 // Lock order: the observer's mutex is a leaf. Visits run with it held.
 #pragma once

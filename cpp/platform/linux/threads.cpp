@@ -12,8 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstdio>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
@@ -35,8 +36,13 @@ constexpr const char* kOwnThreads = "/proc/self/task";
 
 // What of a file of /proc about a thread fits; 0: there is none.
 std::size_t read_about_thread(Tid tid, const char* file, char* text, std::size_t size) noexcept {
+    // Put together by hand: printf may allocate, and a thread may be standing still meanwhile.
     char path[64];
-    std::snprintf(path, sizeof path, "%s/%d/%s", kOwnThreads, tid, file);
+    char* end = std::copy_n(kOwnThreads, std::strlen(kOwnThreads), path);
+    *end++ = '/';
+    end = std::to_chars(end, path + sizeof path, tid).ptr;
+    *end++ = '/';
+    std::memcpy(end, file, std::strlen(file) + 1);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     text[0] = '\0';
     if (fd < 0) {

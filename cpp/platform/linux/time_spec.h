@@ -1,4 +1,4 @@
-// How Linux writes times and names clocks.
+// How Linux writes times and names clocks. Reached from the signal handler, too.
 #pragma once
 
 #include <time.h>

@@ -1,5 +1,6 @@
 // What the interrupting observer keeps of one followed thread, by who writes it. Watches are never
-// freed, only reused: a late signal always finds memory that is a watch.
+// freed, only reused: a late signal always finds memory that is a watch. Reached from the signal
+// handler.
 #pragma once
 
 #include <atomic>
