@@ -163,7 +163,7 @@ bool wants_visit(Watch& watch, Sender sender, const CallSite& site, std::int64_t
     if (!watch.by_ticker.load(std::memory_order_relaxed)) {
         return true;  // a CPU timer fires on a thread that runs
     }
-    if (!watch.has_timer.load(std::memory_order_relaxed)) {
+    if (!watch.has_timer.load(std::memory_order_acquire)) {
         return !site.in_call();  // the ticker's own signals have to do
     }
     pacing::Arrival arrival;
@@ -221,7 +221,7 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
         case Visited::torn: {
             pacing::Arm again;
             if (watch.by_ticker.load(std::memory_order_relaxed) &&
-                watch.has_timer.load(std::memory_order_relaxed)) {
+                watch.has_timer.load(std::memory_order_acquire)) {
                 again = watch.own.time.torn(now, side.rhythm());
             }
             if (again.what == pacing::Arm::What::leave) {
