@@ -102,8 +102,8 @@ struct Arrival {
     bool may_keep_own_time = false;  // the ticker's word
 };
 
-// So often a visit that met a torn chain is tried again. One may be as unlucky where the machine was
-// away for a moment.
+// So often a visit that met a torn chain is tried again. One may be as unlucky where the machine
+// was away for a moment.
 constexpr int kTriesAgain = 3;
 
 enum class Keeping : std::uint8_t {

@@ -75,7 +75,7 @@ private:
     std::uint64_t handle_ = 0;
     std::atomic<Tid> tid_{0};
     std::int64_t cpu_of_ended_ = 0;
-    bool running_ = false;
+    std::atomic<bool> running_{false};  // set before the thread begins, which may ask, too
 };
 
 }  // namespace spprof::platform

@@ -78,11 +78,17 @@ void Collector::run() noexcept {
 
 void Collector::drain() noexcept {
     const std::lock_guard<std::mutex> lock(registry_.mutex());
-    const auto drain_one = [this](Subject& subject) {
-        subject.visits.ring.drain([&](const std::uint8_t* bytes) {
+    const std::int64_t now = platform::monotonic_ns();
+    const auto drain_one = [this, now](Subject& subject) {
+        const bool in_order = subject.visits.ring.drain([&](const std::uint8_t* bytes) {
+            const auto& record = *reinterpret_cast<const SampleRecord*>(bytes);
+            if (!record.is_sound(now)) {
+                ++subject.figures.torn;
+                return;
+            }
             const Times before = subject.account;
             try {
-                take(subject, *reinterpret_cast<const SampleRecord*>(bytes));
+                take(subject, record);
             } catch (const std::bad_alloc&) {
                 // The next sample has its time.
                 static_cast<Times&>(subject.account) = before;
@@ -91,6 +97,9 @@ void Collector::drain() noexcept {
                 ++lost_samples_;
             }
         });
+        if (!in_order) {
+            ++subject.figures.torn;
+        }
     };
     for (Subject* subject : registry_.live()) {
         drain_one(*subject);

@@ -158,7 +158,7 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
         roles_.push_back(frame.role);
         keys_.push_back(frame.key);
     }
-    const native::PythonStack python{python_.data(), python_.size(), record.truncated};
+    const native::PythonStack python{python_.data(), python_.size(), record.truncated != 0};
     const native::NativeStack machine{roles_.data(), roles_.size(),
                                       static_cast<native::End>(record.native_end)};
     const bool fits = native::merge(python, machine, merged_);

@@ -17,10 +17,10 @@ struct SampleRecord {
     std::int64_t cpu_ns;                // the thread's CPU clock
     std::int64_t stood_still_until_ns;  // where it was met waiting before; 0: not known
     std::uint8_t state;                 // profile::SampleState
-    bool truncated;                     // more Python frames than kMaxPythonFrames
+    std::uint8_t truncated;             // more Python frames than kMaxPythonFrames
     std::uint8_t native_end;            // native::End
-    bool never_slept;  // since the record before, if that was made on the thread itself
-    bool could_run;    // it waited for a processor only
+    std::uint8_t never_slept;  // since the record before, if that was made on the thread itself
+    std::uint8_t could_run;    // it waited for a processor only
     std::uint8_t reserved[3];
 
     static constexpr std::size_t kMaxPythonFrames = 2048;
@@ -37,6 +37,15 @@ struct SampleRecord {
     }
     const std::uintptr_t* native() const noexcept {
         return reinterpret_cast<const std::uintptr_t*>(python() + python_count);
+    }
+    // False for what no visit can have written: somebody else wrote into the ring.
+    bool is_sound(std::int64_t now_ns) const noexcept {
+        // Clocks of a process that was moved here may be ahead; sums of them must not overflow.
+        const std::int64_t latest = now_ns + (std::int64_t{1} << 55);
+        return bytes >= sizeof(SampleRecord) && python_count <= kMaxPythonFrames &&
+               native_count <= kMaxNativeFrames && bytes == size() && time_ns >= 0 &&
+               time_ns < latest && cpu_ns >= -1 && cpu_ns < latest && stood_still_until_ns >= 0 &&
+               stood_still_until_ns < latest;
     }
     std::size_t size() const noexcept {
         return sizeof(SampleRecord) + python_count * sizeof(interpreter::PyFrameRecord) +

@@ -80,22 +80,28 @@ public:
     // --- consumer
     // ---------------------------------------------------------------------------------
 
-    // Calls take(const uint8_t* record) for every record that is complete now.
+    // Calls take(const uint8_t* record) for every record that is complete now. False where the
+    // sizes of records do not add up, which only somebody else can have done who wrote here: the
+    // rest is given up.
     template <class Take>
-    void drain(Take take) {
+    bool drain(Take take) {
         std::uint64_t tail = tail_.load(std::memory_order_relaxed);
         const std::uint64_t head = head_.load(std::memory_order_acquire);
         while (tail != head) {
             const std::size_t at = place(tail);
             const std::uint32_t size = *reinterpret_cast<const std::uint32_t*>(bytes_ + at);
-            if (size == 0) {
-                tail += kBytes - at;
-            } else {
-                take(bytes_ + at);
-                tail += size;
+            const std::size_t step = size == 0 ? kBytes - at : size;
+            if (step > head - tail || step > kBytes - at || step % 8 != 0) {
+                tail_.store(head, std::memory_order_release);
+                return false;
             }
+            if (size != 0) {
+                take(bytes_ + at);
+            }
+            tail += step;
             tail_.store(tail, std::memory_order_release);
         }
+        return true;
     }
 
     // Bytes of memory in use: only pages that were written count.

@@ -201,14 +201,15 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     Start start{this, name, body, self};
     tid_.store(0, std::memory_order_relaxed);
     pthread_t thread;
+    running_ = true;
     pthread_sigmask(SIG_BLOCK, &all, &before);
     const int error = pthread_create(&thread, nullptr, main, &start);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (error != 0) {
+        running_ = false;
         return false;
     }
     std::memcpy(&handle_, &thread, sizeof thread);
-    running_ = true;
     while (tid() == 0) {
         sched_yield();
     }

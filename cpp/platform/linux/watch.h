@@ -16,8 +16,8 @@ class Watch {
 public:
     // --- identity; changes only while no visit can run ------------------------------------------
     std::uint32_t index = 0;
-    std::uint32_t generation = 0;
-    std::atomic<Tid> tid{0};  // whose signals are taken; 0: nobody's (any more)
+    std::atomic<std::uint32_t> generation{0};  // a handler that comes late may look at it
+    std::atomic<Tid> tid{0};                   // whose signals are taken; 0: nobody's (any more)
     void* subject = nullptr;
     std::size_t place = 0;  // among the live ones
 
@@ -60,7 +60,8 @@ public:
     } reach;
 
     Cookie cookie() const noexcept {
-        return (static_cast<Cookie>(generation & 0xFFFFFF) << 24) | index;
+        const Cookie current = generation.load(std::memory_order_relaxed);
+        return (current & 0xFFFFFF) << 24 | index;
     }
 
     // For a new thread. No visit can run.
