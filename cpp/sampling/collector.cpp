@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <new>
-#include <utility>
 
 #include "platform/clocks.h"
 #include "sampling/capture.h"
@@ -23,6 +22,11 @@ constexpr std::int64_t kRarestScan = 1'000'000'000;
 // A thread without Python is asked again now and then: it may call into Python later.
 constexpr std::int64_t kFirstProbe = 200'000'000;
 constexpr std::int64_t kLongestProbe = 2'000'000'000;
+
+// Whether the time since its last sample is anybody's.
+bool is_in_profile(const Subject& subject) noexcept {
+    return subject.following != Following::muted && !subject.account.outside();
+}
 
 }  // namespace
 
@@ -86,13 +90,13 @@ void Collector::drain() noexcept {
                 ++subject.figures.torn;
                 return;
             }
-            const Times before = subject.account;
+            const Account before = subject.account;
             try {
                 take(subject, record);
             } catch (const std::bad_alloc&) {
                 // The next sample has its time.
-                static_cast<Times&>(subject.account) = before;
-                subject.account.forget_seen();
+                subject.account = before;
+                subject.written.forget_seen();
                 ran_out_of_memory_ = true;
                 ++lost_samples_;
             }
@@ -117,93 +121,46 @@ void Collector::drain() noexcept {
 }
 
 void Collector::take(Subject& subject, const SampleRecord& record) {
-    Account& account = subject.account;
     bool mismatched = false;
-    const std::uint32_t stack = stack_of(account, record, mismatched);
-    const std::int64_t used = std::max<std::int64_t>(0, record.cpu_ns - account.cpu_ns);
-    const std::int64_t passed = std::max<std::int64_t>(0, record.time_ns - account.time_ns);
-    const std::int64_t before = account.time_ns;
-    const bool was_waiting = account.waiting;
-    const bool was_outside = account.outside;
-    account.time_ns = record.time_ns;
-    account.cpu_ns = record.cpu_ns;
-    account.waiting = (record.state & profile::SampleState::kWaiting) != 0;
-    account.outside = stack == profile::kNone;
-    if (account.outside) {
-        // The time until now was not spent in Python.
-        account.owed_running_ns = 0;
-        account.owed_waiting_ns = 0;
+    const std::uint32_t stack = stack_of(subject.written, record, mismatched);
+    Met met;
+    met.time_ns = record.time_ns;
+    met.cpu_ns = record.cpu_ns;
+    met.stood_still_until_ns = record.stood_still_until_ns;
+    met.waiting = (record.state & profile::SampleState::kWaiting) != 0;
+    met.outside = stack == profile::kNone;
+    met.never_slept = record.never_slept;
+    met.could_run = record.could_run;
+    const Shares shares = subject.account.take(met, settings_);
+    if (met.outside) {
         return;
     }
-    if (account.row == profile::kNone) {
-        account.row = recording_.add_thread(subject.tid, subject.name);
+    std::uint32_t& row = subject.written.row;
+    if (row == profile::kNone) {
+        row = recording_.add_thread(subject.tid, subject.name);
     }
-    const std::int64_t time = record.time_ns - start_ns_;
     std::uint8_t state = record.state;
     // Of a thread that waits in machine code only its innermost frames may be known.
-    if (mismatched && !(account.waiting && record.python_count == 0)) {
+    if (mismatched && !(met.waiting && record.python_count == 0)) {
         state |= profile::SampleState::kMismatched;
         ++mismatched_count_;
     }
-    if (!account.waiting) {
-        ++account.met_running;
-        account.ran_ns += used + account.owed_running_ns;
+    const Share& waited = shares.where_it_waited;
+    if (waited.weight_ns > 0) {
+        recording_.extend(row, true, waited.time_ns - start_ns_, waited.count, waited.weight_ns);
     }
-    if (settings_.mode == Mode::cpu) {
-        recording_.add_sample(account.row, stack, state, time, 1, used);
-        return;
+    const auto add = [&](const Share& share, int also) {
+        recording_.add_sample(row, stack, static_cast<std::uint8_t>(state | also),
+                              share.time_ns - start_ns_, share.count, share.weight_ns);
+    };
+    if (shares.kept_waiting.count > 0) {
+        add(shares.kept_waiting, profile::SampleState::kWaiting);
     }
-    // The clocks tell exactly how much of the time the thread ran. That time belongs to a stack
-    // that is met running, the rest to one that is met waiting.
-    const std::int64_t waited = was_outside ? 0 : std::max<std::int64_t>(0, passed - used);
-    account.owed_running_ns += used;
-    std::int64_t unseen = waited;  // of it nobody knows yet where that was
-    if (was_waiting && !was_outside) {
-        // It stood still where it was met, for as long as that is known.
-        const std::int64_t known =
-            std::clamp<std::int64_t>(record.stood_still_until_ns - before, 0, waited);
-        unseen -= known;
-        recording_.extend(account.row, true, before + known - start_ns_,
-                          count_waiting(account, known), known);
-    }
-    if (!record.never_slept || account.waiting || was_outside) {
-        account.owed_waiting_ns += unseen;
-    } else {
-        // It waited for a processor, and where it did is where it runs.
-        account.kept_waiting_ns += unseen;
-        if (account.kept_waiting_ns >= settings_.interval_ns) {
-            const std::int64_t weight = std::exchange(account.kept_waiting_ns, 0);
-            recording_.add_sample(
-                account.row, stack,
-                static_cast<std::uint8_t>(state | profile::SampleState::kWaiting), time - used,
-                std::max<std::uint32_t>(1, count_waiting(account, weight)), weight);
-        }
-    }
-    if (account.waiting) {
-        // What it waited unseen was hardly for a processor: that is owed to where it sleeps.
-        const std::int64_t weight =
-            record.could_run ? 0 : std::exchange(account.owed_waiting_ns, 0);
-        // A place where it was met is a sample at least; what that is too much is made up for.
-        const std::uint32_t whole = count_waiting(account, weight);
-        const std::uint32_t count = std::max<std::uint32_t>(1, whole);
-        account.uncounted_waiting_ns -= (count - whole) * settings_.interval_ns;
-        recording_.add_sample(account.row, stack, state, time, count, weight);
-    } else {
-        recording_.add_sample(account.row, stack, state, time, 1,
-                              std::exchange(account.owed_running_ns, 0));
-    }
-}
-
-std::uint32_t Collector::count_waiting(Account& account, std::int64_t waited_ns) {
-    account.uncounted_waiting_ns += waited_ns;
-    const std::int64_t count =
-        std::max<std::int64_t>(0, account.uncounted_waiting_ns / settings_.interval_ns);
-    account.uncounted_waiting_ns -= count * settings_.interval_ns;
-    return static_cast<std::uint32_t>(count);
+    add(shares.here, 0);
 }
 
 // Successive stacks of a thread share most of their callers: only what changed is looked up.
-std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, bool& mismatched) {
+std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, bool& mismatched) {
     frames_.clear();
     const auto add_python = [&](std::size_t i) {
         const interpreter::PyFrameRecord& frame = record.python()[i];
@@ -225,56 +182,47 @@ std::uint32_t Collector::stack_of(Account& account, const SampleRecord& record, 
             add_python(i);
         }
     }
-    if (account.seen_epoch != epoch_ || record.truncated) {
-        account.forget_seen();
-        account.seen_epoch = epoch_;
+    if (written.seen_epoch != epoch_ || record.truncated) {
+        written.forget_seen();
+        written.seen_epoch = epoch_;
     }
     std::size_t shared = 0;
-    while (shared < account.seen.size() && shared < frames_.size() &&
-           account.seen[shared] == frames_[frames_.size() - 1 - shared]) {
+    while (shared < written.seen.size() && shared < frames_.size() &&
+           written.seen[shared] == frames_[frames_.size() - 1 - shared]) {
         ++shared;
     }
-    account.seen.resize(shared);
-    account.seen_stacks.resize(shared);
-    std::uint32_t parent = shared > 0 ? account.seen_stacks.back() : profile::kNone;
+    written.seen.resize(shared);
+    written.seen_stacks.resize(shared);
+    std::uint32_t parent = shared > 0 ? written.seen_stacks.back() : profile::kNone;
     if (record.truncated) {
         parent =
             recording_.stack(parent, recording_.special_frame(profile::SpecialFrame::truncated));
     }
     for (std::size_t i = frames_.size() - shared; i-- > 0;) {
-        const Account::SeenFrame& frame = frames_[i];
+        const Written::SeenFrame& frame = frames_[i];
         parent = recording_.stack(parent, frame.native
                                               ? recording_.native_frame(frame.value)
                                               : recording_.python_frame(frame.value, frame.offset));
-        account.seen.push_back(frame);
-        account.seen_stacks.push_back(parent);
+        written.seen.push_back(frame);
+        written.seen_stacks.push_back(parent);
     }
     if (record.truncated) {
-        account.forget_seen();
+        written.forget_seen();
     }
     return parent;
 }
 
 // --- what passed since the last sample ----------------------------------------------------------
 
-void Collector::pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns) {
-    Account& account = subject.account;
-    if (subject.following == Following::muted || account.outside) {
-        return;
+void Collector::pay_out(Subject& subject, const Account::Rest& rest) {
+    const std::uint32_t row = subject.written.row;
+    const std::int64_t time = rest.time_ns - start_ns_;
+    if (row == profile::kNone || !recording_.extend(row, false, time, 0, rest.ran_ns)) {
+        unsampled_ns_ += rest.ran_ns;
     }
-    const std::int64_t time = now_ns - start_ns_;
-    const std::int64_t used = std::max<std::int64_t>(0, cpu_ns - account.cpu_ns);
-    const std::int64_t running = used + std::exchange(account.owed_running_ns, 0);
-    if (account.row == profile::kNone || !recording_.extend(account.row, false, time, 0, running)) {
-        unsampled_ns_ += running;
-    }
-    if (settings_.mode == Mode::wall && account.row != profile::kNone) {
-        const std::int64_t passed = std::max<std::int64_t>(0, now_ns - account.time_ns);
-        const std::int64_t waited =
-            std::max<std::int64_t>(0, passed - used) + std::exchange(account.owed_waiting_ns, 0);
-        const std::uint32_t count = account.waiting ? count_waiting(account, waited) : 0;
+    if (row != profile::kNone && rest.waited.weight_ns > 0) {
         // Where it was never met waiting, nobody gets it.
-        recording_.extend(account.row, true, time, count, waited);
+        recording_.extend(row, true, time, rest.waited.count, rest.waited.weight_ns);
     }
 }
 
@@ -287,16 +235,17 @@ void Collector::settle(std::int64_t now_ns) {
 
 void Collector::settle(Subject& subject, std::int64_t now_ns) {
     const std::int64_t cpu = platform::thread_cpu_ns(subject.tid);
-    pay_out(subject, now_ns, cpu < 0 ? subject.account.cpu_ns : cpu);
-    subject.account.time_ns = now_ns;
-    subject.account.cpu_ns = std::max(subject.account.cpu_ns, cpu);
+    if (is_in_profile(subject)) {
+        pay_out(subject, subject.account.rest(now_ns, cpu, settings_));
+    }
+    subject.account.settle(now_ns, cpu);
 }
 
 void Collector::keep_names() {
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     for (const Subject* subject : registry_.live()) {
-        if (subject->account.row != profile::kNone && !subject->name.empty()) {
-            recording_.rename_thread(subject->account.row, subject->name);
+        if (subject->written.row != profile::kNone && !subject->name.empty()) {
+            recording_.rename_thread(subject->written.row, subject->name);
         }
         judge(*subject, registry_.figures(*subject));
     }
@@ -310,11 +259,11 @@ void Collector::rebase(std::int64_t now_ns) {
 }
 
 void Collector::close(Subject& subject) {
-    const Account& account = subject.account;
-    pay_out(subject, account.final_time_ns,
-            account.final_cpu_ns < 0 ? account.cpu_ns : account.final_cpu_ns);
-    if (account.row != profile::kNone && !subject.name.empty()) {
-        recording_.rename_thread(account.row, subject.name);
+    if (is_in_profile(subject)) {
+        pay_out(subject, subject.account.rest_at_end(settings_));
+    }
+    if (subject.written.row != profile::kNone && !subject.name.empty()) {
+        recording_.rename_thread(subject.written.row, subject.name);
     }
     judge(subject, subject.figures);
 }
@@ -322,12 +271,12 @@ void Collector::close(Subject& subject) {
 void Collector::judge(const Subject& subject, const platform::VisitFigures& figures) {
     // Of fewer samples a part this large may be missing by chance.
     constexpr std::int64_t kTelling = 100;
-    const Account& account = subject.account;
-    const std::int64_t due = account.ran_ns / settings_.interval_ns;
+    const std::int64_t due = subject.account.due_running(settings_);
+    const std::int64_t met = subject.account.met_running();
     if (figures.unreachable_ns > 0) {
         out_of_reach_.push_back({subject.name, figures.unreachable_ns});
-    } else if (due >= kTelling && account.met_running < due - due / 4) {
-        hardly_met_.push_back({subject.name, account.met_running, due});
+    } else if (due >= kTelling && met < due - due / 4) {
+        hardly_met_.push_back({subject.name, met, due});
     }
 }
 
@@ -424,7 +373,7 @@ void Collector::probe_dormant(std::int64_t now_ns) {
             case Following::followed:
                 if (subject->watch == nullptr) {
                     registry_.follow(*subject);  // there was nothing to follow it with
-                } else if (!subject->registered && subject->account.row == profile::kNone &&
+                } else if (!subject->registered && subject->written.row == profile::kNone &&
                            subject->visits.not_python.load(std::memory_order_relaxed)) {
                     subject->probe_wait =
                         std::min(kLongestProbe,

@@ -81,10 +81,8 @@ public:
 private:
     void run() noexcept;
     void take(Subject& subject, const SampleRecord& record);
-    std::uint32_t stack_of(Account& account, const SampleRecord& record, bool& mismatched);
-    // How many samples the waiting that has come together makes.
-    std::uint32_t count_waiting(Account& account, std::int64_t waited_ns);
-    void pay_out(Subject& subject, std::int64_t now_ns, std::int64_t cpu_ns);
+    std::uint32_t stack_of(Written& written, const SampleRecord& record, bool& mismatched);
+    void pay_out(Subject& subject, const Account::Rest& rest);
     void close(Subject& subject);
     void judge(const Subject& subject, const platform::VisitFigures& figures);
     void probe_dormant(std::int64_t now_ns);  // the registry's mutex is held
@@ -99,7 +97,7 @@ private:
     std::uint64_t mismatched_count_ = 0;
     std::atomic<bool> ran_out_of_memory_{false};
     std::uint64_t lost_samples_ = 0;
-    std::vector<Account::SeenFrame> frames_;  // of the record at hand, innermost first
+    std::vector<Written::SeenFrame> frames_;  // of the record at hand, innermost first
     std::vector<NativeStacks::Frame> merged_;
     std::uint64_t epoch_ = 0;
     std::int64_t unsampled_ns_ = 0;

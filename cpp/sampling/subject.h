@@ -10,6 +10,7 @@
 #include "interpreter/python_thread.h"
 #include "platform/observer.h"
 #include "profile/recording.h"
+#include "sampling/account.h"
 #include "sampling/ring.h"
 
 namespace spprof::sampling {
@@ -34,26 +35,9 @@ struct Visits {
     }
 };
 
-// A thread's time at its last sample.
-struct Times {
-    std::int64_t time_ns = 0;  // the two clocks
-    std::int64_t cpu_ns = 0;
-    bool waiting = false;  // it was met waiting there
-    bool outside = false;  // no Python was found there
-    // Wall mode: time that has passed and belongs to the next stack that is met doing the same.
-    std::int64_t owed_running_ns = 0;
-    std::int64_t owed_waiting_ns = 0;
-    std::int64_t kept_waiting_ns = 0;  // kept from the processors where it runs; not a sample yet
-    std::int64_t uncounted_waiting_ns = 0;  // waiting that has not made up a whole sample yet
-    std::int64_t ran_ns = 0;                // CPU time that its stacks have...
-    std::int64_t met_running = 0;           // ...from so many samples
-};
-
-// What the collector knows of a thread's time: guarded by the registry's mutex.
-struct Account : Times {
-    std::uint32_t row = profile::kNone;  // in the recording; none until the first sample
-    std::int64_t final_time_ns = -1;     // when the thread ended...
-    std::int64_t final_cpu_ns = -1;      // ...and its CPU clock then; -1: nobody told
+// What the collector has written of it into the recording.
+struct Written {
+    std::uint32_t row = profile::kNone;  // none until the first sample
 
     struct SeenFrame {
         std::uint64_t value;  // code object or native location
@@ -71,15 +55,10 @@ struct Account : Times {
         seen.clear();
         seen_stacks.clear();
     }
-
-    // Nothing up to now counts: measuring starts here.
-    void rebase(std::int64_t now_ns, std::int64_t cpu) noexcept {
-        time_ns = now_ns;
-        cpu_ns = cpu > cpu_ns ? cpu : cpu_ns;
-        waiting = false;
-        owed_running_ns = 0;
-        owed_waiting_ns = 0;
-        kept_waiting_ns = 0;
+    // For a new thread; the memory stays.
+    void begin() noexcept {
+        row = profile::kNone;
+        forget_seen();
     }
 };
 
@@ -103,7 +82,9 @@ struct Subject {
     std::int64_t probe_wait = 0;
 
     Visits visits;
-    Account account;
+    // --- the collector's, under the registry's mutex
+    Account account;  // its time
+    Written written;
 };
 
 }  // namespace spprof::sampling

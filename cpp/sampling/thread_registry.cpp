@@ -53,17 +53,10 @@ Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
     subject->probe_wait = 0;
     subject->visits.begin();
     subject->visits.ring.attach(pages);
-    Account& account = subject->account;
-    const std::uint64_t epoch = account.seen_epoch;
-    account.seen.clear();
-    account.seen_stacks.clear();
-    Account fresh;
-    fresh.seen = std::move(account.seen);
-    fresh.seen_stacks = std::move(account.seen_stacks);
-    fresh.seen_epoch = epoch;
-    account = std::move(fresh);
-    account.rebase(platform::monotonic_ns(),
-                   std::max<std::int64_t>(0, platform::thread_cpu_ns(tid)));
+    subject->written.begin();
+    subject->account = {};
+    subject->account.rebase(platform::monotonic_ns(),
+                            std::max<std::int64_t>(0, platform::thread_cpu_ns(tid)));
     live_.push_back(subject);
     return subject;
 }
@@ -99,7 +92,7 @@ void ThreadRegistry::mute(Subject& subject, Following why) noexcept {
 
 void ThreadRegistry::retire(Subject& subject) noexcept {
     mute(subject, subject.following);
-    subject.account.final_time_ns = platform::monotonic_ns();
+    subject.account.end(platform::monotonic_ns());
     live_[subject.place] = live_.back();
     live_[subject.place]->place = subject.place;
     live_.pop_back();
@@ -243,7 +236,7 @@ void ThreadRegistry::current_thread_ends(const char* name) noexcept {
         }
     }
     if (subject->following != Following::muted && !paused_) {
-        subject->account.final_cpu_ns = platform::current_thread_cpu_ns();
+        subject->account.end_cpu(platform::current_thread_cpu_ns());
     }
     retire_ended(*subject);
 }

@@ -88,7 +88,7 @@ extern const char spprof_safe_copy_resume[];
 
 namespace spprof::platform {
 
-__thread bool loads_by_system_call = false;
+__attribute__((tls_model("initial-exec"))) __thread bool loads_by_system_call = false;
 
 bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words) noexcept {
     const std::size_t bytes = words * sizeof(std::uintptr_t);

@@ -23,7 +23,7 @@ if not CPP.is_dir():
 MAY_INCLUDE = {
     "module": {"sampling", "interpreter", "native", "platform", "profile"},
     "sampling": {"interpreter", "native", "platform", "profile"},
-    "interpreter": {"platform/safe_memory.h"},
+    "interpreter": {"platform/safe_memory.h", "platform/threads.h"},
     "native": {"platform"},
     "platform": set(),
     "profile": set(),
