@@ -636,8 +636,6 @@ def libraries_cut_short_and_replaced(t: Torment) -> Any:
     number = 0
     while not t.over():
         path = _copy(t, number)
-        library = ctypes.CDLL(str(path))
-        library.work_in_library(500_000)
         how = number % 3
         number += 1
         if how == 0:
@@ -649,8 +647,9 @@ def libraries_cut_short_and_replaced(t: Torment) -> Any:
                 + ("spprof.stop(); " if t.disturbed else "")
                 + "os._exit(0)"
             )
-            _close(library)
             continue
+        library = ctypes.CDLL(str(path))
+        library.work_in_library(500_000)
         if how == 1:
             path.unlink()
         elif how == 2:
@@ -862,7 +861,7 @@ def no_memory_left(t: Torment) -> Any:
     errors = 0
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), hard))
-    while not t.over():
+    while not errors or not t.over():
         hoard: list[bytearray] = []
         try:
             while True:
