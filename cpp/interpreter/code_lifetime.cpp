@@ -21,7 +21,6 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/python_internals.h"
-#include "platform/threads.h"
 
 namespace spprof::interpreter {
 
@@ -46,11 +45,9 @@ struct Parking {
     ParkedList of_others;  // named, of other interpreters
     bool freeing = false;  // one thread has a batch
     std::atomic<bool> active{false};
-    std::atomic<int> pid{0};  // of the process that is watched
+    CodeLifetime::SameProcess same_process = nullptr;
 
-    bool active_here() const noexcept {
-        return active && pid.load(std::memory_order_relaxed) == platform::current_pid();
-    }
+    bool active_here() const noexcept { return active && same_process(); }
 
     CodeLifetime::Farewell farewell = nullptr;
 
@@ -236,7 +233,7 @@ bool unhook() {
 
 }  // namespace
 
-bool CodeLifetime::install(Farewell farewell) {
+bool CodeLifetime::install(Farewell farewell, SameProcess same_process) {
     Parking& lot = parking();
     if (!lot.hooked) {
         if (!hook()) {
@@ -247,7 +244,7 @@ bool CodeLifetime::install(Farewell farewell) {
     const AttachedLock lock(lot.mutex);
     lot.objects.reserve(kBatch + 1);
     lot.farewell = farewell;
-    lot.pid = platform::current_pid();
+    lot.same_process = same_process;
     lot.active = true;
     return true;
 }
@@ -304,7 +301,6 @@ void CodeLifetime::unlock_after_fork() { parking().mutex.unlock(); }
 
 void CodeLifetime::unlock_after_fork_in_child() {
     Parking& lot = parking();
-    lot.pid = platform::current_pid();
     // A batch that was being named or freed is this process's now, but for the object that its
     // thread had in hand.
     lot.freeing = false;

@@ -20,7 +20,11 @@ public:
     // From now on code objects that lose their last reference are parked, and freed in batches
     // after the farewell. False where the interpreter cannot tell (all its code watchers are
     // taken). One caller at a time, attached; so is uninstall().
-    static bool install(Farewell farewell);
+    //
+    // `same_process`: whether this is still the process that installed it, and not a child that
+    // nobody was told of, where locks may be held by threads that are not there.
+    using SameProcess = bool (*)() noexcept;
+    static bool install(Farewell farewell, SameProcess same_process);
 
     // No farewell is called any more when this returns, and the interpreter is as it was; but for
     // free-threaded builds, where a watcher that is taken back while another thread's code object

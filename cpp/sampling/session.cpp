@@ -48,9 +48,10 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
     }
     run_ = std::make_unique<Run>(settings, registry_, std::move(native));
     Run& run = *run_;
+    pid_ = platform::current_pid();
     bool watches = false;
     try {
-        watches = interpreter::CodeLifetime::install(name_dying);
+        watches = interpreter::CodeLifetime::install(name_dying, is_same_process);
     } catch (...) {
         run_.reset();
         throw;
@@ -92,7 +93,6 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
         throw;
     }
     native_.store(settings.native, std::memory_order_relaxed);
-    pid_ = platform::current_pid();
     active_.store(true, std::memory_order_release);
     return run.observer->report().engine;
 }

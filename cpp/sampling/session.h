@@ -108,6 +108,7 @@ private:
     static void after_fork_in_child_unlocked();
 
     Outcome finish(const std::vector<ThreadName>& names);
+    static bool is_same_process() noexcept;
     static Session* in_force() noexcept;
     Run& running();
     Figures figures_of(Run& run);
@@ -123,7 +124,7 @@ private:
     std::unique_ptr<Run> run_;
     std::atomic<bool> active_{false};
     std::atomic<bool> native_{false};  // of the running session
-    int pid_ = 0;                      // of the process whose session it is
+    std::atomic<int> pid_{0};          // of the process whose session it is
     int forks_ = 0;                    // that are under way
     bool locked_for_fork_ = false;
 };

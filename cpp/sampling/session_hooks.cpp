@@ -128,6 +128,11 @@ void Session::after_fork_in_child_unlocked() {
     }
 }
 
+bool Session::is_same_process() noexcept {
+    const Session* session = in_force();
+    return session != nullptr && session->pid_ == platform::current_pid();
+}
+
 // In a child of the bare system call nobody was told of the fork: locks may be held by threads that
 // are not here, and what they guard may be half written. All of it is left as it is.
 void Session::notice_raw_fork() noexcept {

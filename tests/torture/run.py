@@ -3,7 +3,7 @@
     python tests/torture/run.py --seconds 60
     python tests/torture/run.py --seconds 3600 --only fork --mode wall --interval 0.1 --native
 
-Every torment (`torments.py`) runs in a process of its own, first undisturbed, then in turn with the
+Every torment (`torment.py`) runs in a process of its own, first undisturbed, then in turn with the
 clocks (cpu, wall), intervals (1 and 0.1 ms), with native frames and without, until the time is
 over; each at least once. Prints a table: crashes are runs that ended or answered otherwise than the
 undisturbed program; wrong names are samples in which a function stands under somebody who cannot
@@ -32,7 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torments
+import torment
+import torments_inside  # noqa: F401 - they register themselves
+import torments_outside  # noqa: F401
 
 HERE = Path(__file__).resolve().parent
 PATIENCE_S = 90  # beyond the time that a torment takes: a hang
@@ -73,7 +75,7 @@ def build(folder: Path) -> str:
 def environment_of(name: str, library: str) -> dict[str, str] | None:
     """Environment of a torment; None where what it needs to be preloaded is not there."""
     environment = {**os.environ, "TORMENTS_LIBRARY": library}
-    preload = torments.PRELOADS.get(name)
+    preload = torment.PRELOADS.get(name)
     if preload:
         try:
             ctypes.CDLL(preload)
@@ -89,13 +91,13 @@ def run_once(
     """One run in a process of its own: its result, with "status" and "hung"."""
     environment = environment_of(name, library)
     if environment is None:
-        return {"skipped": f"{torments.PRELOADS[name]} is not installed"}
+        return {"skipped": f"{torment.PRELOADS[name]} is not installed"}
     with tempfile.TemporaryDirectory(prefix="torment-") as folder:
         result = Path(folder) / "result.json"
         arguments = [name, str(seconds), mode, str(interval), "native" if native else "python"]
         with (Path(folder) / "errors").open("w+b") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "torments.py"), *arguments, str(result)],
+                [sys.executable, str(HERE / "one.py"), *arguments, str(result)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -188,7 +190,7 @@ def main() -> int:
             [options.native] if options.native is not None else [True, False],
         )
     ]
-    names = [name for name in torments.TORMENTS if options.only in name]
+    names = [name for name in torment.TORMENTS if options.only in name]
     if not names:
         print(f"no torment has {options.only!r} in its name")
         return 2
