@@ -172,7 +172,7 @@ nb::dict stop(const ThreadNames& names) {
 
 // Stands in for a function of the interpreter that starts threads, such as
 // _thread.start_new_thread.
-nb::object thread_starter(nb::object original) {
+nb::object thread_starter(const nb::object& original) {
     constexpr spprof::interpreter::ThreadEvents events = {
         []() noexcept { return session().registry().current_thread_begins(); },
         [](const char* name) noexcept { session().registry().current_thread_ends(name); },

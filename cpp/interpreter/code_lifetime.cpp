@@ -66,6 +66,7 @@ void remember(ParkedList& list, const Parked& parked) noexcept {
     try {
         list.push_back(parked);
     } catch (const std::bad_alloc&) {
+        return;
     }
 }
 

@@ -105,8 +105,9 @@ private:
         Candidate* sized = nullptr;
         Candidate* unsized = nullptr;
         for (size_t i = 0; i < offsets_.size(); ++i) {
-            sized = gaps_[i].sized ? &*gaps_[i].sized : sized;
-            unsized = gaps_[i].unsized ? &*gaps_[i].unsized : unsized;
+            auto& gap = gaps_[i];
+            sized = gap.sized ? &*gap.sized : sized;
+            unsized = gap.unsized ? &*gap.unsized : unsized;
             const uint64_t sized_end =
                 sized == nullptr ? 0 : sized->symbol.start + sized->symbol.size;
             if (offsets_[i] < sized_end) {

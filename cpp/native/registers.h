@@ -77,7 +77,7 @@ struct UcontextLayout<X86_64> {
     // rax, rcx, rsp, rip.
     static constexpr size_t kFirst = 40;
     static constexpr uint8_t kRegister[] = {8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7};
-    static constexpr size_t kProgramCounter = kFirst + 16 * 8;
+    static constexpr size_t kProgramCounter = kFirst + size_t{16} * 8;
 };
 
 template <>
@@ -87,7 +87,7 @@ struct UcontextLayout<Aarch64> {
     static constexpr uint8_t kRegister[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                             11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                             22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-    static constexpr size_t kProgramCounter = kFirst + 32 * 8;
+    static constexpr size_t kProgramCounter = kFirst + size_t{32} * 8;
 };
 
 // Fills `registers` from a ucontext at `address`; false when one of its words cannot be loaded.

@@ -457,7 +457,7 @@ void Symbolizer::count_bytes() {
             bytes += kNode + sizeof(known) + known.name.size() + known.readable.size();
         }
         for (const auto& [start, text] : names.learned) {
-            bytes += kNode + sizeof(text) + text.size();
+            bytes += kNode + sizeof(std::string) + text.size();
         }
         bytes += names.nameless.size() * (kNode + sizeof(Nameless)) +
                  names.callers.size() * (kNode + sizeof(std::vector<uint64_t>) + 16);

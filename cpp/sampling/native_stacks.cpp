@@ -115,6 +115,7 @@ std::vector<NamedAddress> capture_native_stack() {
     KnownCode& code = known_code();
     const std::vector<std::uintptr_t> addresses = native::capture_here(code.map);
     std::vector<native::Location> locations;
+    locations.reserve(addresses.size());
     for (const std::uintptr_t address : addresses) {
         // Every one of them is a return address.
         locations.push_back(code.map.locate(address - 1));
@@ -122,6 +123,7 @@ std::vector<NamedAddress> capture_native_stack() {
     }
     learn_known_functions();
     std::vector<NamedAddress> result;
+    result.reserve(addresses.size());
     for (std::size_t i = 0; i < addresses.size(); ++i) {
         result.push_back({addresses[i], code.symbolizer.symbolize(locations[i])});
     }

@@ -12,7 +12,7 @@ class Ring {
 public:
     // Address space: only what is written becomes memory, and an emptied ring starts over. The rest
     // is for the time during which the consumer gets no processor.
-    static constexpr std::size_t kBytes = 1024 * 1024;
+    static constexpr std::size_t kBytes = std::size_t{1024} * 1024;
     // From here on the consumer is called.
     static constexpr std::size_t kFarBehind = kBytes / 8;
 

@@ -169,7 +169,11 @@ void Session::end_threads() {
 void Session::begin_threads() {
     notice_raw_fork();
     const AttachedLock session_lock(mutex_);
-    if (forks_ > 0 && --forks_ == 0 && run_) {
+    if (forks_ == 0) {
+        return;
+    }
+    --forks_;
+    if (forks_ == 0 && run_) {
         run_->observer->begin_threads();
         run_->collector.begin_thread();
     }

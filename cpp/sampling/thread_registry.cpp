@@ -27,8 +27,11 @@ Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
         if (!spare_rings_.empty()) {
             pages = spare_rings_.back();
             spare_rings_.pop_back();
-        } else if ((pages = platform::map_pages(Ring::kBytes)) == nullptr) {
-            return nullptr;
+        } else {
+            pages = platform::map_pages(Ring::kBytes);
+            if (pages == nullptr) {
+                return nullptr;
+            }
         }
         by_tid_[tid] = subject;
     } catch (const std::bad_alloc&) {

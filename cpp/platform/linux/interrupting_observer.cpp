@@ -364,7 +364,8 @@ void Watch::begin(Tid thread, void* whose) noexcept {
     subject = whose;
     visited_now.store(false, std::memory_order_relaxed);
     own.time = {};
-    own.time.seed(static_cast<std::uint32_t>(thread * 2654435761u ^ monotonic_ns()));
+    own.time.seed(static_cast<std::uint32_t>(thread) * 2654435761u ^
+                  static_cast<std::uint32_t>(monotonic_ns()));
     own.steady = false;
     own.stopped = false;
     own.woke = false;

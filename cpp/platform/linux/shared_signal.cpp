@@ -126,7 +126,7 @@ struct ThreadsPassing {
 __attribute__((tls_model(
     "initial-exec"))) thread_local ThreadsPassing threads_passing[SharedSignal::kPlaces] = {};
 
-constexpr std::uintptr_t kNested = 64 * 1024;  // frames of handlers within handlers
+constexpr std::uintptr_t kNested = std::uintptr_t{64} * 1024;  // frames of handlers within handlers
 
 }  // namespace
 

@@ -14,7 +14,7 @@ public:
     using Entry = void (*)(int, siginfo_t*, void*);
 
     // `place`: a number of its own among those that are shared, below kPlaces.
-    constexpr SharedSignal(int signal, int place, Entry entry, bool nests)
+    constexpr SharedSignal(int signal, int place, Entry entry, bool nests) noexcept
         : signal_(signal), place_(place), nests_(nests), entry_(entry) {}
     static constexpr int kPlaces = 3;
 

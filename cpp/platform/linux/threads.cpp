@@ -84,7 +84,8 @@ std::vector<Tid> list_threads() {
     if (directory == nullptr) {
         return result;
     }
-    while (const dirent* entry = readdir(directory)) {
+    // Each call has a stream of its own.
+    while (const dirent* entry = readdir(directory)) {  // NOLINT(concurrency-mt-unsafe)
         const long tid = strtol(entry->d_name, nullptr, 10);
         if (tid > 0) {
             result.push_back(static_cast<Tid>(tid));
