@@ -23,6 +23,9 @@ bool any_equal(std::string_view name, const std::string_view (&names)[N]) noexce
 }
 
 constexpr std::string_view kEvalLoop = "_PyEval_EvalFrameDefault";
+// From 3.15 on; and what its JIT tells debuggers of its code.
+constexpr std::string_view kJitEntry = "_PyJIT_Entry";
+constexpr std::string_view kJitCode = "py::jit";
 
 // How CPython gets from one call to the next, 3.9 to 3.15: what these lead to is shown, they are
 // not.
@@ -99,6 +102,9 @@ FunctionKind kind_of_function(std::string_view name) noexcept {
     if (name == kEvalLoop) {
         return FunctionKind::eval_loop;
     }
+    if (name == kJitEntry) {
+        return FunctionKind::jit_entry;
+    }
     return any_prefix(name, kMachineryPrefixes) || any_equal(name, kMachineryNames)
                ? FunctionKind::machinery
                : FunctionKind::ordinary;
@@ -111,6 +117,10 @@ FunctionKind kind_of_method(std::string_view name) noexcept {
 
 bool kind_in_file(std::string_view file, std::string_view function, FunctionKind& kind) noexcept {
     kind = FunctionKind::ordinary;
+    if (file.empty()) {
+        kind = starts_with(function, kJitCode) ? FunctionKind::machinery : FunctionKind::ordinary;
+        return true;
+    }
     if (starts_with(file, kLauncher)) {
         kind = function.empty()     ? FunctionKind::outermost
                : function == "main" ? FunctionKind::machinery

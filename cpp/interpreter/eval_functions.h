@@ -12,6 +12,7 @@ enum class FunctionKind : std::uint8_t {
     ordinary,   // worth being shown
     eval_loop,  // each C call of it runs Python frames
     machinery,  // how one call leads to the next
+    jit_entry,  // how the eval loop enters code that its JIT made
     outermost,  // start-up code of a program, unless something ordinary called it
     new_stack,  // the first function of a coroutine's own stack
 };
@@ -23,7 +24,8 @@ FunctionKind kind_of_function(std::string_view name) noexcept;
 FunctionKind kind_of_method(std::string_view name) noexcept;
 
 // Of another module whose functions matter: the program around a shared interpreter, extensions
-// that switch stacks. "" is what has no name. False where nothing is known of such a file.
+// that switch stacks; "" is code that was generated. A function "" is what has no name. False where
+// nothing is known of such a file.
 bool kind_in_file(std::string_view file, std::string_view function, FunctionKind& kind) noexcept;
 
 }  // namespace spprof::interpreter

@@ -62,7 +62,7 @@ class CallFrameInfo {
 public:
     // `budget`: how many bytes may still be read, less afterwards.
     CallFrameInfo(const Memory& memory, const UnwindInfo& info, uint64_t& budget)
-        : memory_(memory), header_(info.address), budget_(budget) {
+        : memory_(memory), header_(info.address), moved_(info.moved), budget_(budget) {
         if (info.format == UnwindInfo::Format::eh_frame) {
             section_end_ = info.address + info.size;
         } else if (info.format == UnwindInfo::Format::eh_frame_header) {
@@ -205,7 +205,7 @@ private:
             cursor.skip(UINT64_MAX);
             return 0;
         }
-        return value + (relation == kRelativeToField    ? field
+        return value + (relation == kRelativeToField    ? field + moved_
                         : relation == kRelativeToHeader ? header_
                                                         : 0);
     }
@@ -730,6 +730,7 @@ private:
 
     const Memory& memory_;
     const uint64_t header_;
+    const uint64_t moved_;
     uint64_t& budget_;
     uint64_t table_ = 0;
     uint64_t entries_ = 0;

@@ -95,7 +95,7 @@ void Classifier::prepare() {
 
 Role Classifier::role(const Location& location) {
     if (location.module == 0) {
-        return Role::shown;
+        return Role::generated;
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     const Roles& roles = roles_of(location.module);

@@ -269,7 +269,14 @@ std::shared_ptr<Module> elf_object_at(uintptr_t address, uint64_t size) {
             module->code.push_back({section.address, section.address + section.size});
         }
         if (section.name == ".eh_frame" && section.address != 0) {
-            module->unwind = {UnwindInfo::Format::eh_frame, section.address, section.size};
+            // LLVM completes the one in memory only, and CPython has none there.
+            const uintptr_t in_image = address + section.offset;
+            uint64_t there = 0;
+            uint64_t here = 0;
+            const bool in_memory = copy_memory(section.address, &there, sizeof(there)) &&
+                                   copy_memory(in_image, &here, sizeof(here)) && there == here;
+            module->unwind = {UnwindInfo::Format::eh_frame, in_memory ? section.address : in_image,
+                              section.size, in_memory ? 0 : section.address - in_image};
         }
     }
     if (module->code.empty()) {

@@ -83,6 +83,7 @@ private:
                     }
                     break;
                 case Role::hidden:
+                case Role::jit_entry:
                     break;
                 default:
                     out_.push_back({true, static_cast<uint32_t>(i)});
@@ -116,6 +117,17 @@ private:
 };
 
 }  // namespace
+
+void hide_jit(std::vector<Role>& roles) {
+    for (size_t i = 0; i + 1 < roles.size(); ++i) {
+        const Role entry = roles[i + 1];
+        const bool piece =
+            entry == Role::generated && i + 2 < roles.size() && roles[i + 2] == Role::eval_loop;
+        if (roles[i] == Role::generated && (entry == Role::jit_entry || piece)) {
+            roles[i] = roles[i + 1] = Role::hidden;
+        }
+    }
+}
 
 bool merge(const PythonStack& python, const NativeStack& native, std::vector<MergedFrame>& out) {
     return Merger(python, native, out).run();

@@ -13,6 +13,8 @@ namespace spprof::native {
 // What a native frame is to the merged stack.
 enum class Role : uint8_t {
     shown,       // stays where it is
+    generated,   // the same, in code of which nothing is known
+    jit_entry,   // where the eval loop enters code that the interpreter's own JIT made
     hidden,      // the interpreter's call machinery
     eval_loop,   // one C call of the eval loop: stands for a run of Python frames
     outermost,   // start-up code of a thread or program: hidden unless something shown called it
@@ -40,6 +42,10 @@ struct MergedFrame {
     bool native;
     uint32_t index;  // into the frames of its kind
 };
+
+// Code that the interpreter's own JIT made is part of the eval loop. It is known by how the eval
+// loop entered it: through a function for that, or through a piece of such code.
+void hide_jit(std::vector<Role>& roles);
 
 // Fills `out`, innermost first. Every visible Python frame is in it, in order, whatever happens.
 // False when the two stacks do not fit together; then `out` holds the Python frames and, where the

@@ -83,6 +83,91 @@ bool follows_call(uintptr_t return_address, const Memory& memory) noexcept {
     return false;
 }
 
+// What stands between a call and the return of its function, where that is nothing but `add, rsp`
+// and pops: running it here leads to the caller, whatever else the function did. True when that is
+// a call in a module's code.
+template <class Architecture, class Memory>
+bool step_epilogue(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
+                   const Memory& memory) noexcept {
+    if (!Architecture::kCallPushes) {
+        return false;
+    }
+    // The numbers in instructions are not DWARF's.
+    constexpr uint8_t kPopped[] = {0, 2, 1, 3, 7, 6, 4, 5};
+    constexpr int kMostInstructions = 12;
+    BasicRegisters<Architecture> caller = r;
+    uintptr_t at = r.pc;
+    for (int i = 0; i < kMostInstructions; ++i) {
+        uintptr_t word = 0;
+        uintptr_t value = 0;
+        if (!memory.load(at, word) || !memory.load(caller.sp(), value)) {
+            return false;
+        }
+        const bool extended = (word & 0xff) == 0x41;
+        const auto op = static_cast<uint8_t>(extended ? word >> 8 : word);
+        if ((word & 0xffffff) == 0xc48348 && (word >> 24 & 0x87) == 0) {  // add, rsp
+            caller.sp() += word >> 24 & 0xff;
+            at += 4;
+        } else if (op >> 3 == 0x58 >> 3 && (extended || op != 0x5c)) {  // pop
+            caller.value[extended ? 8 + (op & 7) : kPopped[op & 7]] = value;
+            caller.sp() += sizeof(uintptr_t);
+            at += extended ? 2 : 1;
+        } else {
+            if ((word & 0xff) != 0xc3 /* ret */ || code.find(value - 1) == nullptr ||
+                !follows_call<Architecture>(value, memory)) {
+                return false;
+            }
+            caller.sp() += sizeof(uintptr_t);
+            caller.pc = value;
+            r = caller;
+            return true;
+        }
+    }
+    return false;
+}
+
+// Is this the frame pointer of some function further out?
+template <class Architecture, class Memory>
+bool is_frame(const CodeSnapshot& code, uintptr_t fp, uintptr_t sp, const Memory& memory) noexcept {
+    uintptr_t back = 0;
+    return fp >= sp && fp % sizeof(fp) == 0 && fp - sp < INT32_MAX && memory.load(fp + 8, back) &&
+           code.find(back - 1) != nullptr && follows_call<Architecture>(back, memory);
+}
+
+// CPython's JIT tells nobody of its code before 3.15. That keeps little on the stack above a fixed
+// place, where the call is that entered it; behind that call is an epilogue. The frame pointer may
+// be used for something else meanwhile, and then is among that little.
+template <class Architecture, class Memory>
+bool step_to_entry(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
+                   const Memory& memory) noexcept {
+    constexpr size_t kWords = Architecture::kCallPushes ? 32 : 0;
+    BasicRegisters<Architecture> entry = r;
+    for (size_t i = 0; i < kWords; ++i) {
+        if (!memory.load(entry.sp(), entry.pc)) {
+            return false;
+        }
+        entry.sp() += sizeof(uintptr_t);
+        // Beside it, or in the interpreter.
+        const bool near = entry.pc - r.pc + INT32_MAX <= UINT32_MAX;
+        BasicRegisters<Architecture> caller = entry;
+        if ((!near && code.find(entry.pc) == nullptr) ||
+            !follows_call<Architecture>(entry.pc, memory) || !step_epilogue(code, caller, memory)) {
+            continue;
+        }
+        for (uintptr_t at = entry.sp() - sizeof(at);
+             caller.fp() == r.fp() && at > r.sp() &&
+             !is_frame<Architecture>(code, entry.fp(), caller.sp(), memory);) {
+            at -= sizeof(at);
+            if (!memory.load(at, entry.fp())) {
+                return false;
+            }
+        }
+        r = entry;
+        return true;
+    }
+    return false;
+}
+
 // Hand-written code comes without information, and keeps little on the stack: the nearest word that
 // is a return address is its own. On aarch64 that is still in its register.
 template <class Architecture, class Memory>
@@ -182,12 +267,21 @@ Step step_rule(const Rule& rule, BasicRegisters<Architecture>& r, const Memory& 
     return r.pc == 0 ? Step::complete : Step::called;
 }
 
+inline bool is_generated(const CodeSnapshot& code, uintptr_t pc) noexcept {
+    const CodeSnapshot::Range* range = code.find(pc);
+    return range == nullptr || range->unwind.format == UnwindInfo::Format::eh_frame;
+}
+
 // Where no rule is known, or the guessed one proved wrong.
 template <class Architecture, class Memory>
 Step step_unguided(const CodeSnapshot& code, BasicRegisters<Architecture>& r, const Memory& memory,
                    bool interrupted) noexcept {
     if (at_signal_return<Architecture>(r.pc, memory)) {
         return step_signal_frame(r, memory);
+    }
+    if (step_epilogue(code, r, memory) ||
+        (is_generated(code, r.pc) && step_to_entry(code, r, memory))) {
+        return Step::called;
     }
     if (interrupted && step_nearby(code, r, memory)) {
         return Step::called;

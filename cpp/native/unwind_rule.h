@@ -56,7 +56,8 @@ struct UnwindInfo {
     };
     Format format = Format::none;
     uintptr_t address = 0;
-    uint64_t size = 0;  // of .eh_frame
+    uint64_t size = 0;   // of .eh_frame
+    uint64_t moved = 0;  // what it lacks to where the section says that it is
 };
 
 // How a walk ended. Whatever the end, the frames before it are right.

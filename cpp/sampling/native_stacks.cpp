@@ -18,6 +18,8 @@ native::Role role_of(interpreter::FunctionKind kind) {
             return native::Role::eval_loop;
         case interpreter::FunctionKind::machinery:
             return native::Role::hidden;
+        case interpreter::FunctionKind::jit_entry:
+            return native::Role::jit_entry;
         case interpreter::FunctionKind::outermost:
             return native::Role::outermost;
         case interpreter::FunctionKind::new_stack:
@@ -160,6 +162,7 @@ bool NativeStacks::merge(const SampleRecord& record, std::vector<Frame>& out) {
         roles_.push_back(frame.role);
         keys_.push_back(frame.key);
     }
+    native::hide_jit(roles_);
     const native::PythonStack python{python_.data(), python_.size(), record.truncated != 0};
     const native::NativeStack machine{roles_.data(), roles_.size(),
                                       static_cast<native::End>(record.native_end)};

@@ -68,6 +68,29 @@ TEST_CASE("a stack of Python frames only") {
     CHECK(result.fits);
 }
 
+TEST_CASE("code of the interpreter's own JIT is part of the eval loop") {
+    constexpr Role kEval = Role::eval_loop;
+    constexpr Role kShown = Role::shown;
+    constexpr Role kHidden = Role::hidden;
+    constexpr Role kGenerated = Role::generated;
+    constexpr Role kEntry = Role::jit_entry;
+    const auto resolved = [](std::vector<Role> roles) {
+        hide_jit(roles);
+        return roles;
+    };
+    using Roles = std::vector<Role>;
+    CHECK(resolved({kGenerated, kGenerated, kEval}) == Roles{kHidden, kHidden, kEval});
+    CHECK(resolved({kShown, kGenerated, kEntry, kEval}) == Roles{kShown, kHidden, kHidden, kEval});
+    // Whoever else generates code is called through functions.
+    const Roles others[] = {{kGenerated, kGenerated, kHidden, kEval},
+                            {kGenerated, kEval},
+                            {kGenerated, kShown, kEval},
+                            {kGenerated, kGenerated}};
+    for (const Roles& roles : others) {
+        CHECK(resolved(roles) == roles);
+    }
+}
+
 TEST_CASE("a thread without Python shows its native frames, without start-up code") {
     CHECK(merged({"", "123oo"}).frames == "123");
     CHECK(merged({"", "123oo"}).fits);

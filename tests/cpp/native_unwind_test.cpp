@@ -31,9 +31,12 @@ struct FakeMemory {
         if (code != nullptr && address >= kBase && address - kBase + 8 <= code->size()) {
             return ByteView(code->data(), code->size()).read(address - kBase, value);
         }
-        return false;
+        return ByteView(generated.data(), generated.size()).read(address - generated_at, value);
     }
     const std::vector<uint8_t>* code = nullptr;
+    // In no module.
+    uintptr_t generated_at = 0;
+    std::vector<uint8_t> generated;
 };
 
 template <class Architecture>
@@ -371,6 +374,74 @@ TEST_CASE("x86-64: code without information") {
         process.memory.words.erase(kStack + 40);
         CHECK(process.walk().size() == 1);
         CHECK(process.end == End::no_info);
+    }
+}
+
+TEST_CASE("x86-64: code of CPython's JIT, which tells nobody of it") {
+    Process<X86_64> process("frames_x86_64.elf");
+    auto& r = process.registers;
+    process.memory.generated_at = kBase + 0x10000000;
+    // Saves five registers, calls what comes behind it, restores them and returns.
+    process.memory.generated = {0x41, 0x57, 0x41, 0x56, 0x41, 0x55, 0x41, 0x54, 0x53,
+                                0x49, 0x89, 0xfc, 0xe8, 0x0a, 0,    0,    0,    0x5b,
+                                0x41, 0x5c, 0x41, 0x5d, 0x41, 0x5e, 0x41, 0x5f, 0xc3};
+    const uintptr_t entry = process.memory.generated_at + 17;
+    process.memory.generated.resize(256, 0x90);
+    r.pc = entry + 100;
+    const uintptr_t entry_slot = kStack + 24;
+    process.put(entry_slot, entry);
+    const uintptr_t saved[] = {0xb, 0x12, 0x13, 0x14, 0x15};
+    for (size_t i = 0; i < 5; ++i) {
+        process.put(entry_slot + 8 + 8 * i, saved[i]);
+    }
+    const uintptr_t caller_sp = entry_slot + 56;
+    process.put(kStack, 42);
+    process.put(kStack + 8, entry);  // points there, but what lies around it is no frame
+    process.put(kStack + 16, 43);
+    process.put(caller_sp - 8, process.at("outermost", 5));
+    SUBCASE("it is left by way of where it was entered") {
+        process.put(kStack + 8, 44);
+        CHECK(process.walk() == Addresses{r.pc, entry, process.at("outermost", 5)});
+        CHECK(process.end == End::complete);
+    }
+    SUBCASE("what only looks like its entry is passed over") {
+        CHECK(process.walk() == Addresses{r.pc, entry, process.at("outermost", 5)});
+    }
+    SUBCASE("so it is in the middle of its end") {
+        r.pc = entry + 3;
+        r.sp() = entry_slot + 24;
+        CHECK(process.walk() == Addresses{r.pc, process.at("outermost", 5)});
+    }
+    SUBCASE("nothing is believed that does not lead to a call") {
+        process.put(caller_sp - 8, process.at("bare", 5));
+        CHECK(process.walk().size() == 1);
+        CHECK(process.end == End::no_info);
+        process.put(caller_sp - 8, process.at("outermost", 5));
+        process.memory.generated[26] = 0x90;  // no return behind the pops
+        process.put(kStack + 8, 44);
+        CHECK(process.walk() != Addresses{r.pc, entry, process.at("outermost", 5)});
+    }
+    SUBCASE("a frame pointer that it put aside is found for who needs it") {
+        const uintptr_t frame = caller_sp + 16;
+        process.put(caller_sp - 8, process.at("realigned", 0x19));
+        process.put(frame, 0xb0b);
+        process.put(frame - 8, frame + 64);  // where its caller's frame is
+        process.put(frame - 16, 0);
+        process.put(frame + 8, process.at("outermost", 5));
+        process.put(frame + 56, process.at("outermost", 5));
+        process.put(kStack + 8, 44);
+        process.put(kStack + 16, frame);
+        r.fp() = 0x1111;
+        const Addresses whole{r.pc, entry, process.at("realigned", 0x19),
+                              process.at("outermost", 5)};
+        CHECK(process.walk() == whole);
+        CHECK(process.end == End::complete);
+        r.fp() = frame;
+        process.put(kStack + 16, 43);
+        CHECK(process.walk() == whole);
+        r.fp() = 0x1111;
+        CHECK(process.walk().size() == 3);
+        CHECK(process.end != End::complete);
     }
 }
 
