@@ -23,9 +23,11 @@ bool any_equal(std::string_view name, const std::string_view (&names)[N]) noexce
 }
 
 constexpr std::string_view kEvalLoop = "_PyEval_EvalFrameDefault";
-// From 3.15 on; and what its JIT tells debuggers of its code.
+// From 3.15 on.
 constexpr std::string_view kJitEntry = "_PyJIT_Entry";
-constexpr std::string_view kJitCode = "py::jit";
+// What it tells debuggers and `perf` of the code that it generates: "py::jit:executor", and
+// "py::function:file" for the steps to Python functions that sys.activate_stack_trampoline() adds.
+constexpr std::string_view kGeneratedPrefix = "py::";
 
 // How CPython gets from one call to the next, 3.9 to 3.15: what these lead to is shown, they are
 // not.
@@ -118,7 +120,8 @@ FunctionKind kind_of_method(std::string_view name) noexcept {
 bool kind_in_file(std::string_view file, std::string_view function, FunctionKind& kind) noexcept {
     kind = FunctionKind::ordinary;
     if (file.empty()) {
-        kind = starts_with(function, kJitCode) ? FunctionKind::machinery : FunctionKind::ordinary;
+        kind = starts_with(function, kGeneratedPrefix) ? FunctionKind::machinery
+                                                       : FunctionKind::ordinary;
         return true;
     }
     if (starts_with(file, kLauncher)) {

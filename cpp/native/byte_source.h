@@ -76,7 +76,17 @@ private:
     uint64_t size_;
 };
 
+// Which file it is that has a name.
+struct FileStatus {
+    uint64_t device = 0;
+    uint64_t number = 0;
+    uint32_t owner = 0;
+    bool operator==(const FileStatus& other) const {
+        return device == other.device && number == other.number && owner == other.owner;
+    }
+};
+
 // Null when there is no such regular file, or it is empty. Small reads come out of one block.
-std::unique_ptr<ByteSource> open_file(const std::string& path);
+std::unique_ptr<ByteSource> open_file(const std::string& path, FileStatus* status = nullptr);
 
 }  // namespace spprof::native

@@ -67,17 +67,20 @@ private:
 
 }  // namespace
 
-std::unique_ptr<ByteSource> open_file(const std::string& path) {
+std::unique_ptr<ByteSource> open_file(const std::string& path, FileStatus* which) {
     const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status{};
-    if (descriptor >= 0 &&
-        (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size <= 0)) {
+    if (descriptor < 0) {
+        return nullptr;
+    }
+    if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size <= 0) {
         close(descriptor);
         return nullptr;
     }
-    return descriptor < 0
-               ? nullptr
-               : std::make_unique<File>(descriptor, static_cast<uint64_t>(status.st_size));
+    if (which != nullptr) {
+        *which = {status.st_dev, status.st_ino, status.st_uid};
+    }
+    return std::make_unique<File>(descriptor, static_cast<uint64_t>(status.st_size));
 }
 
 }  // namespace spprof::native

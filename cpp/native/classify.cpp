@@ -107,7 +107,11 @@ Role Classifier::role(const Location& location) {
 }
 
 bool Classifier::hides(const Location& location, const Symbol& symbol) const {
-    return location.module != 0 && location.module == interpreter_module() &&
+    Role role = Role::shown;
+    if (location.module == 0) {
+        return interpreter_.role_in_file("", symbol.name, role) && role == Role::hidden;
+    }
+    return location.module == interpreter_module() &&
            (!symbol.resolved ||
             (symbol.learned && interpreter_.role_of_method(symbol.name) == Role::hidden));
 }

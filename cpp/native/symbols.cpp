@@ -110,6 +110,37 @@ std::string without_tags(std::string text) {
 // The rest of the time is the program's.
 constexpr int64_t kShareOfTime = 20;
 
+// Bytes of what makers of code publish, read at once while the session runs, and at its end.
+constexpr uint64_t kPublishedAtOnce = uint64_t{1} << 18;
+constexpr uint64_t kMostPublished = uint64_t{1} << 26;
+
+// A name may come from a file that anybody wrote: neither line breaks nor bytes that are no UTF-8.
+std::string printable(std::string text) {
+    for (size_t at = 0; at < text.size();) {
+        const auto byte = [&](size_t index) {
+            return index < text.size() ? static_cast<uint8_t>(text[index]) : uint8_t{0};
+        };
+        const uint8_t first = byte(at);
+        const size_t length = first < 0x80                    ? 1
+                              : first >= 0xc2 && first < 0xe0 ? 2
+                              : first >= 0xe0 && first < 0xf0 ? 3
+                              : first >= 0xf0 && first < 0xf5 ? 4
+                                                              : 0;
+        bool valid = length == 1 ? first >= 0x20 && first != 0x7f : length != 0;
+        for (size_t i = 1; i < length; ++i) {
+            valid = valid && byte(at + i) >> 6 == 2;
+        }
+        const uint8_t second = byte(at + 1);
+        valid = valid && !(first == 0xe0 && second < 0xa0) && !(first == 0xed && second >= 0xa0) &&
+                !(first == 0xf0 && second < 0x90) && !(first == 0xf4 && second >= 0x90);
+        if (!valid) {
+            text[at] = '?';
+        }
+        at += valid ? length : 1;
+    }
+    return text;
+}
+
 }  // namespace
 
 // --- what is seen -------------------------------------------------------------------------------
@@ -120,6 +151,7 @@ void Symbolizer::want(const Location& location) {
         wanted_[location.module].push_back(location.offset);
     } else {
         saw_generated_.store(true, std::memory_order_relaxed);
+        generated_wanted_.store(true, std::memory_order_relaxed);
     }
 }
 
@@ -143,9 +175,19 @@ void Symbolizer::look_for_makers() {
             map_.add_maker(module->bias + offset);
         }
     }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    published_.read(generated_wanted_.exchange(false, std::memory_order_relaxed), kPublishedAtOnce);
+    count_bytes();
 }
 
-void Symbolizer::look_up() { look_up_listed(true); }
+void Symbolizer::look_up() {
+    look_up_listed(true);
+    if (saw_generated_.load(std::memory_order_relaxed)) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        published_.read(true, kMostPublished);
+        count_bytes();
+    }
+}
 void Symbolizer::look_up_some() { look_up_listed(false); }
 
 void Symbolizer::look_up_listed(bool all) {
@@ -376,7 +418,7 @@ Symbolizer::Name Symbolizer::name_at(Names& names, uint64_t offset) const {
     if (known != names.known.end()) {
         std::string& readable = known->second.readable;
         if (readable.empty()) {
-            readable = demangle(strip_suffixes(known->second.name));
+            readable = printable(demangle(strip_suffixes(known->second.name)));
         }
         return {readable, known->first, false};
     }
@@ -425,10 +467,15 @@ Symbol Symbolizer::symbolize(const Location& location) {
     symbol.name = "[generated code]";
     const Location told = map_.told_since(location);
     const std::shared_ptr<const Module> module = map_.module(told.module);
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (module == nullptr) {
+        uint64_t start = location.offset;
+        const std::string name = published_.name_at(location.offset, start);
+        symbol.resolved = !name.empty();
+        symbol.function_offset = location.offset - start;
+        symbol.name = symbol.resolved ? without_tags(printable(demangle(name))) : symbol.name;
         return symbol;
     }
-    const std::lock_guard<std::mutex> lock(mutex_);
     Names& names = names_[told.module];
     look_up(*module, names, {told.offset});
     const Name name = name_at(names, told.offset);
@@ -439,12 +486,12 @@ Symbol Symbolizer::symbolize(const Location& location) {
         symbol.name = symbol.resolved ? without_tags(name.text) : symbol.name;
         return symbol;
     }
-    symbol.module = module->path;
+    symbol.module = printable(module->path);
     symbol.function_offset = location.offset < name.start ? 0 : location.offset - name.start;
     symbol.resolved = !name.text.empty();
     symbol.learned = symbol.resolved && name.learned;
     symbol.name = symbol.resolved ? name.text
-                                  : module->path.substr(module->path.rfind('/') + 1) + "+" +
+                                  : symbol.module.substr(symbol.module.rfind('/') + 1) + "+" +
                                         hexadecimal(name.start);
     return symbol;
 }
@@ -462,7 +509,7 @@ void Symbolizer::count_bytes() {
         bytes += names.nameless.size() * (kNode + sizeof(Nameless)) +
                  names.callers.size() * (kNode + sizeof(std::vector<uint64_t>) + 16);
     }
-    bytes_.store(bytes, std::memory_order_relaxed);
+    bytes_.store(bytes + published_.bytes(), std::memory_order_relaxed);
 }
 
 void Symbolizer::before_fork() {

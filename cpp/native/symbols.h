@@ -13,6 +13,7 @@
 
 #include "native/code_map.h"
 #include "native/function_search.h"
+#include "native/published_code.h"
 
 namespace spprof::native {
 
@@ -45,7 +46,8 @@ public:
     void look_up();
     void look_up_some();
 
-    // Where code was seen that belongs to no module: tells the map who may have generated it.
+    // Where code was seen that belongs to no module: tells the map who may have generated it, and
+    // reads on in what was published of it.
     void look_for_makers();
 
     // Tells the map what can be guessed of a function that has no unwind information.
@@ -112,6 +114,7 @@ private:
     CodeMap& map_;
     std::atomic<size_t> bytes_{0};
     std::atomic<bool> saw_generated_{false};
+    std::atomic<bool> generated_wanted_{false};  // since the last look
 
     mutable std::mutex wanted_mutex_;
     std::unordered_map<uint32_t, std::vector<uint64_t>> wanted_;
@@ -119,6 +122,7 @@ private:
     mutable std::mutex mutex_;  // what follows; held while files are read
     std::unordered_map<uint32_t, Names> names_;
     size_t looked_for_makers_ = 0;  // in so many modules
+    PublishedCode published_;
 };
 
 }  // namespace spprof::native
