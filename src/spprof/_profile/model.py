@@ -296,15 +296,25 @@ class Profile(_Described):
 
         self._adopt(tables_of_samples(samples, meta))
 
-    def _adopt(self, tables: Tables) -> None:
-        self._tables = tables
+    def _adopt(self, tables: Tables, complete: Callable[[Tables], Tables] | None = None) -> None:
+        self._given = tables
+        self._complete = complete
         self._samples: SampleSequence | None = None
 
     @classmethod
-    def _of(cls, tables: Tables) -> Profile:
+    def _of(cls, tables: Tables, complete: Callable[[Tables], Tables] | None = None) -> Profile:
+        """A profile over these tables; `complete` is what takes long, and is done when asked for."""
         profile = cls.__new__(cls)
-        profile._adopt(tables)
+        profile._adopt(tables, complete)
         return profile
+
+    @property
+    def _tables(self) -> Tables:  # type: ignore[override]
+        complete = self._complete
+        if complete is not None:
+            self._given = complete(self._given)
+            self._complete = None
+        return self._given
 
     def _for_output(self) -> Profile:
         return self

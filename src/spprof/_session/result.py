@@ -28,7 +28,8 @@ def profile_of(raw: dict[str, Any]) -> Profile:
     meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
     sources.recorded_here(meta)
     tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
-    return Profile._of(_with_source_lines(tables) if meta.modules else tables)
+    # Debug information is large: who never looks at the profile need not wait for it.
+    return Profile._of(tables, _with_source_lines if meta.modules else None)
 
 
 def _with_source_lines(tables: Tables) -> Tables:

@@ -162,7 +162,8 @@ def load(name):
 map_path, dump_path = f"/tmp/perf-{os.getpid()}.map", f"{sys.argv[1]}/jit-{os.getpid()}.dump"
 try:
     with open(map_path, "wb") as file:
-        file.write(b"\0\xff" * 3000 + b"\n\nzz 1 x\n1 \n-1 5 x\nfffffffffffffffff 1 x\n0x10 0x10 y\n")
+        file.write(b"\0\xff" * 3000)
+        file.write(b"\n\nzz 1 x\n1 \n-1 5 x\nfffffffffffffffff 1 x\n0x10 0x10 y\n")
         file.write(line("listed", b"old name") + line("listed", b"map:listed"))
         file.write(line("bytes", b"map:\xff\x07bytes") + line("later", b"half a li")[:-6])
     with open(dump_path, "w+b") as file:

@@ -84,6 +84,22 @@ def test_a_session_ends_with_source_lines(library: Path) -> None:
     assert all(any(frame.filename == source for frame in frames) for frames in found)
 
 
+def test_source_lines_are_looked_up_when_they_are_asked_for(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def count(tables: columns.Tables) -> columns.Tables:
+        asked.append(tables)
+        return tables
+
+    monkeypatch.setattr(symbols, "with_source_lines", count)
+    profile = profile_of(library)
+    assert not asked
+    assert profile.sample_count > 0 and profile.samples
+    assert len(asked) == 1
+
+
 def test_lines_that_cannot_be_had_cost_no_profile(
     library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
