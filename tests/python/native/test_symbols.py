@@ -96,7 +96,8 @@ def test_source_lines_are_looked_up_when_they_are_asked_for(
     monkeypatch.setattr(symbols, "with_source_lines", count)
     profile = profile_of(library)
     assert not asked
-    assert profile.sample_count > 0 and profile.samples
+    assert profile.sample_count > 0
+    assert profile.samples
     assert len(asked) == 1
 
 
