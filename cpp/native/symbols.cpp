@@ -39,6 +39,9 @@ public:
 
     // By addresses: it is bounded by the module's code only.
     AddressRange hole_at(const AddressRange& code, uintptr_t address) const {
+        if (unwind_.format == UnwindInfo::Format::none) {
+            return {address & ~uintptr_t{15}, (address | 15) + 1};  // its neighbours may have names
+        }
         uint64_t budget = kBudget;
         uint64_t start = 0;
         uint64_t end = UINT64_MAX;

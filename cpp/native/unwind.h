@@ -297,7 +297,7 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
     const uint32_t version = context.code.version;
     if (!context.cache.find(pc, version, rule)) {
         const CodeSnapshot::Range* range = context.code.find(pc);
-        if (range == nullptr || range->unwind.format == UnwindInfo::Format::none) {
+        if (range == nullptr) {
             return rule;
         }
         rule =

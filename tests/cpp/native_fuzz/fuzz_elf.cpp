@@ -19,6 +19,7 @@
 #include "native/function_search.h"
 #include "native/jumps.h"
 #include "native/prologue.h"
+#include "native/published_code.h"
 #include "native/unwind.h"
 
 using namespace spprof::native;
@@ -91,6 +92,19 @@ void read_names(SymbolTables* tables) {
     find_functions(*tables, {0, last / 2, last, UINT64_MAX});
 }
 
+// As lines, and as records behind the header of a dump.
+void read_listings(ByteView bytes) {
+    std::vector<uint8_t> dump{0x44, 0x54, 0x69, 0x4a, 1, 0, 0, 0, 12, 0, 0, 0};
+    dump.insert(dump.end(), bytes.data(), bytes.data() + bytes.size());
+    for (const ByteView file : {bytes, ByteView(dump.data(), dump.size())}) {
+        CodeListing listing;
+        listing.read(ViewSource(file), file.size() / 2);
+        listing.read(ViewSource(file), file.size());
+        uint64_t start = 0;
+        listing.name_at(0x1000, start);
+    }
+}
+
 void run(const uint8_t* data, size_t size) {
     static RuleCache cache;
     const ByteView image(data, size);
@@ -120,6 +134,7 @@ void run(const uint8_t* data, size_t size) {
     jump_targets<X86_64>(start, 0);
     jump_targets<Aarch64>(start, 0);
     build_id_of_notes(image);
+    read_listings(image);
     std::vector<std::unique_ptr<ByteSource>> images;
     images.push_back(std::make_unique<ViewSource>(image));
     read_names(elf_symbols(std::move(images)).get());

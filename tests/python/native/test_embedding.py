@@ -212,5 +212,8 @@ def test_code_without_a_way_out_is_right_or_marked(flags: list[str], tmp_path: P
     right, without, mismatched = ast.literal_eval(ran.stdout)
     print(flags, right, without, mismatched)
     assert right + without > 100
-    # Where the function is missing, the sample is said not to fit.
+    # Where the function is missing, the sample is said not to fit. Once it was seen, its first
+    # instructions tell how to leave it.
     assert mismatched >= without
+    assert right > 0.9 * (right + without)
+    assert mismatched <= 0.1 * (right + without)
