@@ -5,9 +5,9 @@
 The small process runs in this interpreter, the large one in PYTHON, which has as many as possible
 of TensorFlow, JAX, numba, pyarrow and scikit-learn. Each has four sessions of a second at 1 ms, and
 calls into everything it imported meanwhile. `--before` names the `src` of another build to measure
-beside this one, with the same programs. What stop() does beside the core is to look up source
-lines, where the package for that is installed; the CPU time of the core is what a busy machine
-does not spoil.
+beside this one, with the same programs. Source lines are looked up when the profile is first
+looked at, which is behind stop() and within the memory; the CPU time of the core is what a busy
+machine does not spoil.
 """
 
 from __future__ import annotations
