@@ -6,8 +6,8 @@ The small process runs in this interpreter, the large one in PYTHON, which has a
 of TensorFlow, JAX, numba, pyarrow and scikit-learn. Each has four sessions of a second at 1 ms, and
 calls into everything it imported meanwhile. `--before` names the `src` of another build to measure
 beside this one, with the same programs. Source lines are looked up when the profile is first
-looked at, which is behind stop() and within the memory; the CPU time of the core is what a busy
-machine does not spoil.
+looked at, which is behind stop() and in none of the figures; the CPU time of the core is what a
+busy machine does not spoil.
 """
 
 from __future__ import annotations
@@ -134,11 +134,12 @@ for _ in range(4):
     stopping = time.perf_counter()
     profile = spprof.stop()
     stopped = time.perf_counter()
+    after_stop = resident()
     native = {f for s in profile.samples for f in s.frames if f.is_native}
     sessions.append({
         "start": (started - begin) * 1e3, "stop": (stopped - stopping) * 1e3,
         "core": core[-1][0], "core_cpu": core[-1][1],
-        "added": resident() - before, "at_start": after_start - before, "memory": memory,
+        "added": after_stop - before, "at_start": after_start - before, "memory": memory,
         "samples": profile.sample_count, "frames": len(native),
         "unnamed": sum("+0x" in f.function_name for f in native),
     })
