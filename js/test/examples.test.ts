@@ -4,9 +4,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { functionPainter } from '../src/profile/colors';
-import { decode } from '../src/profile/container';
+import { decode, type Profile } from '../src/profile/container';
+import { fold } from '../src/profile/folding';
 import { Names } from '../src/profile/names';
-import { type FuncRow, rowsOf } from '../src/profile/rows';
+import { type FuncRow, rowsOf, type SampleRow } from '../src/profile/rows';
 import { toSpeedscope } from '../src/profile/speedscope';
 import { threadTimes } from '../src/profile/threads';
 import { svgOf } from '../src/shell/export';
@@ -14,6 +15,7 @@ import { State } from '../src/state/state';
 
 interface Truth {
   picture: unknown[][];
+  folded?: { weight_ns: number; calls: string[] }[];
   // A difference has a picture only.
   functions?: { name: string; title: string; module: string; group: string; light: number[]; dark: number[] }[];
   speedscope?: { exporter: string };
@@ -55,6 +57,20 @@ function pictureOf(container: Uint8Array<ArrayBuffer>, dark: boolean): unknown[]
   });
 }
 
+/** Weight and calls of each run of samples, outermost first. */
+function stacksOf(profile: Profile): { weight_ns: number; calls: string[] }[] {
+  const { sampleStack, sampleWeight, stackParent, stackFrame, frameFunc, frameLine } = profile;
+  const names = new Names(profile);
+  return Array.from(rowsOf<SampleRow>(sampleStack.length), (row) => {
+    const calls: string[] = [];
+    for (let at = sampleStack[row]; at >= 0; at = stackParent[at]) {
+      const func = frameFunc[stackFrame[at]];
+      calls.unshift(`${names.name(func)} (${names.place(func).path}:${frameLine[stackFrame[at]]})`);
+    }
+    return { weight_ns: sampleWeight[row], calls };
+  });
+}
+
 describe.each(examples)('$name', ({ container, truth }) => {
   const profile = decode(container);
 
@@ -72,11 +88,17 @@ describe.each(examples)('$name', ({ container, truth }) => {
     const painters = [false, true].map((dark) => functionPainter('module', dark, profile, names));
     const told = Array.from(rowsOf<FuncRow>(profile.funcName.length), (func) => {
       const [light, dark] = painters.map(({ palette, row }) => palette[row(func)]);
-      const { module, group } = names.place(func);
-      const title = names.title(func);
-      return { name: names.name(func), title, module: module === title ? '' : module, group, light, dark };
+      const { group } = names.place(func);
+      const [name, title, module] = [names.name(func), names.title(func), names.module(func)];
+      return { name, title, module, group, light, dark };
     });
     expect(told).toEqual(truth.functions);
+  });
+
+  it.runIf(truth.folded)('folds the same frames, unless all are wanted', () => {
+    const { all, folded } = fold(profile);
+    expect(stacksOf(folded)).toEqual(truth.folded);
+    expect(stacksOf(all)).toEqual(stacksOf(profile));
   });
 
   it('draws the same picture', () => {

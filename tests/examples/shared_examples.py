@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import spprof
+from spprof._profile import names as naming
+from spprof._profile.folding import folded
 from spprof.formats import _look
 
 HERE = Path(__file__).resolve().parent
@@ -185,7 +187,134 @@ def before_and_after() -> tuple[ProfileBuilder, ProfileBuilder]:
     return sides
 
 
-EXAMPLES = {"session": session, "processes": processes, "empty": empty, "names": names}
+LIBPYTHON = "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0"
+LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+BOOTSTRAP = "<frozen importlib._bootstrap>"
+EXTERNAL = "<frozen importlib._bootstrap_external>"
+
+
+def importing(native: bool) -> list[tuple[Function, int]]:
+    """What stands between a line that imports and the code of the module."""
+
+    def machine(*names: str) -> list[tuple[Function, int]]:
+        return [((name, LIBPYTHON, 0, True), 0) for name in names] if native else []
+
+    return [
+        *machine("PyImport_ImportModuleLevelObject", "PyObject_CallMethodObjArgs"),
+        (("_find_and_load", BOOTSTRAP, 1165, False), 1176),
+        (("_find_and_load_unlocked", BOOTSTRAP, 1120, False), 1147),
+        (("_load_unlocked", BOOTSTRAP, 666, False), 690),
+        (("_LoaderBasics.exec_module", EXTERNAL, 933, False), 940),
+        (("_call_with_frames_removed", BOOTSTRAP, 233, False), 241),
+        *machine("builtin_exec", "PyEval_EvalCode"),
+    ]
+
+
+def folding() -> ProfileBuilder:
+    """Imports of every kind, calls between calls, and samples of nothing else."""
+    b = ProfileBuilder(interval_ns=MS)
+    at, weight = 0, 10
+
+    def add(*calls: tuple[Function, int]) -> None:
+        nonlocal at, weight
+        b.sample("MainThread", calls, at * MS, weight * MS)
+        # Never the same, as ties are free to come in any order.
+        at, weight = at + weight, weight + 3
+
+    def body(file: str) -> Function:
+        return ("<module>", file, 1, False)
+
+    def native(name: str, file: str = LIBPYTHON) -> tuple[Function, int]:
+        return ((name, file, 0, True), 0)
+
+    pandas, api = (SITE + f"pandas/{file}" for file in ("__init__.py", "core/api.py"))
+    lib = SITE + "pandas/_libs/lib.cpython-311-x86_64-linux-gnu.so"
+    read = (("SourceLoader.get_code", EXTERNAL, 1000, False), 1069)
+    for with_native in (False, True):
+        start = (CELL, 1)
+        into = [start, *importing(with_native), (body(pandas), 4)]
+        add(*into)
+        # Of one line, so the reading is of the same module.
+        add(start, *importing(with_native)[:-1], read, native("marshal_loads"), native("r_object"))
+        # A package on the way to a module, and code of it that runs.
+        line = (body(pandas), 20)
+        inner = [start, *importing(with_native), line, *importing(with_native)]
+        add(*inner, (body(SITE + "pandas/core/__init__.py"), 1))
+        add(*inner, (body(api), 7), (("register", api, 40, False), 41))
+        add(*inner, read)
+        # Two that have nothing in common: the reading may be of either.
+        two = [(CELL, 3), *importing(with_native)]
+        add(*two, (body(STDLIB + "json/__init__.py"), 5))
+        add(*two, (body("/home/ada/project/shop/__init__.py"), 2))
+        add(*two, (body("/home/ada/project/shop/stock.py"), 2))
+        add(*two, read)
+        # Nothing below it, or a finder of somebody's own.
+        add((CELL, 4), *importing(with_native)[:-3])
+        add(
+            (CELL, 5),
+            *importing(with_native)[:-3],
+            (("find_spec", SITE + "six.py", 190, False), 192),
+        )
+    # Machine code that is imported, what the system does for it, and what its own beginning calls.
+    create = [
+        (CELL, 6),
+        *importing(True)[:-2],
+        native("_imp_create_dynamic"),
+        native("dlopen", LIBC),
+    ]
+    add(*create, native("_dl_relocate_object", LOADER))
+    add(*create, native("_dl_init", LOADER), native("_GLOBAL__sub_I_lib.cpp", lib))
+    executed = [(CELL, 6), *importing(True)[:-2], native("PyModule_ExecDef")]
+    executed.append(native("__pyx_pymod_exec_lib", lib))
+    add(*executed)
+    add(*executed, native("__Pyx_Import", lib), *importing(True), (body(STDLIB + "decimal.py"), 3))
+    # Calls between calls.
+    call = native("_PyObject_Vectorcall"), native("cfunction_vectorcall_FASTCALL")
+    add((CELL, 7), *call, native("builtin_sorted"), native("list_sort_impl"), (FIB, 13))
+    add((CELL, 7), *call, native("builtin_sorted"))
+    add((CELL, 7), *call)
+    add((CELL, 7), native("slot_tp_call"), native("_PyObject_Call.cold"), (FIB, 13))
+    add((CELL, 7), native("_PyObject_Vectorcall", "/opt/other/libspam.so"))
+    add(
+        (CELL, 8),
+        *[
+            native(name, "/usr/lib/python3.11/Objects/call.c")
+            for name in ("_PyObject_MakeTpCall", "PyObject_Calloc")
+        ],
+    )
+    rust = SITE + "rpds/rpds.cpython-311-x86_64-linux-gnu.so"
+    trampoline = "pyo3::impl_::trampoline::trampoline::<pyo3::impl_::{closure#0}, *mut PyObject>"
+    add(
+        (CELL, 9),
+        native(trampoline, rust),
+        native("std::panic::catch_unwind", rust),
+        native("<rpds::HashTrieMapPy>::__pymethod_insert__", rust),
+    )
+    bound = "pybind11::cpp_function::dispatcher(_object*, _object*, _object*)"
+    add((CELL, 10), native(bound, "/opt/fast.so"), native("fast::run(int)", "/opt/fast.so"))
+    # What Cython makes of one function is one, however often it calls itself.
+    way = "7sklearn_4tree_5_tree_4Tree_"
+    outer, middle, own = (f"__pyx_pw_{way}3fit", f"__pyx_pf_{way}2fit", f"__pyx_f_{way}fit")
+    tree = SITE + "sklearn/tree/_tree.cpython-311-x86_64-linux-gnu.so"
+    fit = [native(name, tree) for name in (outer, middle, own)]
+    add((CELL, 11), *fit)
+    add((CELL, 11), *fit, native(own, tree), native("__Pyx_PyObject_FastCallDict", tree), *fit)
+    add((CELL, 11), *fit, native(f"__pyx_f_{way}_resize", tree))
+    # Nothing but that: its innermost frame is left.
+    add(native("_start"), native("Py_BytesMain"))
+    add(native("_start"), native("Py_BytesMain"), (CELL, 12))
+    add(*importing(True), (body("/home/ada/project/pricing.py"), 2))
+    return b
+
+
+EXAMPLES = {
+    "session": session,
+    "processes": processes,
+    "empty": empty,
+    "names": names,
+    "folding": folding,
+}
 DIFFERENCE = "difference"
 
 
@@ -200,9 +329,9 @@ def functions(profile: spprof.Profile) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": _look.title(name, path, native),
-            "module": _look.module(name, path, native),
-            "group": _look.place(path, native).group,
+            "title": naming.title(name, path, native),
+            "module": naming.module(name, path, native),
+            "group": naming.place(path, native).group,
             "light": list(colors.tone(name, path, native)[0]),
             "dark": list(colors.tone(name, path, native)[1]),
         }
@@ -249,12 +378,29 @@ def picture(profile: Any) -> list[list[Any]]:
     return sorted(rows)
 
 
+def folded_stacks(profile: spprof.Profile) -> list[dict[str, Any]]:
+    """Each run of samples as people are shown it: calls from the outermost on."""
+    tables = folded(profile._tables)
+    strings, runs = tables.strings, []
+    for stack, weight in zip(tables.sample_stack, tables.sample_weight):
+        calls: list[str] = []
+        while stack >= 0:
+            frame = tables.stack_frame[stack]
+            func = tables.frame_func[frame]
+            name, file = strings[tables.func_name[func]], strings[tables.func_file[func]]
+            calls.insert(0, f"{name} ({file}:{tables.frame_line[frame]})")
+            stack = tables.stack_parent[stack]
+        runs.append({"weight_ns": weight, "calls": calls})
+    return runs
+
+
 def truths(profile: spprof.Profile) -> dict[str, Any]:
     """What Python makes of a profile."""
     return {
         "speedscope": {**profile.to_speedscope("An example"), "exporter": ""},
         "functions": functions(profile),
         "picture": picture(profile),
+        "folded": folded_stacks(profile),
         "threads": [
             {"name": thread.name, "weight_ns": thread.weight_ns, "gil_share": thread.gil_share}
             for thread in profile.threads

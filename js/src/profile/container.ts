@@ -73,6 +73,23 @@ export class StringTable {
     this.decoded = new Array<string | undefined>(this.length);
   }
 
+  /** The same strings and further ones after them. */
+  with(more: readonly string[]): StringTable {
+    const encoded = more.map((text) => new TextEncoder().encode(text));
+    const bytes = new Uint8Array(this.bytes.length + encoded.reduce((sum, { length }) => sum + length, 0));
+    const offsets = new Uint32Array(this.length + more.length + 1);
+    bytes.set(this.bytes);
+    offsets.set(this.offsets);
+    let end = this.bytes.length;
+    offsets[this.length] = this.offsets.length > 0 ? this.offsets[this.length] : 0;
+    encoded.forEach((text, i) => {
+      bytes.set(text, end);
+      end += text.length;
+      offsets[this.length + i + 1] = end;
+    });
+    return new StringTable(bytes, offsets);
+  }
+
   get(row: StringRow): string {
     return (this.decoded[row] ??= this.decoder.decode(this.bytes.subarray(this.offsets[row], this.offsets[row + 1])));
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { profileOf } from '../../test/profiles';
-import { place, shortNative } from './names';
+import { place } from './names';
 import type { FuncRow } from './rows';
 
 describe('place', () => {
@@ -52,30 +52,6 @@ describe('place', () => {
     ['C:\\Python313\\python313.dll', 'python313', 'python313', 'library'],
     ['/usr/bin/python3.11', 'python3.11', 'python3.11', 'library'],
   ])('native %s', (path, module, group, origin) => expect(place(path, true)).toMatchObject({ module, group, origin }));
-});
-
-describe('shortNative', () => {
-  it.each([
-    ['PyEval_EvalFrameDefault', 'PyEval_EvalFrameDefault'],
-    ['void np::qsort_simd::ArgQSort_X86_V4<double>(double*, unsigned long*, int)', 'np::qsort_simd::ArgQSort_X86_V4'],
-    [
-      'void argsort_n_vec<zmm_vector<double>, zmm_vector<unsigned long>, 32>(zmm_vector<double>::type_t*, int)',
-      'argsort_n_vec',
-    ],
-    ['std::vector<int, std::allocator<int> >::push_back(int&&)', 'std::vector::push_back'],
-    ['(anonymous namespace)::Pool::run(std::function<void (int)>)', '(anonymous)::Pool::run'],
-    [
-      'spam::work(int)::{lambda(int)#1}::operator()(int) const',
-      'spam::work(int)::{lambda(int)#1}::operator()(int) const',
-    ],
-    ['std::ostream& operator<< <char>(std::ostream&, char)', 'std::ostream& operator<< <char>(std::ostream&, char)'],
-    ['core::ptr::drop_in_place<alloc::vec::Vec<u8>>', 'core::ptr::drop_in_place'],
-    ['<alloc::vec::Vec<T> as core::ops::Drop>::drop', '<alloc::vec::Vec<T> as core::ops::Drop>::drop'],
-    ['algos.cpython-311-x86_64-linux-gnu.so+0x29470', 'algos+0x29470'],
-    ['libc.so.6+0x1a0', 'libc+0x1a0'],
-    ['foo(int) [clone .cold]', 'foo'],
-    ['a > b', 'a > b'],
-  ])('%s', (name, short) => expect(shortNative(name)).toBe(short));
 });
 
 describe('Names', () => {

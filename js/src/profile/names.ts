@@ -1,5 +1,6 @@
 // Owns how a function is called on screen: short file, module, package, label. Knows nothing of weights.
 import { NATIVE, type Profile } from './container';
+import { LIBRARY, shortNative } from './native-names';
 import type { FuncRow } from './rows';
 
 export interface Place {
@@ -19,8 +20,6 @@ export type Origin = 'cell' | 'package' | 'stdlib' | 'file' | 'library' | 'inter
 const PACKAGES = /^.*?(?:site|dist)-packages\//;
 const STDLIB = /^(?:.*?\/)?(?:lib(?:64)?\/python\d[\w.]*|Lib(?=\/\w+(?:\/|\.py)))\//;
 const CELL = /^(?:In \[.*\]|<ipython-input-(\d+)-.*>)$/;
-// numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so, libc.so.6, python311.dll
-const LIBRARY = /(?:\.(?:cpython|cp|abi|pypy)[\w-]*)?(?:\.so(?:\.[\d.]+)?|\.pyd|\.dylib|\.dll)$/i;
 
 /** Splits a file path into what people call it. */
 export function place(path: string, native: boolean): Place {
@@ -50,43 +49,6 @@ export function place(path: string, native: boolean): Place {
   const module = bare.replace(/\/__init__$/, '').replaceAll('/', '.');
   const top = bare.includes('/') ? bare.slice(0, bare.indexOf('/')) : bare;
   return { path, file, module, group: top.replace(/\.libs$/, ''), origin };
-}
-
-/**
- * A C++ or Rust name without what makes it long: return type, template arguments, parameters. A name that does
- * not read as one stays as it is.
- */
-export function shortNative(name: string): string {
-  const offset = /^(.+)\+(0x[\da-f]+)$/.exec(name);
-  if (offset) return `${offset[1].slice(offset[1].lastIndexOf('/') + 1).replace(LIBRARY, '')}+${offset[2]}`;
-  if (!/[<(]/.test(name) || /\boperator\b/.test(name)) return name;
-  let result = '';
-  let depth = 0;
-  for (let at = 0; at < name.length; at++) {
-    const letter = name[at];
-    // These stand for a scope, not for parameters.
-    const scope = depth === 0 ? /^(?:\(anonymous namespace\)|\{lambda\([^)]*\)#\d+\})/.exec(name.slice(at)) : null;
-    if (scope) {
-      result += scope[0].startsWith('(') ? '(anonymous)' : '{lambda}';
-      at += scope[0].length - 1;
-    } else if (letter === '<') {
-      depth++;
-    } else if (letter === '>') {
-      depth--;
-      if (depth < 0) return name;
-    } else if (depth === 0 && letter === '(') {
-      break;
-    } else if (depth === 0) {
-      result += letter;
-    }
-  }
-  const words = result
-    .trim()
-    .replace(/\[(?:clone|abi)[^\]]*\]/g, '')
-    .trim()
-    .split(' ');
-  const short = words[words.length - 1];
-  return depth === 0 && /^(?!::)[\w~:({}).$*&]+$/.test(short) ? short.replace(/^[*&]+/, '') : name;
 }
 
 /** The names of every function of a profile, worked out when first asked for. */
@@ -120,6 +82,18 @@ export class Names {
       return where.file;
     if (name === '') return '(unnamed)';
     return this.native(func) ? (this.shortened[func] ??= shortNative(name)) : name;
+  }
+
+  /** The name as the profile has it, where the title is a shorter form of it; otherwise empty. */
+  whole(func: FuncRow): string {
+    return this.native(func) && this.title(func) !== this.name(func) ? this.name(func) : '';
+  }
+
+  /** What stands behind it; empty where it would only say the same again. */
+  module(func: FuncRow): string {
+    const { module } = this.place(func);
+    const title = this.title(func);
+    return title === module || title.startsWith(`${module}.`) || title === `import ${module}` ? '' : module;
   }
 
   /** `sklearn/linear_model/_base.py:123`; the line is left out where there is none. */

@@ -2,6 +2,7 @@
 // Typed arrays throughout. Knows nothing of pixels.
 import type { Profile } from './container';
 import type { Names } from './names';
+import { NodeTable } from './node-table';
 import type { Column, FuncRow, StackRow, ThreadRow, Writable } from './rows';
 import { type SampleFilter, type StackSums, sumByStack } from './sums';
 
@@ -12,7 +13,7 @@ import { type SampleFilter, type StackSums, sumByStack } from './sums';
 export interface CallTree {
   readonly length: number;
   readonly parent: Int32Array;
-  /** Function row; `THREAD - row of threads` for a thread's node; ROOT for row 0. */
+  /** Function row; `THREAD - row of threads` for a thread's node; -1 for row 0. */
   readonly key: Int32Array;
   readonly depth: Int32Array;
   readonly self: Float64Array;
@@ -39,7 +40,6 @@ export interface Origins {
   readonly weight: Float64Array;
 }
 
-export const ROOT = -1;
 export const THREAD = -2;
 
 /** Whether a node's key is a function, and no thread or the whole. */
@@ -83,60 +83,6 @@ export const WHOLE: TreeOptions = {
   runningOnly: false,
   range: null,
 };
-
-/** Finds or adds (parent, key) pairs: open addressing over typed arrays, no object a node. */
-class NodeTable {
-  length = 1;
-  parent = new Int32Array(1024);
-  key = new Int32Array(1024);
-  depth = new Int32Array(1024);
-  private slots = new Int32Array(4096).fill(-1);
-
-  constructor() {
-    this.parent[0] = -1;
-    this.key[0] = ROOT;
-  }
-
-  private slot(parent: number, key: number): number {
-    const mask = this.slots.length - 1;
-    let at = (Math.imul(parent, 0x9e3779b1) ^ Math.imul(key, 0x85ebca6b)) >>> 0;
-    at = (at ^ (at >>> 15)) & mask;
-    for (;;) {
-      const node = this.slots[at];
-      if (node < 0 || (this.parent[node] === parent && this.key[node] === key)) return at;
-      at = (at + 1) & mask;
-    }
-  }
-
-  child(parent: number, key: number): number {
-    const at = this.slot(parent, key);
-    if (this.slots[at] >= 0) return this.slots[at];
-    const node = this.length++;
-    if (node >= this.parent.length) this.grow();
-    this.parent[node] = parent;
-    this.key[node] = key;
-    this.depth[node] = this.depth[parent] + 1;
-    this.slots[at] = node;
-    if (this.length * 2 > this.slots.length) this.rehash();
-    return node;
-  }
-
-  private grow(): void {
-    const double = (old: Int32Array): Int32Array<ArrayBuffer> => {
-      const wider = new Int32Array(old.length * 2);
-      wider.set(old);
-      return wider;
-    };
-    this.parent = double(this.parent);
-    this.key = double(this.key);
-    this.depth = double(this.depth);
-  }
-
-  private rehash(): void {
-    this.slots = new Int32Array(this.slots.length * 2).fill(-1);
-    for (let node = 1; node < this.length; node++) this.slots[this.slot(this.parent[node], this.key[node])] = node;
-  }
-}
 
 const KEEP = 0;
 const HIDE = 1;

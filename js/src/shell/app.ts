@@ -277,12 +277,12 @@ export class App {
     }
     tab.document.title = 'Speedscope';
     tab.document.body.textContent = 'Loading Speedscope…';
-    const { data } = this.state;
+    const { whole } = this.state;
     this.host
       .speedscope()
       .then((page) => {
         if (page === null) throw new Error('it is not part of this page');
-        tab.location.href = speedscopeUrl(page, data, 'profile');
+        tab.location.href = speedscopeUrl(page, whole, 'profile');
       })
       .catch((error: unknown) => {
         tab.close();

@@ -68,10 +68,11 @@ export class Details {
       h(
         'span',
         { class: 'sp-selected' },
-        h('strong', {}, names.title(func)),
+        h('strong', { title: names.name(func) }, names.title(func)),
         names.native(func) ? h('em', {}, ' native') : null,
         ' ',
         h('span', { class: 'sp-path', title: where.path }, names.location(func, data.funcLine[func])),
+        names.whole(func) ? h('span', { class: 'sp-path sp-whole' }, names.whole(func)) : null,
       ),
       h(
         'dl',

@@ -63,6 +63,6 @@ export async function save(kind: ExportKind, state: State): Promise<void> {
   if (kind === 'svg') download('profile.svg', svgOf(state), 'image/svg+xml');
   else if (kind === 'png') download('profile.png', await pngOf(svgOf(state)), 'image/png');
   else if (kind === 'speedscope')
-    download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.data)), 'application/json');
+    download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.whole)), 'application/json');
   else saveContainer(state.container, false);
 }

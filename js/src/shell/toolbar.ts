@@ -42,7 +42,7 @@ const KEYS: [string, string][] = [
   ['Shift + arrows, drag', 'pan'],
   ['f, h', 'focus function, hide it'],
   ['F, m', 'focus module, hide it'],
-  ['i, r', 'invert, fold recursion'],
+  ['i, r, a', 'invert, fold recursion, all frames'],
   ['s, o, c', 'sandwich, source, copy stack'],
 ];
 
@@ -62,6 +62,7 @@ export class Toolbar {
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
+  private readonly allFrames: HTMLButtonElement;
   private readonly recursion: HTMLButtonElement;
   private readonly running: HTMLButtonElement;
   private readonly options: Menu;
@@ -89,6 +90,9 @@ export class Toolbar {
       button(text, { class: 'sp-toggle', 'aria-pressed': 'false', title: hint }, flip);
     this.inverted = toggle('Inverted', 'Start from the functions that burn the time, callers below them (i)', () =>
       state.update({ inverted: !state.choices.inverted, zoom: [] }),
+    );
+    this.allFrames = toggle('All frames', 'Also calls between calls, and what an import does (a)', () =>
+      state.update({ allFrames: !state.choices.allFrames, zoom: [] }),
     );
     this.recursion = toggle('Fold recursion', 'A function that calls itself is one frame (r)', () =>
       state.updateTree({ collapseRecursion: !state.choices.tree.collapseRecursion }),
@@ -129,6 +133,7 @@ export class Toolbar {
       this.search,
       this.threads,
       this.inverted,
+      this.allFrames,
       this.options.element,
       this.exports.element,
       this.keys.element,
@@ -162,6 +167,8 @@ export class Toolbar {
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
     this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
+    this.allFrames.setAttribute('aria-pressed', String(choices.allFrames));
+    this.allFrames.hidden = !this.state.folds;
     this.recursion.setAttribute('aria-pressed', String(choices.tree.collapseRecursion));
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
     // Text being typed is ahead of the search.
@@ -284,6 +291,7 @@ export class Toolbar {
   onKey(key: string): boolean {
     if (key === 'i') this.inverted.click();
     else if (key === 'r') this.recursion.click();
+    else if (key === 'a' && !this.allFrames.hidden) this.allFrames.click();
     else return false;
     return true;
   }

@@ -11,6 +11,7 @@ export class Tooltip {
       h('div', { class: 'sp-tip-row' }, h('span', {}, name), h('span', {}, value));
     this.element.replaceChildren(
       h('div', { class: 'sp-tip-title' }, described.title, described.native ? h('em', {}, ' native') : null),
+      ...(described.whole ? [h('div', { class: 'sp-tip-whole' }, described.whole)] : []),
       h('div', { class: 'sp-tip-place' }, described.location),
       ...described.figures.map(([name, value]) => row(name, value)),
       ...described.lines.map(({ text, share }) => row(text, share)),

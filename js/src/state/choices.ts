@@ -19,6 +19,8 @@ export interface Choices {
   readonly view: ViewName;
   readonly search: string;
   readonly inverted: boolean;
+  /** Also the frames that are folded otherwise. */
+  readonly allFrames: boolean;
   readonly colors: ColorMode;
   readonly tree: TreeOptions;
   readonly selection: Selection | null;
@@ -30,6 +32,7 @@ export const AT_FIRST: Choices = {
   view: 'icicle',
   search: '',
   inverted: false,
+  allFrames: false,
   colors: 'module',
   tree: WHOLE,
   selection: null,

@@ -7,6 +7,8 @@ import type { State } from './state';
 
 export interface Described {
   title: string;
+  /** The name as the profile has it, where the title is shorter. */
+  whole: string;
   module: string;
   native: boolean;
   location: string;
@@ -36,12 +38,11 @@ export function title(state: State, tree: CallTree, node: number): string {
 export function module(state: State, tree: CallTree, node: number): string {
   const func = functionOf(tree, node);
   if (func === null) return '';
-  const where = state.names.place(func);
   const { baseline } = tree;
+  const where = state.names.module(func);
   return [
     ...(baseline ? [format.change(tree.total[node] - baseline[node])] : []),
-    // A cell's own code is called by its cell already.
-    ...(where.module !== state.names.title(func) ? [where.module] : []),
+    ...(where !== '' ? [where] : []),
   ].join('  ');
 }
 
@@ -75,6 +76,7 @@ export function describe(state: State, tree: CallTree, node: number, ownTime = !
   const { baseline } = tree;
   return {
     title: title(state, tree, node),
+    whole: func !== null ? names.whole(func) : '',
     module: func !== null ? names.place(func).module : '',
     native: func !== null && names.native(func),
     location: func !== null ? names.location(func) : '',

@@ -5,6 +5,7 @@ import { batch, computed, effect, signal, untracked } from '@preact/signals-core
 import { functionPainter, makePainter, type Painter } from '../profile/colors';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
+import { type Folded, fold } from '../profile/folding';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import type { FuncRow, ThreadRow } from '../profile/rows';
@@ -29,6 +30,7 @@ import { AT_FIRST, type Choices, carriedOver, type Named } from './choices';
 export type ContainerBytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>;
 
 interface Loaded extends Named {
+  readonly forms: Folded;
   /** The bytes of the profile as they came. */
   readonly container: ContainerBytes;
 }
@@ -72,6 +74,7 @@ export class State {
 
   // A choice of its own each, so that what follows from one does not follow from the others.
   private readonly options = computed(() => this.chosen.value.tree);
+  private readonly allFrames = computed(() => this.chosen.value.allFrames);
   private readonly inverted = computed(() => this.chosen.value.inverted);
   private readonly colors = computed(() => this.chosen.value.colors);
   private readonly search = computed(() => this.chosen.value.search);
@@ -152,7 +155,8 @@ export class State {
   /** Takes a new profile; choices about functions follow them by name. Throws where it is damaged. */
   setData(container: ContainerBytes): void {
     const profile = asDifference(decode(container));
-    const next = { profile, names: new Names(profile), container };
+    const forms = fold(profile);
+    const next = { profile: forms.all, forms, names: new Names(forms.all), container };
     const before = this.loaded.peek();
     const choices = this.chosen.peek();
     batch(() => {
@@ -191,8 +195,21 @@ export class State {
     return this.loaded.value;
   }
 
+  /** The profile as it is shown: folded, unless all frames are wanted. */
   get data(): Profile {
-    return this.present.profile;
+    const { forms } = this.present;
+    return this.allFrames.value ? forms.all : forms.folded;
+  }
+
+  /** The profile with all its frames. */
+  get whole(): Profile {
+    return this.present.forms.whole;
+  }
+
+  /** Whether there is something that is shown only when all frames are wanted. */
+  get folds(): boolean {
+    const { all, folded } = this.present.forms;
+    return all !== folded;
   }
 
   get names(): Names {

@@ -115,7 +115,7 @@ export class TableView implements View {
         { class: 'sp-col-name', title: `${names.name(func)}  ${where.path}` },
         native ? h('em', {}, title) : title,
         native && !this.compact ? h('span', { class: 'sp-tag' }, 'native') : null,
-        this.compact ? h('span', { class: 'sp-share' }, where.module === title ? '' : ` ${where.module}`) : null,
+        this.compact ? h('span', { class: 'sp-share' }, names.module(func) && ` ${names.module(func)}`) : null,
       ),
       time(self, 'self'),
       time(total, 'total'),

@@ -43,7 +43,7 @@ export class TimelineView implements View {
       selectedFunc: state.choices.selection?.func ?? null,
       laneTitle: (lane) => this.laneTitle(lane),
       title: (func) => names.title(func),
-      module: (func) => (names.place(func).module === names.title(func) ? '' : names.place(func).module),
+      module: (func) => names.module(func),
       native: (func) => names.native(func),
       spoken: (lane, span) => this.spoken(lane, span),
     };
@@ -87,6 +87,7 @@ export class TimelineView implements View {
     const row = state.table.find((candidate) => candidate.func === func);
     return {
       title: names.title(func),
+      whole: names.whole(func),
       module: names.place(func).module,
       native: names.native(func),
       location: names.location(func),

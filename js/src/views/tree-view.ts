@@ -60,12 +60,12 @@ export class TreeView implements View {
     const selected = state.selectedNode();
     const { view } = state.choices;
     const { shown } = this;
-    this.shown = { profile: state.data, layout, view };
+    this.shown = { profile: state.whole, layout, view };
     if (shown?.layout === layout && shown.view === view) {
       this.chart.update(model, selected);
       return;
     }
-    const keepWindow = shown !== null && shown.profile !== state.data;
+    const keepWindow = shown !== null && shown.profile !== state.whole;
     this.chart.show(model, { zoom: state.zoomedNode(), selected, keepWindow, bottomUp: view === 'flame' });
   }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._profile import text
+from .._profile.names import short
 from .._profile.words import LONGEST, format_ns, short_place, shown
 from .arguments import add_command, add_interval, natural
 from .reading import load
@@ -18,7 +19,7 @@ from .terminal import Style, write
 
 if TYPE_CHECKING:
     from .._profile.model import Profile
-    from .._profile.queries import CallNode
+    from .._profile.queries import CallNode, FunctionStats
 
 # Few rows of functions are asked for to see these, not to hide the threads.
 _FEWEST_THREADS = 10
@@ -49,6 +50,16 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--lines", action="store_true", help="a row for each line of code")
     parser.add_argument("--tree", action="store_true", help="the call tree instead of a table")
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="also what is folded otherwise: calls between calls, and what imports do",
+    )
+    parser.add_argument(
+        "--full-names",
+        action="store_true",
+        help="C++ and Rust with types and parameters, Cython as it is in the file",
+    )
     parser.add_argument("--thread", help="only threads of this name (wildcards) or id")
     parser.add_argument("--function", help="only samples with this function (wildcards)")
     parser.add_argument("--module", help="only samples with this module")
@@ -87,27 +98,31 @@ def report(options: argparse.Namespace) -> int:
     )
     style = Style(options.color)
     if options.tree:
-        _print_tree(profile, style, options.n, options.by or "total", options.lines)
+        _print_tree(profile, style, options)
     else:
-        rows = 20 if options.n is None else options.n
-        _print_table(profile, style, rows, options.by or "self", options.lines)
+        _print_table(profile, style, options)
     return 0
 
 
-def _print_table(profile: Profile, style: Style, n: int, by: str, lines: bool) -> None:
+def _called(of: FunctionStats | CallNode, full_names: bool) -> str:
+    return shown(of.function_name if full_names else short(of.function_name, of.is_native))
+
+
+def _print_table(profile: Profile, style: Style, options: argparse.Namespace) -> None:
     tables = profile._tables
+    n, by = 20 if options.n is None else options.n, options.by or "self"
     write(style.bold(text.headline(tables)))
     width = shutil.get_terminal_size((120, 25)).columns
     write(style.dim(f"\n{'self':>9} {'':>6} {'total':>9} {'':>6}  function"))
-    for entry in profile.top(n, by, lines=lines):
+    for entry in profile.top(n, by, lines=options.lines, all_frames=options.all_frames):
         place = short_place(entry.filename, entry.lineno)
         numbers = (
             f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%} "
             f"{format_ns(entry.total_ns):>9} {entry.total_share:6.1%}"
         )
         room = max(20, width - len(numbers) - len(place) - 4) if style.terminal else LONGEST
-        name = shown(entry.function_name)
-        if len(name) > room:
+        name = _called(entry, options.full_names)
+        if len(name) > room and not options.full_names:
             name = name[: room - 1] + "…"
         name = style.native(name) if entry.is_native else style.bold(name)
         share = entry.self_share if by == "self" else entry.total_share
@@ -119,8 +134,9 @@ def _print_table(profile: Profile, style: Style, n: int, by: str, lines: bool) -
         write(style.warn(f"note: {note}"))
 
 
-def _print_tree(profile: Profile, style: Style, n: int | None, by: str, lines: bool) -> None:
-    root = profile.tree(lines=lines)
+def _print_tree(profile: Profile, style: Style, options: argparse.Namespace) -> None:
+    n, by = options.n, options.by or "total"
+    root = profile.tree(lines=options.lines, all_frames=options.all_frames)
     whole = root.total_ns or 1
 
     def own(node: CallNode) -> int:
@@ -134,7 +150,7 @@ def _print_tree(profile: Profile, style: Style, n: int | None, by: str, lines: b
         if id(node) not in chosen:
             continue
         numbers = f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}"
-        name = shown(node.function_name)
+        name = _called(node, options.full_names)
         name = style.native(name) if node.is_native else name
         place = style.dim(short_place(node.filename, node.lineno))
         heat = style.heat(numbers, node.self_ns / whole)

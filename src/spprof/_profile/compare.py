@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from .folding import folded
 from .queries import top
-from .rows import canonical_stacks, sum_by_stack
+from .rows import canonical_stacks, sum_by_stack, take_rows
 from .tables import Builder, Meta, ModuleRow, Tables, measure, nanoseconds
 
 
@@ -176,6 +177,21 @@ class Difference:
         first = len(set(Builder().add_threads(sides[0])))
         rows = {"before": [*range(first)], "after": [*range(first, len(merged.threads))]}
         return merged.same_stacks(meta=merged.meta.but(difference=rows))
+
+    def folded(self) -> Difference:
+        """Return the difference as people are shown it; see `folding`."""
+        both = self.side_by_side()
+        shown = folded(both)
+        if shown is both:
+            return self
+        sides = shown.meta.difference or {}
+
+        def side(name: str) -> Tables:
+            threads = set(sides[name])
+            rows = [row for row, of in enumerate(shown.sample_thread) if of in threads]
+            return take_rows(shown, rows)
+
+        return difference(side("before"), side("after"))
 
 
 def difference(before: Tables, after: Tables) -> Difference:

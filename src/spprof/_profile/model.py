@@ -7,10 +7,8 @@ is imported later (tests/bench/import_cost.py).
 
 from __future__ import annotations
 
-import sys
-
 from .shown import Shown
-from .tables import ENGINES, MODES, Meta, Tables
+from .tables import Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +94,14 @@ class _Described(Shown):
 
         return queries.threads(self._tables)
 
-    def top(self, n: int | None = 10, by: str = "self", *, lines: bool = False) -> FunctionList:
+    def top(
+        self,
+        n: int | None = 10,
+        by: str = "self",
+        *,
+        lines: bool = False,
+        all_frames: bool = False,
+    ) -> FunctionList:
         """Return the functions (or lines) in which most time was spent.
 
         A list of `FunctionStats`, which notebooks show as a table.
@@ -109,6 +114,8 @@ class _Described(Shown):
             Time in the function itself, or with what it calls. A recursive function counts once.
         lines : bool
             One entry for each executed line instead of each function.
+        all_frames : bool
+            Also what is folded otherwise: calls between calls, and what an import does.
 
         Raises
         ------
@@ -117,9 +124,9 @@ class _Described(Shown):
         """
         from . import queries
 
-        return queries.FunctionList(queries.top(self._tables, n, by, lines=lines))
+        return queries.FunctionList(queries.top(self._shown(all_frames), n, by, lines=lines))
 
-    def tree(self, *, lines: bool = False) -> CallNode:
+    def tree(self, *, lines: bool = False, all_frames: bool = False) -> CallNode:
         """Return the call tree of all threads; the root stands for the whole profile.
 
         Notebooks show it, and each of its nodes, as a table whose rows open and close.
@@ -128,10 +135,17 @@ class _Described(Shown):
         ----------
         lines : bool
             One node for each executed line instead of each function.
+        all_frames : bool
+            As for `top`.
         """
         from . import queries
 
-        return queries.tree(self._tables, lines=lines)
+        return queries.tree(self._shown(all_frames), lines=lines)
+
+    def _shown(self, all_frames: bool) -> Tables:
+        from .folding import folded
+
+        return self._tables if all_frames else folded(self._tables)
 
     def to_speedscope(self, name: str | None = None, *, lines: bool = False) -> dict[str, Any]:
         """Return the profile as a Speedscope document.
@@ -281,7 +295,9 @@ class Profile(_Described):
         engine: str = "",
         notes: Sequence[str] = (),
     ) -> None:
-        meta = _meta(
+        from .samples import meta_of, tables_of_samples
+
+        meta = meta_of(
             start_time,
             end_time,
             interval_ms,
@@ -292,8 +308,6 @@ class Profile(_Described):
             engine=engine,
             notes=notes,
         )
-        from .samples import tables_of_samples
-
         self._adopt(tables_of_samples(samples, meta))
 
     def _adopt(self, tables: Tables, complete: Callable[[Tables], Tables] | None = None) -> None:
@@ -512,7 +526,9 @@ class AggregatedProfile(_Described):
         engine: str = "",
         notes: Sequence[str] = (),
     ) -> None:
-        meta = _meta(
+        from .samples import meta_of, tables_of_stacks
+
+        meta = meta_of(
             start_time,
             end_time,
             interval_ms,
@@ -523,8 +539,6 @@ class AggregatedProfile(_Described):
             engine=engine,
             notes=notes,
         )
-        from .samples import tables_of_stacks
-
         self._adopt(Profile._of(tables_of_stacks(stacks, meta)))
 
     def _adopt(self, profile: Profile) -> None:
@@ -690,39 +704,6 @@ class ProfileDiff(Shown):
         from . import text
 
         return f"<ProfileDiff: {text.ratio(self._found)} the time>"
-
-
-def _meta(
-    start_time: datetime,
-    end_time: datetime,
-    interval_ms: float,
-    dropped_count: int,
-    python_version: str | None,
-    platform: str | None,
-    *,
-    mode: str,
-    engine: str,
-    notes: Sequence[str],
-) -> Meta:
-    if not 0 <= interval_ms < 2**63 / 1e6:
-        raise ValueError(f"interval_ms must not be negative nor infinite, got {interval_ms!r}")
-    for name, value, known in (("mode", mode, MODES), ("engine", engine, ENGINES)):
-        if value and value not in known:
-            listed = ", ".join(map(repr, known))
-            raise ValueError(f'{name} must be one of {listed} or "", not {value!r}')
-    return Meta.between(
-        start_time,
-        end_time,
-        interval_ns=round(interval_ms * 1e6),
-        mode=mode,
-        engine=engine,
-        dropped_count=dropped_count,
-        python_version=(
-            python_version if python_version is not None else sys.version.partition(" ")[0]
-        ),
-        platform=platform if platform is not None else sys.platform,
-        notes=tuple(notes),
-    )
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .names import short
 from .words import format_ns, short_place, shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def function_lines(entries: Sequence[FunctionStats]) -> list[str]:
     for entry in entries:
         place = short_place(entry.filename, entry.lineno)
         lines.append(
-            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  {shown(entry.function_name)}"
+            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  "
+            + shown(short(entry.function_name, entry.is_native))
             + (f"  {place}" if place else "")
         )
     return lines
@@ -43,7 +45,7 @@ def tree_line(node: CallNode, depth: int, whole: int) -> str:
     """One call of a tree: shares of `whole`, total and self, and its name."""
     return (
         f"{node.total_ns / whole:7.1%} {node.self_ns / whole:7.1%}  {'  ' * depth}"
-        f"{shown(node.function_name)}"
+        f"{shown(short(node.function_name, node.is_native))}"
     )
 
 
@@ -175,9 +177,7 @@ def tree_html(root: CallNode) -> str:
 
 
 def _tree_row(node: CallNode, depth: int, whole: int) -> str:
-    return _shares(node.total_ns, node.self_ns, whole) + _indented(
-        _name(node.function_name, node.filename, node.lineno), depth
-    )
+    return _shares(node.total_ns, node.self_ns, whole) + _indented(_name(node), depth)
 
 
 def _shares(total_ns: int, self_ns: int | None, whole: int) -> str:
@@ -211,7 +211,7 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
                 (entry.total_share, entry.total_ns),
             )
         )
-        name = _name(entry.function_name, entry.filename, entry.lineno)
+        name = _name(entry)
         parts.append(f'<tr>{cells}<td class="name" style="text-align:left">{name}</td></tr>')
     parts.append("</tbody></table>")
     if len(entries) > _TABLE_ROWS:
@@ -220,9 +220,11 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
     return "".join(parts)
 
 
-def _name(function_name: str, filename: str, lineno: int) -> str:
-    place = short_place(filename, lineno)
-    name = f"<tt>{escape(shown(function_name))}</tt>"
+def _name(of: FunctionStats | CallNode) -> str:
+    place = short_place(of.filename, of.lineno)
+    called = short(of.function_name, of.is_native)
+    whole = f' title="{escape(shown(of.function_name))}"' if called != of.function_name else ""
+    name = f"<tt{whole}>{escape(shown(called))}</tt>"
     return name + (f" <small>{escape(place)}</small>" if place else "")
 
 

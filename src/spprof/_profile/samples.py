@@ -5,15 +5,18 @@ Must not know Profile, nor any file format.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from .rows import canonical_stacks
 from .tables import (
+    ENGINES,
     GIL,
+    MODES,
     NATIVE,
     NO_FRAMES,
     Builder,
@@ -26,6 +29,9 @@ from .tables import (
     state_name,
 )
 from .values import AggregatedStack, Frame, Sample
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def _frames_of_tables(tables: Tables) -> list[Frame]:
@@ -258,3 +264,43 @@ def tables_of_stacks(stacks: Iterable[AggregatedStack], meta: Meta) -> Tables:
         )
     builder.tables.meta = meta.but(weights="measured" if measured else "samples")
     return builder.tables
+
+
+def meta_of(
+    start_time: datetime,
+    end_time: datetime,
+    interval_ms: float,
+    dropped_count: int,
+    python_version: str | None,
+    platform: str | None,
+    *,
+    mode: str,
+    engine: str,
+    notes: Sequence[str],
+) -> Meta:
+    """Circumstances as `Profile` takes them.
+
+    Raises
+    ------
+    ValueError
+        As `Profile` says.
+    """
+    if not 0 <= interval_ms < 2**63 / 1e6:
+        raise ValueError(f"interval_ms must not be negative nor infinite, got {interval_ms!r}")
+    for name, value, known in (("mode", mode, MODES), ("engine", engine, ENGINES)):
+        if value and value not in known:
+            listed = ", ".join(map(repr, known))
+            raise ValueError(f'{name} must be one of {listed} or "", not {value!r}')
+    return Meta.between(
+        start_time,
+        end_time,
+        interval_ns=round(interval_ms * 1e6),
+        mode=mode,
+        engine=engine,
+        dropped_count=dropped_count,
+        python_version=(
+            python_version if python_version is not None else sys.version.partition(" ")[0]
+        ),
+        platform=platform if platform is not None else sys.platform,
+        notes=tuple(notes),
+    )

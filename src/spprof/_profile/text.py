@@ -6,9 +6,11 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .compare import Difference
+from .folding import folded
+from .names import short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
-from .tables import Tables, measure
+from .tables import NATIVE, Tables, measure
 from .words import format_ns, short_place, shown
 
 
@@ -52,7 +54,7 @@ def summary(tables: Tables, n: int = 10) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
     if tables.rows:
-        lines += function_lines(top(tables, n, "self", lines=False))
+        lines += function_lines(top(folded(tables), n, "self", lines=False))
     of_threads = thread_lines(tables, n)
     if of_threads:
         lines += ["threads:", *of_threads]
@@ -66,16 +68,26 @@ def difference(found: Difference, n: int = 20) -> str:
         f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after ({ratio(found)})",
         f"{'before':>7} {'after':>7} {'change':>8}  function (self time)",
     ]
-    for entry in found.functions[:n]:
+    shown_as = found.folded()
+    native = _native_functions(shown_as.before) | _native_functions(shown_as.after)
+    for entry in shown_as.functions[:n]:
         if entry.before_ns == entry.after_ns == 0:
             continue
-        place = short_place(entry.filenames[0], 0)
+        name, place = entry.functions[0], short_place(entry.filenames[0], 0)
         lines.append(
             f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
-            f"{entry.delta_share * 100:+7.1f}%  {shown(entry.functions[0])}"
+            f"{entry.delta_share * 100:+7.1f}%  "
+            + shown(short(name, (name, entry.filenames[0]) in native))
             + (f"  {place}" if place else "")
         )
     return "\n".join(lines)
+
+
+def _native_functions(tables: Tables) -> set[tuple[str, str]]:
+    """Name and file of the functions that are machine code."""
+    strings = tables.strings
+    columns = zip(tables.func_name, tables.func_file, tables.func_flags)
+    return {(strings[name], strings[file]) for name, file, flags in columns if flags & NATIVE}
 
 
 def ratio(found: Difference) -> str:

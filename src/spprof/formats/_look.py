@@ -1,122 +1,19 @@
-"""How functions are called and coloured in pictures: the widget's rules, for those made in Python.
+"""How functions are coloured in pictures: the widget's rules, for those made in Python.
 
-`js/src/profile/names.ts` and `colors.ts` are the same rules for the widget; `tests/examples` holds
-both to the same answers. Must not know any format, nor what a picture is drawn with.
+`js/src/profile/colors.ts` are the same rules for the widget; `tests/examples` holds both to the
+same answers. Must not know any format, nor what a picture is drawn with.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .._profile.names import place
+
 Rgb = tuple[int, int, int]
-
-# --- names ----------------------------------------------------------------------------------------
-
-_PACKAGES = re.compile(r"^.*?(?:site|dist)-packages/")
-_STDLIB = re.compile(r"^(?:.*?/)?(?:lib(?:64)?/python\d[\w.]*|Lib(?=/\w+(?:/|\.py)))/", re.ASCII)
-_CELL = re.compile(r"^(?:In \[.*\]|<ipython-input-(\d+)-.*>)$")
-# numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so, libc.so.6, python311.dll
-_LIBRARY = re.compile(
-    r"(?:\.(?:cpython|cp|abi|pypy)[\w-]*)?(?:\.so(?:\.[\d.]+)?|\.pyd|\.dylib|\.dll)$",
-    re.ASCII | re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a function is from: `file` as people know it, dotted `module`, colour `group`."""
-
-    file: str
-    module: str
-    group: str
-    origin: str  # cell, package, stdlib, file, library or interpreter
-
-
-@lru_cache(maxsize=4096)
-def place(path: str, native: bool) -> Place:
-    """Split a file path into what people call it."""
-    cell = _CELL.match(path)
-    if cell:
-        name = f"In [{cell[1]}]" if cell[1] else path
-        return Place(name, name, name, "cell")
-    if path == "" or path.startswith("<"):
-        frozen = re.match(r"^<frozen (.*)>$", path)
-        module = frozen[1] if frozen else path
-        return Place(path, module, module.split(".")[0], "interpreter")
-    slashed = path.replace("\\", "/")
-    origin = "library" if native else "file"
-    if _PACKAGES.match(slashed):
-        origin, file = "package", _PACKAGES.sub("", slashed)
-    elif _STDLIB.match(slashed):
-        origin, file = "stdlib", _STDLIB.sub("", slashed)
-        file = file[len("lib-dynload/") :] if file.startswith("lib-dynload/") else file
-    else:
-        file = slashed[slashed.rfind("/") + 1 :]
-    bare = _LIBRARY.sub("", file) if native else re.sub(r"\.pyc?$", "", file)
-    module = re.sub(r"/__init__$", "", bare).replace("/", ".")
-    top = bare[: bare.index("/")] if "/" in bare else bare
-    return Place(file, module, re.sub(r"\.libs$", "", top), origin)
-
-
-_SCOPE = re.compile(r"\(anonymous namespace\)|\{lambda\([^)]*\)#\d+\}", re.ASCII)
-_OFFSET = re.compile(r"^(.+)\+(0x[\da-f]+)$", re.ASCII)
-_READABLE = re.compile(r"^(?!::)[\w~:({}).$*&]+$", re.ASCII)
-
-
-def short_native(name: str) -> str:
-    """A C++ or Rust name without its return type, template arguments and parameters.
-
-    A name that does not read as one stays as it is.
-    """
-    offset = _OFFSET.match(name)
-    if offset:
-        return f"{_LIBRARY.sub('', offset[1][offset[1].rfind('/') + 1 :])}+{offset[2]}"
-    if not re.search(r"[<(]", name) or re.search(r"\boperator\b", name, re.ASCII):
-        return name
-    result, depth, at = "", 0, 0
-    while at < len(name):
-        letter = name[at]
-        # These stand for a scope, not for parameters.
-        scope = _SCOPE.match(name, at) if depth == 0 else None
-        if scope:
-            result += "(anonymous)" if letter == "(" else "{lambda}"
-            at = scope.end()
-            continue
-        if letter == "<":
-            depth += 1
-        elif letter == ">":
-            depth -= 1
-            if depth < 0:
-                return name
-        elif depth == 0 and letter == "(":
-            break
-        elif depth == 0:
-            result += letter
-        at += 1
-    short = re.sub(r"\[(?:clone|abi)[^\]]*\]", "", result.strip()).strip().split(" ")[-1]
-    return re.sub(r"^[*&]+", "", short) if depth == 0 and _READABLE.match(short) else name
-
-
-def title(name: str, path: str, native: bool) -> str:
-    """What stands on a frame: a cell's own code is called by its cell."""
-    where = place(path, native)
-    if where.origin == "cell" and (
-        name in ("<module>", "<cell>") or name.startswith("<cell line:")
-    ):
-        return where.file
-    if name == "":
-        return "(unnamed)"
-    return short_native(name) if native else name
-
-
-def module(name: str, path: str, native: bool) -> str:
-    """What stands behind it; empty where it would only say the same again."""
-    where = place(path, native).module
-    return "" if where == title(name, path, native) else where
 
 
 def duration(ns: float) -> str:

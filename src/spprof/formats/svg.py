@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from .._profile import names
+from .._profile.folding import folded
 from .._profile.queries import CallNode, sample_count, tree
 from .._profile.tables import measure
 from .._profile.text import notes as notes_of
@@ -64,7 +66,7 @@ def dump(
     max_bytes: int | None = None,
     min_share: float = _MIN_SHARE,
 ) -> None:
-    """Write a flame graph of all threads together, callers above callees.
+    """Write a flame graph of all threads together, callers above callees, folded as on screen.
 
     Parameters
     ----------
@@ -77,6 +79,7 @@ def dump(
     min_share : float
         Frames under this share of the total (0 to 1) are folded.
     """
+    tables = folded(tables)
     root = tree(tables, lines=False)
     samples = f"{sample_count(tables)} samples"
     heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
@@ -96,7 +99,7 @@ def dump_diff(
 
     A frame is as wide as the larger of its two times, so that what is gone can be seen as well.
     """
-    root = _diff_boxes(difference)
+    root = _diff_boxes(difference.folded())
     before, after = difference.before_ns, difference.after_ns
     heading = title or f"{format_ns(before)} before, {format_ns(after)} after"
     notes = ["warm: more time than before; cold: less, or none any more; grey: the same"]
@@ -115,13 +118,13 @@ def _boxes(root: CallNode, colors: look.ModuleColors) -> Box:
     for _, node in root.walk():
         named = node.function_name, node.filename, node.is_native
         box = Box(
-            look.title(*named),
+            names.title(*named),
             f"{node.function_name}{_place(node)}{' native' if node.is_native else ''}\n"
             f"{node.total_ns / whole:.2%}, {format_ns(node.total_ns)}, "
             f"{node.total_samples} samples; self {node.self_ns / whole:.2%}",
             colors.tone(*named),
             node.total_ns,
-            look.module(*named),
+            names.module(*named),
             node.is_native,
         )
         made[id(node)] = box
@@ -165,11 +168,11 @@ def _diff_boxes(difference: Difference) -> Box:
         title = f"{node.name}{place}\n{before:.2%} before, {after:.2%} after ({change * 100:+.2f}%)"
         named = node.name, node.place, bool(node.place) and labels.looks_native(node.place, False)
         return Box(
-            look.title(*named),
+            names.title(*named),
             title,
             look.change_tone(node.before, node.after),
             node.width,
-            f"{look.change(node.after - node.before)}  {look.module(*named)}".rstrip(),
+            f"{look.change(node.after - node.before)}  {names.module(*named)}".rstrip(),
             named[2],
         )
 
@@ -241,9 +244,9 @@ def _render(
             left += child.value * scale
         value = sum(child.value for child in folded)
         if folded and value / whole >= min_share:
-            names = ", ".join(child.label for child in folded[:5])
+            some = ", ".join(child.label for child in folded[:5])
             more = ", ..." if len(folded) > 5 else ""
-            title = f"{len(folded)} narrow frames: {names}{more}\n{value / whole:.2%}"
+            title = f"{len(folded)} narrow frames: {some}{more}\n{value / whole:.2%}"
             pending.append((Box("", title, _FOLDED, value), left, depth + 1))
     lines = [f"note: {note}" for note in notes]
     foot = _TOP + (deepest + 1) * _ROW + 10

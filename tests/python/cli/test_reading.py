@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from programs import environment, python
 
 import spprof
 from spprof._cli.main import main
+from spprof._profile.names import short
 
 
 class TestReport:
@@ -20,7 +22,9 @@ class TestReport:
         assert main(["report", "-n", "3", "p.spprof"]) == 0
         out = capsys.readouterr().out
         rows = re.findall(r"^ *[\d.]+ (?:m?s|µs) +([\d.]+)% .*?%  (\S+)", out, re.MULTILINE)
-        assert [name for _, name in rows] == [s.function_name.split()[0] for s in saved.top(3)]
+        assert [name for _, name in rows] == [
+            short(s.function_name, s.is_native).split()[0] for s in saved.top(3)
+        ]
         assert [float(share) for share, _ in rows] == [
             round(s.self_share * 100, 1) for s in saved.top(3)
         ]
@@ -36,6 +40,35 @@ class TestReport:
     def test_colours_when_asked_for(self, saved, capsys) -> None:
         main(["report", "--color", "always", "p.spprof"])
         assert "\x1b[1m" in capsys.readouterr().out
+
+    def test_full_names(self, saved, capsys) -> None:
+        main(["report", "-n", "99", "p.spprof"])
+        shortened = capsys.readouterr().out
+        assert "std::vector::op" in shortened
+        assert "<int>" not in shortened
+        for shape in [], ["--tree"]:
+            main(["report", "-n", "99", "--full-names", *shape, "p.spprof"])
+            assert "std::vector<int>::op" in capsys.readouterr().out
+
+    def test_imports_are_folded_unless_all_frames_are_wanted(self, here, capsys) -> None:
+        calls = [
+            ("<module>", "/site-packages/pandas/__init__.py"),
+            ("_call_with_frames_removed", "<frozen importlib._bootstrap>"),
+            ("_find_and_load", "<frozen importlib._bootstrap>"),
+            ("main", "app.py"),
+        ]
+        frames = [spprof.Frame(name, file, 1) for name, file in calls]
+        now = datetime.now()
+        spprof.Profile(now, now, 10, [spprof.Sample(0, 1, "MainThread", frames)]).save("p.spprof")
+        for shape in ["--by", "total"], ["--tree"]:
+            main(["report", *shape, "p.spprof"])
+            folded = capsys.readouterr().out
+            assert "import pandas" in folded
+            assert "_find_and_load" not in folded
+            main(["report", *shape, "--all-frames", "p.spprof"])
+            everything = capsys.readouterr().out
+            assert "_call_with_frames_removed" in everything
+            assert "import pandas" not in everything
 
     def test_tree(self, saved, capsys) -> None:
         main(["report", "--tree", "p.spprof"])

@@ -24,7 +24,7 @@ def test_is_what_is_written(name: str) -> None:
 
 
 def test_all_are_there_and_as_they_were_built() -> None:
-    assert sorted(path.stem for path in EXAMPLES.glob("*.json")) == sorted(NAMES)
+    assert sorted(path.stem for path in EXAMPLES.glob("*.spprof")) == sorted(NAMES)
     for name, build in shared_examples.EXAMPLES.items():
         assert build().encode() == (EXAMPLES / f"{name}.spprof").read_bytes()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from spprof import CallNode, FunctionStats
-from spprof._profile import outline, words
+from spprof._profile import names, outline, words
 
 
 class Nesting(HTMLParser):
@@ -133,7 +134,12 @@ class TestFunctions:
         html = Nesting(profile.top(10)._repr_html_()).text
         for entry in profile.top(10):
             assert f"{entry.self_share:.1%} {words.format_ns(entry.self_ns)}" in html
-            assert entry.function_name in html
+            assert names.short(entry.function_name, entry.is_native) in html
+
+    def test_a_whole_name_is_in_the_tooltip(self) -> None:
+        entry = replace(entries(1)[0], function_name="f<int>(int)", is_native=True)
+        html = outline.functions_html([entry])
+        assert '<tt title="f&lt;int&gt;(int)">f</tt>' in html
 
     def test_long_table_is_cut_and_says_so(self) -> None:
         html = outline.functions_html(entries(250))
