@@ -57,7 +57,8 @@ export function shortNative(name: string): string {
   if (offset) return `${offset[1].slice(offset[1].lastIndexOf('/') + 1).replace(LIBRARY, '')}+${offset[2]}`;
   let plain = withoutSuffixes(name);
   if (/[<([$]/.test(plain)) plain = new Signature(unescaped(plain)).read() || plain;
-  return cythonParts(plain)?.name ?? plain;
+  // The code of a Cython module itself, as Python calls it.
+  return /^__pyx_pymod_exec_\w+$/.test(plain) ? '<module>' : (cythonParts(plain)?.name ?? plain);
 }
 
 /** Rust's older names as they were written, any name without disambiguators. */

@@ -33,6 +33,7 @@ _IMPORTS = 2  # begins an import, and is part of one
 _INSIDE = 4  # part of an import where one goes on, otherwise shown
 _BODY = 8  # the code of a module
 _CALLS = 16  # the interpreter's own: what it calls in an import is the module that is imported
+_NATIVE = 32  # machine code
 
 # Read now: a program may change its root before it shows a profile.
 _RULES = {
@@ -60,11 +61,11 @@ def _traits(name: str, file: str, native: bool) -> int:
     if _RULES["interpreter"].search(path):
         plain = without_suffixes(name)
         if _RULES["importing"].search(plain):
-            return _IMPORTS | _CALLS
-        return _INSIDE | _CALLS | (_NOISE if _RULES["calling"].search(plain) else 0)
+            return _NATIVE | _IMPORTS | _CALLS
+        return _NATIVE | _INSIDE | _CALLS | (_NOISE if _RULES["calling"].search(plain) else 0)
     if _RULES["system"].search(path):
-        return _INSIDE
-    return _NOISE if _RULES["binding"].search(short_native(name)) else 0
+        return _NATIVE | _INSIDE
+    return _NATIVE | (_NOISE if _RULES["binding"].search(short_native(name)) else 0)
 
 
 _PACKAGE = "/__init__.py"
@@ -132,8 +133,10 @@ class _Folding:
         self._led_to: dict[int, list[int]] = {}
 
     def _node(self, parent: int, what: int) -> int:
-        node = self._nodes.setdefault((parent, what), len(self._what))
-        if node == len(self._what):
+        key = parent, what
+        node = self._nodes.get(key)
+        if node is None:
+            node = self._nodes[key] = len(self._what)
             self._parent.append(parent)
             self._what.append(what)
         return node
@@ -151,33 +154,38 @@ class _Folding:
 
     def _placed(self) -> list[int]:
         """The node of each stack; -1: nothing of it is shown."""
-        tables, traits, ranks = self._tables, self._traits, self._ranks
+        tables, node = self._tables, self._node
+        funcs = list(tables.frame_func)
+        # By frame, as this is asked for every stack.
+        traits = [self._traits[func] for func in funcs]
+        later = [self._ranks[func] > 1 for func in funcs]
         nodes: list[int] = []
+        add = nodes.append
         within = bytearray(len(tables.stack_frame))  # the stack ends in an import
         for row, (caller, frame) in enumerate(zip(tables.stack_parent, tables.stack_frame)):
-            func = tables.frame_func[frame]
-            trait = traits[func]
+            trait = traits[frame]
             above = nodes[caller] if caller >= 0 else -1
             if caller >= 0 and within[caller]:
                 if trait & (_IMPORTS | _INSIDE | _NOISE):
-                    nodes.append(above)
+                    add(above)
                     within[row] = 1
                     continue
-                from_interpreter = traits[tables.frame_func[tables.stack_frame[caller]]] & _CALLS
-                if trait & _BODY or (tables.func_flags[func] & NATIVE and from_interpreter):
-                    module = self._module_of(func)
+                if trait & _BODY or (
+                    trait & _NATIVE and traits[tables.stack_frame[caller]] & _CALLS
+                ):
+                    module = self._module_of(funcs[frame])
                     led_to = self._led_to.setdefault(above, [])
                     if module not in led_to:
                         led_to.append(module)
-                    above = self._node(self._parent[above], ~module)
-                nodes.append(self._node(above, frame))
+                    above = node(self._parent[above], ~module)
+                add(node(above, frame))
             elif trait & _IMPORTS:
-                nodes.append(self._node(above, ~0))
+                add(node(above, ~0))
                 within[row] = 1
-            elif trait & _NOISE or (ranks[func] > 1 and self._wrapped(caller, func)):
-                nodes.append(above)
+            elif trait & _NOISE or (later[frame] and self._wrapped(caller, funcs[frame])):
+                add(above)
             else:
-                nodes.append(self._node(above, frame))
+                add(node(above, frame))
         return nodes
 
     def _wrapped(self, caller: StackIndex, func: FuncIndex) -> bool:

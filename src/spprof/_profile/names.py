@@ -353,6 +353,8 @@ def _cython_parts(name: str) -> tuple[str, str] | None:
 
 
 def _cython(name: str) -> str:
+    if re.match(r"__pyx_pymod_exec_\w+$", name, re.ASCII):
+        return "<module>"  # the code of the module itself, as Python calls it
     parts = _cython_parts(name)
     return parts[1] if parts else ""
 
