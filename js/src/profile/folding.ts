@@ -35,14 +35,20 @@ const BINDING = anyOf(rules.binding);
 /** Of an import that no code of a module was met in. */
 const UNKNOWN_FILE = '<frozen importlib._bootstrap>';
 
-function traitsOf(name: string, file: string, native: boolean): number {
+/** Which of the rules for files a file meets. */
+function whoseIs(file: string): keyof typeof rules | null {
   const path = file.replaceAll('\\', '/');
-  if (!native) return name === '<module>' ? BODY : IMPORTLIB.test(path) ? IMPORTS : 0;
-  if (INTERPRETER.test(path)) {
+  if (IMPORTLIB.test(path)) return 'importlib';
+  return INTERPRETER.test(path) ? 'interpreter' : SYSTEM.test(path) ? 'system' : null;
+}
+
+function traitsOf(name: string, whose: keyof typeof rules | null, native: boolean): number {
+  if (!native) return name === '<module>' ? BODY : whose === 'importlib' ? IMPORTS : 0;
+  if (whose === 'interpreter') {
     const plain = withoutSuffixes(name);
     return IMPORTING.test(plain) ? IMPORTS | CALLS : INSIDE | CALLS | (CALLING.test(plain) ? NOISE : 0);
   }
-  return SYSTEM.test(path) ? INSIDE : BINDING.test(shortNative(name)) ? NOISE : 0;
+  return whose === 'system' ? INSIDE : BINDING.test(shortNative(name)) ? NOISE : 0;
 }
 
 const PACKAGE = '/__init__.py';
@@ -171,9 +177,12 @@ class Folding {
     const { profile, table } = this;
     const nodes = this.placed();
     // A sample of which nothing is shown keeps its innermost frame.
-    const sampleNode = Int32Array.from(profile.sampleStack as unknown as ArrayLike<StackRow>, (stack) =>
-      nodes[stack] > 0 ? nodes[stack] : table.child(0, profile.stackFrame[stack]),
-    );
+    const { sampleStack } = profile;
+    const sampleNode = new Int32Array(sampleStack.length);
+    for (let row = 0 as SampleRow; row < sampleStack.length; row++) {
+      const stack = sampleStack[row];
+      sampleNode[row] = nodes[stack] > 0 ? nodes[stack] : table.child(0, profile.stackFrame[stack]);
+    }
     const what = table.key.slice(0, table.length);
     for (const [node, ledTo] of this.ledTo) what[node] = ~this.named(ledTo);
 
@@ -262,11 +271,14 @@ export function fold(profile: Profile): Folded {
   const { funcName, funcFile, funcFlags, strings } = profile;
   const traits = new Uint8Array(funcName.length);
   const ranks = new Uint8Array(funcName.length);
+  const owners = new Map<StringRow, keyof typeof rules | null>();
   let any = false;
   for (const func of rowsOf<FuncRow>(funcName.length)) {
     const native = (funcFlags[func] & NATIVE) !== 0;
     const name = strings.get(funcName[func]);
-    traits[func] = traitsOf(name, strings.get(funcFile[func]), native);
+    let whose = owners.get(funcFile[func]);
+    if (whose === undefined) owners.set(funcFile[func], (whose = whoseIs(strings.get(funcFile[func]))));
+    traits[func] = traitsOf(name, whose, native);
     if (native) ranks[func] = cythonRank(name);
     any ||= (traits[func] & (NOISE | IMPORTS)) !== 0 || ranks[func] > 0;
   }

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,18 +53,24 @@ class _Imported(NamedTuple):
     flags: int
 
 
-def _traits(name: str, file: str, native: bool) -> int:
+@lru_cache(maxsize=4096)
+def _whose(file: str) -> str:
+    """Which of the rules for files a file meets."""
     path = file.replace("\\", "/")
+    kinds = (kind for kind in ("importlib", "interpreter", "system") if _RULES[kind].search(path))
+    return next(kinds, "")
+
+
+def _traits(name: str, file: str, native: bool) -> int:
+    whose = _whose(file)
     if not native:
-        if name == "<module>":
-            return _BODY
-        return _IMPORTS if _RULES["importlib"].search(path) else 0
-    if _RULES["interpreter"].search(path):
+        return _BODY if name == "<module>" else _IMPORTS if whose == "importlib" else 0
+    if whose == "interpreter":
         plain = without_suffixes(name)
         if _RULES["importing"].search(plain):
             return _NATIVE | _IMPORTS | _CALLS
         return _NATIVE | _INSIDE | _CALLS | (_NOISE if _RULES["calling"].search(plain) else 0)
-    if _RULES["system"].search(path):
+    if whose == "system":
         return _NATIVE | _INSIDE
     return _NATIVE | (_NOISE if _RULES["binding"].search(short_native(name)) else 0)
 
