@@ -173,6 +173,39 @@ def test_filters_hide_focus_and_fold(page: Page):
     expect(frames(page, WHOLE)).to_have_count(1)
 
 
+def test_imports_and_calls_between_calls_are_folded_until_all_frames_are_wanted(
+    open_page, tmp_path
+):
+    page_path = tmp_path / "folding.html"
+    spprof.load(ROOT / "tests" / "examples" / "folding.spprof").save(page_path)
+    page = open_page(page_path)
+    imported, machinery = re.compile("^import pandas, "), re.compile("^_find_and_load, ")
+    switch = page.get_by_role("button", name="All frames")
+    expect(frames(page, imported).first).to_be_attached()
+    expect(frames(page, machinery)).to_have_count(0)
+    screenshot(page, "folded")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    expect(frames(page, machinery).first).to_be_attached()
+    expect(frames(page, imported)).to_have_count(0)
+    page.get_by_role("tree").focus()
+    page.keyboard.press("a")
+    expect(frames(page, imported).first).to_be_attached()
+    # Short in the picture, whole where one asks.
+    show(page, "Table")
+    page.get_by_role("searchbox").fill("fast::run")
+    page.get_by_role("grid").get_by_text("fast::run", exact=True).click()
+    expect(page.get_by_role("group", name="Selected frame")).to_contain_text("fast::run(int)")
+
+
+def test_no_switch_where_nothing_is_folded(open_page, tmp_path):
+    page_path = tmp_path / "plain.html"
+    spprof.load(ROOT / "tests" / "examples" / "processes.spprof").save(page_path)
+    page = open_page(page_path)
+    expect(frames(page).first).to_be_attached()
+    expect(page.get_by_role("button", name="All frames")).to_be_hidden()
+
+
 def test_modules_are_listed_by_self_time_and_can_be_seen_alone(page: Page):
     page.get_by_role("button", name="Options").click()
     modules = page.get_by_role("group", name="Modules by self time").get_by_role("button")

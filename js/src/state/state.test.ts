@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { encode, folded, type TestSample } from '../../test/profiles';
 import type { Thread } from '../profile/container';
 import type { FuncRow, ThreadRow } from '../profile/rows';
+import { toSpeedscope } from '../profile/speedscope';
 import { pathOf } from '../profile/tree';
 import { findThread } from './choices';
 import { spoken, title } from './describe';
@@ -21,6 +22,72 @@ function stateOf(text: string): {
 }
 
 const TEXT = 'main;load;parse 30\nmain;fit;dot 50\nmain;fit 10\nmain;load 10';
+
+describe('all frames', () => {
+  const BOOTSTRAP = '<frozen importlib._bootstrap>';
+  const LIBRARY = '/usr/lib/libpython3.12.so.1.0';
+  const PANDAS = '/v/site-packages/pandas/__init__.py';
+  const importing = ['main@app.py', `_find_and_load@${BOOTSTRAP}`, `_load_unlocked@${BOOTSTRAP}`, `<module>@${PANDAS}`];
+  const calling = ['main@app.py', `*_PyObject_Vectorcall@${LIBRARY}`, '*void run<int>(int)@/v/fast.so'];
+  const opened = (): State => {
+    const state = new State();
+    state.setData(
+      encode([
+        { calls: importing, weight: 30 },
+        { calls: calling, weight: 20 },
+      ]),
+    );
+    return state;
+  };
+  const shown = ({ tree, names }: State): string[] =>
+    Array.from(tree.key.subarray(1), (key) => names.title(key as FuncRow)).sort();
+
+  it('are shown when wanted, and what they take is nowhere else then', () => {
+    const state = opened();
+    expect(state.folds).toBe(true);
+    expect(shown(state)).toEqual(['<module>', 'import pandas', 'main', 'run']);
+    expect(state.tree.total[0]).toBe(50);
+    state.update({ allFrames: true });
+    expect(shown(state)).toEqual([
+      '<module>',
+      '_PyObject_Vectorcall',
+      '_find_and_load',
+      '_load_unlocked',
+      'main',
+      'run',
+    ]);
+    expect(state.tree.total[0]).toBe(50);
+  });
+
+  it('are no reason to lose what was chosen', () => {
+    const state = opened();
+    const stack = state.stackOf(
+      state.tree.key.findIndex((key) => key >= 0 && state.names.title(key as FuncRow) === 'run'),
+    );
+    const func = stack[stack.length - 1];
+    state.update({ selection: { func, stack } });
+    for (const allFrames of [true, false]) {
+      state.update({ allFrames });
+      expect(title(state, state.aggregate.tree, state.selectedNode())).toBe('run');
+    }
+  });
+
+  it('are all in what is saved', () => {
+    const state = opened();
+    expect(state.whole.funcName.length).toBe(6);
+    expect(toSpeedscope(state.whole).shared.frames).toHaveLength(6);
+  });
+
+  it('are found by the whole name', () => {
+    const state = opened();
+    for (const search of ['void run<int>', '/^run$/']) {
+      state.update({ search });
+      expect(state.coverage?.covered).toBe(20);
+    }
+  });
+
+  it('are no question where nothing is folded', () => expect(stateOf(TEXT).state.folds).toBe(false));
+});
 
 describe('State', () => {
   it('works things out once, and anew when what they follow from changes', () => {
