@@ -194,7 +194,9 @@ def test_imports_and_calls_between_calls_are_folded_until_all_frames_are_wanted(
     # Short in the picture, whole where one asks.
     show(page, "Table")
     page.get_by_role("searchbox").fill("fast::run")
-    page.get_by_role("grid").get_by_text("fast::run", exact=True).click()
+    rows = page.get_by_role("grid", name="Functions").locator("tbody tr[data-row]")
+    expect(rows).to_have_count(1)
+    rows.get_by_text("fast::run", exact=True).click()
     expect(page.get_by_role("group", name="Selected frame")).to_contain_text("fast::run(int)")
 
 
