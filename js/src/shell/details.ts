@@ -72,7 +72,7 @@ export class Details {
         names.native(func) ? h('em', {}, ' native') : null,
         ' ',
         h('span', { class: 'sp-path', title: where.path }, names.location(func, data.funcLine[func])),
-        names.whole(func) ? h('span', { class: 'sp-path sp-whole' }, names.whole(func)) : null,
+        names.whole(func) ? h('code', { class: 'sp-whole', tabindex: '0' }, names.whole(func)) : null,
       ),
       h(
         'dl',
