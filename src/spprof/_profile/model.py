@@ -317,7 +317,7 @@ class Profile(_Described):
 
     @classmethod
     def _of(cls, tables: Tables, complete: Callable[[Tables], Tables] | None = None) -> Profile:
-        """A profile over these tables; `complete` is what takes long, and is done when asked for."""
+        """A profile over these tables; `complete` is what takes long, done when asked for."""
         profile = cls.__new__(cls)
         profile._adopt(tables, complete)
         return profile

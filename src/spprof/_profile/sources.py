@@ -1,7 +1,8 @@
 """Source text by the file names that a profile has, cells of notebooks included.
 
 A cell's name, such as ``In [3]``, is one of many of that name: its text is kept for the profiles
-that ran it, told by when they began. Must not know what a cell is.
+that ran it, told by when they began. A file's text counts only where it is what ran: no text is
+better than a wrong one. Must not know what a cell is.
 
 A profile that came from elsewhere may name any file of this machine, a device or a pipe as well:
 of such a one only source files are read, and only where somebody asked for them.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from types import CodeType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,15 +59,40 @@ def text_of(meta: Meta, name: str, *, asked: bool) -> str:
     own = meta.start_time in _own
     if not own and not (asked and name.endswith(_SOURCE_FILES)):
         return ""
+    import linecache
+
     try:
         status = os.stat(name)
     except (OSError, ValueError):
-        if not own:
-            return ""
-    else:
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
-            return ""
-    import linecache
+        # Knows modules in archives too, and what was compiled in this process.
+        return "".join(linecache.getlines(name)) if own else ""
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+        return ""
+    linecache.checkcache(name)
+    text = "".join(linecache.getlines(name))
+    if status.st_mtime > meta.end.timestamp() or _was_edited_since_import(name, text):
+        return ""
+    return text
 
-    # Knows modules in archives too, and what was compiled in this process.
-    return "".join(linecache.getlines(name))
+
+def _was_edited_since_import(path: str, text: str) -> bool:
+    """Whether a module of this process has functions that its file does not have any more."""
+    modules = (m for m in [*sys.modules.values()] if getattr(m, "__file__", None) == path)
+    module = next(modules, None)
+    if module is None:
+        return False
+    members = list(vars(module).values())
+    for each in members[:]:
+        if isinstance(each, type) and each.__module__ == module.__name__:
+            members += vars(each).values()
+    codes = (getattr(each, "__code__", None) for each in members)
+    live = {code for code in codes if isinstance(code, CodeType) and code.co_filename == path}
+    try:
+        pending = [compile(text, path, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return bool(live)
+    while pending and live:
+        code = pending.pop()
+        live.discard(code)
+        pending += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return bool(live)

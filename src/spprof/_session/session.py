@@ -6,6 +6,8 @@ program may do anything in between.
 
 from __future__ import annotations
 
+import os
+
 from . import engine, hooks, late, result, state
 from .options import Options, accepting
 
@@ -85,7 +87,10 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
             if not engine.is_active():
                 hooks.remove()
             raise
-        state.output_path, state.owner = options.output_path, owner
+        # Where it was checked: the program may change the directory.
+        asked = options.output_path
+        state.output_path = None if asked is None else os.path.abspath(asked)
+        state.owner = owner
         for note in engine.notes():
             if note not in _warned:
                 import warnings

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from .._profile import sources
 from .._profile.model import Profile
 from .._profile.rows import restack, take_rows
-from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, Tables
+from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, StringIndex, Tables
 
 # IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
 _IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
@@ -65,6 +65,25 @@ def cell_label(
         return f"In [{match[1]}]"
     match = _MARIMO_NAME.search(filename)
     return f"cell {match[1]}" if match is not None else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where code that was compiled under some name stands in a notebook.
+
+    Attributes
+    ----------
+    label : str
+        ``In [3]``; what a cell made and ran while it ran is ``In [3, run 1]``.
+    text : str
+        The cell as it was written.
+    offset : int
+        Lines of the text before the first that was compiled.
+    """
+
+    label: str
+    text: str = ""
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,20 +157,19 @@ class _Part(Enum):
     NATIVE = 8
 
 
-def has_cells(profile: Profile, label_of: Callable[[str], str | None], host: HostCode) -> bool:
+def has_cells(profile: Profile, cell_of: Callable[[str], Cell | None], host: HostCode) -> bool:
     """Tell whether any sample of the profile was in the code of a cell."""
     t = profile._tables
-    reached = _reaches(t, _parts(t, [label_of(text) for text in t.strings], host))
+    reached = _reaches(t, _parts(t, _cells(t, cell_of), host))
     return any(reached[stack] for stack in t.sample_stack)
 
 
 def localise(
     profile: Profile,
     *,
-    label_of: Callable[[str], str | None],
+    cell_of: Callable[[str], Cell | None],
     host: HostCode,
     cell_threads: Collection[int],
-    source_of: Callable[[str, str], str] | None = None,
 ) -> Profile:
     """Return the profile as the user of a notebook knows it.
 
@@ -164,37 +182,40 @@ def localise(
     Parameters
     ----------
     profile : Profile
-    label_of : callable
-        What the cell compiled under a file name is called, such as ``In [3]``, or None.
+    cell_of : callable
+        The cell that was compiled under a file name, or None; its text is kept for whoever shows
+        the source.
     host : HostCode
     cell_threads : collection of int
         Ids under which the thread that ran the cell may be listed.
-    source_of : callable, optional
-        Text of a cell, by its file name and label; kept for whoever shows the source.
     """
     t = profile._tables
     builder = Builder()
-    labels = [label_of(text) for text in t.strings]
-    for filename, label in zip(t.strings, labels):
-        if label is not None and source_of is not None:
-            sources.keep(t.meta, label, source_of(filename, label))
-    parts = _parts(t, labels, host)
+    found = _cells(t, cell_of)
+    for cell in found.values():
+        sources.keep(t.meta, cell.label, cell.text)
+    parts = _parts(t, found, host)
 
     # One function a cell, though each of its statements was compiled on its own.
     frames: list[FrameIndex] = []
     for frame, func in enumerate(t.frame_func):
-        file = t.func_file[func]
-        label = labels[file]
-        name, first_line = t.strings[t.func_name[func]], t.func_line[func]
-        if label is not None and _MODULE_CODE.fullmatch(name):
-            name, first_line = label, 1
-        here = builder.func(
-            name,
-            t.strings[file] if label is None else label,
-            first_line,
-            t.func_flags[func],
-        )
-        frames.append(builder.frame(here, t.frame_line[frame], t.frame_address[frame]))
+        name, file = t.strings[t.func_name[func]], t.strings[t.func_file[func]]
+        first_line, line = t.func_line[func], t.frame_line[frame]
+        cell_here = found.get(t.func_file[func])
+        if cell_here is not None:
+            file = cell_here.label
+            # 0 says that a line is not known.
+            first_line += cell_here.offset if first_line else 0
+            line += cell_here.offset if line else 0
+            if _MODULE_CODE.fullmatch(name):
+                name, first_line = cell_here.label, 1
+        here = builder.func(name, file, first_line, t.func_flags[func])
+        frames.append(builder.frame(here, line, t.frame_address[frame]))
+
+    def same_cell(stack: StackIndex, frame: FrameIndex) -> bool:
+        """Whether the innermost frame of a new stack is the same cell's own code."""
+        innermost = builder.tables.stack_frame[stack]
+        return builder.tables.frame_func[innermost] == builder.tables.frame_func[frame]
 
     def stacks(keep: Callable[[_Part, _Part], bool], restart: bool) -> list[StackIndex]:
         """Map stacks to new ids; -1 where no frame was kept."""
@@ -208,6 +229,9 @@ def localise(
                 above, last, caller = mapped[parent], before[parent], callers[parent]
             if part in (_Part.CELL, _Part.MODULE) and last is _Part.KERNEL:
                 above = caller
+                # Through another magic a cell's own lines run as code of their own: still one call.
+                if part is _Part.CELL and above >= 0 and same_cell(above, frames[frame]):
+                    above = builder.tables.stack_parent[above]
             if restart and part is _Part.ENTRY:
                 here = ROOT
             elif above >= 0 or keep(part, last):
@@ -248,11 +272,17 @@ def localise(
     return Profile._of(take_rows(tables, range(tables.rows)))
 
 
-def _parts(t: Tables, labels: list[str | None], host: HostCode) -> list[_Part]:
-    return [_part_of_func(t, func, labels, host) for func in range(len(t.func_name))]
+def _cells(t: Tables, cell_of: Callable[[str], Cell | None]) -> dict[StringIndex, Cell]:
+    """The cells among the files of a profile, by their names' rows."""
+    found = {file: cell_of(t.strings[file]) for file in sorted(set(t.func_file))}
+    return {file: cell for file, cell in found.items() if cell is not None}
 
 
-def _part_of_func(t: Tables, func: int, labels: list[str | None], host: HostCode) -> _Part:
+def _parts(t: Tables, found: Container[StringIndex], host: HostCode) -> list[_Part]:
+    return [_part_of_func(t, func, found, host) for func in range(len(t.func_name))]
+
+
+def _part_of_func(t: Tables, func: int, found: Container[StringIndex], host: HostCode) -> _Part:
     file = t.strings[t.func_file[func]]
     native = bool(t.func_flags[func] & NATIVE)
     if file.startswith(host.kernel):
@@ -260,7 +290,7 @@ def _part_of_func(t: Tables, func: int, labels: list[str | None], host: HostCode
     if native:
         return _Part.NATIVE
     module_level = _MODULE_CODE.fullmatch(t.strings[t.func_name[func]]) is not None
-    if labels[t.func_file[func]] is not None:
+    if t.func_file[func] in found:
         return _Part.CELL if module_level else _Part.OTHER
     if host.entry and file == host.entry:
         return _Part.ENTRY

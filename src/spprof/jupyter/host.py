@@ -6,8 +6,6 @@ Must not know profiles. Imports neither IPython nor anywidget: it asks whether t
 from __future__ import annotations
 
 import importlib.util
-import linecache
-import re
 import sys
 from typing import Any
 
@@ -20,16 +18,6 @@ def shell() -> Any:
     """The running IPython shell, or None."""
     core = sys.modules.get("IPython.core.getipython")
     return core.get_ipython() if core is not None else None
-
-
-def cell_source(filename: str, label: str, of: Any = None) -> str:
-    """Text of the cell that a shell (the running one) compiled under `filename`, as written."""
-    number = re.fullmatch(r"In \[(\d+)\]", label)
-    if number is not None:
-        history = getattr(getattr(of or shell(), "history_manager", None), "input_hist_raw", [])
-        if 0 <= int(number[1]) < len(history):
-            return str(history[int(number[1])])
-    return "".join(linecache.getlines(filename))
 
 
 def in_notebook() -> bool:

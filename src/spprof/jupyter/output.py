@@ -17,7 +17,8 @@ from .._profile import compare
 from .._profile.model import ProfileDiff
 from ..formats import container, svg
 from . import cells
-from .host import THEMES, VIEWS, cell_source, has_widgets, in_marimo, in_notebook, shell
+from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
+from .texts import CellTexts
 
 if TYPE_CHECKING:
     from .._profile.model import AggregatedProfile, Profile
@@ -116,18 +117,12 @@ def _from_cells_on(profile: Displayable) -> Displayable:
         before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
         return ProfileDiff(before._for_output(), after._for_output())
     taken = profile._for_output()
-    compiler = getattr(shell(), "compile", None)
     host = cells.HostCode.of_this_process()
-
-    def label_of(filename: str) -> str | None:
-        return cells.cell_label(filename, getattr(compiler, "format_code_name", None))
-
+    cell_of = CellTexts(shell())
     # A profile from a file, or one that a magic took, has no frame that only this process knows.
-    if not cells.has_cells(taken, label_of, host):
+    if not cells.has_cells(taken, cell_of, host):
         return profile
-    return cells.localise(
-        taken, label_of=label_of, host=host, cell_threads=(), source_of=cell_source
-    )
+    return cells.localise(taken, cell_of=cell_of, host=host, cell_threads=())
 
 
 def _publish(bundle: dict[str, str]) -> None:

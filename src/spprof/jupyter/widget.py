@@ -14,7 +14,7 @@ import traitlets
 from .._profile import sources
 from ..formats._front_end import asset
 from ..formats.container import decode
-from .host import THEMES, VIEWS, cell_source, shell
+from .host import THEMES, VIEWS, shell
 
 
 class FlameGraphWidget(anywidget.AnyWidget):
@@ -121,7 +121,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
         # Only what the profile names is read: a page must not browse files through a widget.
         if not self.data or file not in decode(self.data).strings:
             return ""
-        return sources.text_of(decode(self.data).meta, file, asked=False) or cell_source(file, file)
+        return sources.text_of(decode(self.data).meta, file, asked=False)
 
 
 def _running_cell() -> int | None:

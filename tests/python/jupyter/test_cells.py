@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from spprof import Frame, Profile, Sample
-from spprof.jupyter.cells import HostCode, cell_label, localise
+from spprof.jupyter.cells import Cell, HostCode, cell_label, localise
 
 HOST = HostCode(
     kernel=("/lib/IPython/", "/lib/ipykernel/"),
@@ -28,9 +28,9 @@ ABOVE = [
 ]
 
 
-def label_of(filename: str) -> str | None:
+def cell_of(filename: str) -> Cell | None:
     match = re.fullmatch(r"/tmp/ipykernel_1/(\d+)\.py", filename)
-    return f"In [{match[1]}]" if match else None
+    return Cell(f"In [{match[1]}]") if match else None
 
 
 def frame(text: str) -> Frame:
@@ -47,7 +47,7 @@ def localised(*stacks: list[str], thread: int = MAIN, cell_threads=frozenset({MA
         for i, stack in enumerate(stacks)
     ]
     before = Profile(now, now + timedelta(seconds=1), 10, samples)
-    after = localise(before, label_of=label_of, host=HOST, cell_threads=cell_threads)
+    after = localise(before, cell_of=cell_of, host=HOST, cell_threads=cell_threads)
     return [
         " > ".join(f"{f.function_name} {f.filename}:{f.lineno}" for f in reversed(s.frames))
         for s in after.samples
@@ -153,7 +153,7 @@ def test_weights_counts_and_facts_of_kept_samples_are_unchanged():
     frames = tuple(frame(t) for t in reversed([*ABOVE, "<module> /tmp/ipykernel_1/3.py:2"]))
     samples = [Sample(5, MAIN, "main", frames, weight_ns=700), Sample(9, MAIN, "main", frames)]
     before = Profile(now, now + timedelta(seconds=3), 10, samples, dropped_count=4)
-    after = localise(before, label_of=label_of, host=HOST, cell_threads={MAIN})
+    after = localise(before, cell_of=cell_of, host=HOST, cell_threads={MAIN})
     assert [s.weight_ns for s in after.samples] == [s.weight_ns for s in before.samples]
     assert (after.sample_count, after.dropped_count) == (2, 4)
     assert (after.start_time, after.end_time) == (before.start_time, before.end_time)

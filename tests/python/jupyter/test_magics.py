@@ -21,7 +21,7 @@ from traitlets.config import Config
 
 import spprof
 from spprof.formats import _front_end
-from spprof.jupyter import magics, output
+from spprof.jupyter import magics, options, output
 
 BURN = """
     import time
@@ -335,12 +335,13 @@ def test_line_magic_shows_the_users_traceback_only(notebook):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("chosen", "message"),
     [
         ("-i 0", "interval_ms"),
         ("-i ten", "invalid float value"),
         ("--mode sideways", "invalid choice"),
         ("--name 1x", "name of a variable"),
+        ("--name class", "name of a variable"),
         ("--format collapsed", "there is no --output"),
         ("-o profile.json --format nonsense", "Unknown format"),
         ("-o missing/folder/profile.json", "missing/folder"),
@@ -350,10 +351,10 @@ def test_line_magic_shows_the_users_traceback_only(notebook):
     ],
 )
 def test_what_would_fail_after_the_cell_is_refused_before_it(
-    notebook, tmp_path, monkeypatch, options, message
+    notebook, tmp_path, monkeypatch, chosen, message
 ):
     monkeypatch.chdir(tmp_path)
-    result, printed = notebook.run(f"%%spprof {options}\nran = True")
+    result, printed = notebook.run(f"%%spprof {chosen}\nran = True")
     assert not result.success
     assert message in printed
     assert "ran" not in notebook
@@ -371,7 +372,7 @@ def test_options_may_be_shortened_as_argparse_has_it():
         ("--nat f(2)", ["--nat"], "f(2)"),
         ("-- -f(2)", [], "-f(2)"),
     ):
-        assert magics.split_options(line) == (argv, statement)
+        assert options.split_options(line) == (argv, statement)
 
 
 def test_shortened_options_work(notebook):

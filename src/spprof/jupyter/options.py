@@ -1,0 +1,152 @@
+"""The options of ``%spprof`` and ``%%spprof``: how they are written, and what is refused early.
+
+Must not know how a cell is run, nor what is shown of its profile.
+"""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+from argparse import SUPPRESS, Namespace
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser
+
+from .._profile.tables import MODES
+from ..formats import files, registry
+
+# Marks, in the statement that takes the place of `%%spprof`, that the rest of the cell follows.
+BEGIN = "--begin-cell"
+LAST_PROFILE = "_spprof"
+
+DOC = """Profile a statement (%spprof) or a cell (%%spprof) and show where its time went.
+
+    %%spprof -i 1 --name fit
+    model.fit(X, y)
+
+    %spprof -o sorting.speedscope.json sorted(data, key=str.lower)
+
+The cell runs as it would without the magic: its variables live on, its last expression is shown,
+`await` works, and an exception or an interrupt shows its usual traceback, followed by the profile
+up to that point. Of the statement the value is returned. Everything after the options of %spprof
+is the statement; put -- between them if it begins with a minus sign.
+
+Frames are labelled by cell ("In [3]"). The profile stays in the variable _spprof.
+
+"""
+
+
+def parser() -> MagicArgumentParser:
+    made = MagicArgumentParser("%spprof", add_help=False)
+    made.add_argument(
+        "-i",
+        "--interval",
+        type=float,
+        default=10.0,
+        metavar="MS",
+        help="milliseconds between samples, 0.1 to 1000 (default: 10)",
+    )
+    made.add_argument(
+        "--mode",
+        choices=list(MODES),
+        default="cpu",
+        help="the time to measure: of the processor, or on the clock, with waiting (default: cpu)",
+    )
+    made.add_argument(
+        "--native", action="store_true", help="sample C and C++ frames as well as Python's"
+    )
+    made.add_argument(
+        "--aggregate",
+        action="store_true",
+        help="keep counts only, without timestamps: constant memory for cells of any length",
+    )
+    made.add_argument(
+        "--memory-limit",
+        type=float,
+        default=100.0,
+        metavar="MIB",
+        help="memory for the profile (default: 100); over it timestamps are given up",
+    )
+    made.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
+    made.add_argument(
+        "-f",
+        "--format",
+        metavar="NAME",
+        help=f"format of the file (default: by its extension): {', '.join(registry.FORMATS)}",
+    )
+    made.add_argument(
+        "--name",
+        metavar="VAR",
+        help=f"keep the Profile in this variable as well as in {LAST_PROFILE}",
+    )
+    made.add_argument(
+        "--speedscope", action="store_true", help="show the profile in the bundled Speedscope"
+    )
+    made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
+    made.add_argument(BEGIN, action="store_true", help=SUPPRESS)
+    return made
+
+
+# Each option, and whether a value follows it.
+_VALUED = {
+    name: action.nargs != 0 for action in parser()._actions for name in action.option_strings
+}
+
+
+def split_options(line: str) -> tuple[list[str], str]:
+    """Split a magic's line into its options and the statement, which is not touched.
+
+    Returns
+    -------
+    argv : list of str
+    statement : str
+        What follows the options, or ``--``.
+    """
+    argv: list[str] = []
+    rest = line.strip()
+    while rest.startswith("-"):
+        token, rest = _next_token(rest)
+        if token == "--":
+            break
+        argv.append(token)
+        if rest and _takes_next(token):
+            value, rest = _next_token(rest)
+            argv.append(value)
+    return argv, rest
+
+
+def _takes_next(token: str) -> bool:
+    """Whether an option, as argparse takes it (``--int``, ``-qi``), has its value behind it."""
+    if token.startswith("--"):
+        meant = [token] if token in _VALUED else [n for n in _VALUED if n.startswith(token)]
+        return len(meant) == 1 and _VALUED[meant[0]]
+    for at, letter in enumerate(token[1:], 2):
+        if _VALUED.get(f"-{letter}", True):
+            return f"-{letter}" in _VALUED and at == len(token)
+    return False
+
+
+def _next_token(text: str) -> tuple[str, str]:
+    match = re.match(r"""(?:"([^"]*)"|'([^']*)'|(\S+))\s*""", text)
+    if match is None:
+        return "", ""
+    return next(group for group in match.groups() if group is not None), text[match.end() :]
+
+
+def check(options: Namespace) -> None:
+    """Refuse, before anything runs, what would only fail after it."""
+    name = options.name
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise UsageError(f"--name takes the name of a variable, not {options.name!r}")
+    if options.format is not None and options.output is None:
+        raise UsageError("--format says how --output is written; there is no --output")
+    if options.output is not None:
+        # Resolved here and now: the cell may change the directory.
+        options.output = os.path.abspath(os.path.expanduser(options.output))
+        try:
+            chosen = registry.find(options.format) if options.format is not None else None
+            (chosen or registry.for_path(options.output)).prepare()
+            files.check_writable(options.output)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
