@@ -13,10 +13,18 @@ interface Model {
   send(content: unknown): void;
 }
 
+// Speedscope's page, once for all graphs of a page, each of which has a module of its own: what one of them was
+// given outlives the kernel that gave it.
+const SPEEDSCOPE = Symbol.for('spprof.speedscope');
+
+declare global {
+  interface Window {
+    [SPEEDSCOPE]?: string;
+  }
+}
+
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   const questions = new Questions((content) => model.send(content));
-  let speedscope: string | null = null;
-
   // A change that came from Python must not go back to it.
   const tell = (name: string, value: unknown): void => {
     if (JSON.stringify(model.get(name)) === JSON.stringify(value)) return;
@@ -36,8 +44,8 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
         : questions.ask(`source ${path}`, { type: 'source', file: path }),
     whole: () => questions.ask<DataView<ArrayBuffer>>('profile', { type: 'profile' }),
     speedscope: async () => {
-      speedscope ??= await questions.ask<string>('speedscope', { type: 'speedscope' });
-      return speedscope;
+      window[SPEEDSCOPE] ??= await questions.ask<string>('speedscope', { type: 'speedscope' });
+      return window[SPEEDSCOPE];
     },
   });
 
@@ -53,6 +61,9 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     'change:sources': () => {
       for (const [path, text] of Object.entries(sources())) questions.answer(`source ${path}`, text || null);
     },
+    // Fired when a kernel restarts, and when it closes what it had opened.
+    comm_live_update: () => questions.lost(),
+    'comm:close': () => questions.lost(),
     'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
       if (content.type === 'speedscope' && buffers.length > 0)
         questions.answer('speedscope', new TextDecoder().decode(buffers[0]));

@@ -161,7 +161,7 @@ def test_chosen_thread_stays_chosen_when_threads_are_numbered_anew(widget: Page)
 def test_source_is_asked_for_once_and_shown_beside_its_times(widget: Page):
     arrive(widget, "selected", {"function": "load_orders"})
     arrive(widget, "view", "source")
-    expect(widget.get_by_text("The source is not available")).to_be_visible()
+    expect(widget.get_by_text("The source that ran is not available")).to_be_visible()
     assert widget.evaluate("model.sent") == [{"type": "source", "file": "In [2]"}]
     text = "".join(f"line_{number} = {number}\n" for number in range(1, 31))
     arrive(widget, "sources", {"In [2]": text})

@@ -31,8 +31,21 @@ describe('Questions', () => {
     const questions = new Questions(() => {
       throw new Error('Comm is closed');
     });
-    await expect(questions.ask('a', {})).rejects.toThrow('Comm is closed');
-    await expect(questions.ask('a', {})).rejects.toThrow('Comm is closed');
+    await expect(questions.ask('a', {})).rejects.toThrow('the kernel that made this graph is gone');
+    await expect(questions.ask('a', {})).rejects.toThrow('the kernel that made this graph is gone');
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('tells at once what was asked when the kernel goes', async () => {
+    const questions = new Questions(() => undefined);
+    const asked = [questions.ask('a', {}), questions.ask('b', {})].map((answer) =>
+      expect(answer).rejects.toThrow('the kernel that made this graph is gone'),
+    );
+    questions.lost();
+    await Promise.all(asked);
+    expect(vi.getTimerCount()).toBe(0);
+    const again = questions.ask('a', {});
+    questions.answer('a', 'here');
+    expect(await again).toBe('here');
   });
 });

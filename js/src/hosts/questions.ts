@@ -4,9 +4,12 @@
 /** How long a kernel may take to answer before it counts as busy or gone. */
 export const ANSWER_MS = 20_000;
 
+const GONE = 'the kernel that made this graph is gone; run its cell again';
+
 interface Open {
   readonly answer: Promise<unknown>;
   settle(value: unknown): void;
+  fail(error: Error): void;
 }
 
 export class Questions {
@@ -26,12 +29,17 @@ export class Questions {
       clearTimeout(late);
       this.open.delete(key);
     };
-    const late = setTimeout(() => {
+    const late = setTimeout(
+      () => fail(new Error(`the kernel did not answer within ${ANSWER_MS / 1000} s; it is busy or gone`)),
+      ANSWER_MS,
+    );
+    const fail = (error: Error): void => {
       close();
-      reject(new Error(`the kernel did not answer within ${ANSWER_MS / 1000} s; it is busy or gone`));
-    }, ANSWER_MS);
+      reject(error);
+    };
     this.open.set(key, {
       answer: promise,
+      fail,
       settle: (value) => {
         close();
         resolve(value);
@@ -40,10 +48,15 @@ export class Questions {
     try {
       this.send(content);
     } catch (error) {
-      close();
-      reject(error);
+      // Hosts refuse to send once the connection is closed, each in words of its own.
+      fail(new Error(GONE, { cause: error }));
     }
     return promise as Promise<Answer>;
+  }
+
+  /** Nothing that was asked will be answered: the connection to the kernel ended. */
+  lost(): void {
+    for (const question of [...this.open.values()]) question.fail(new Error(GONE));
   }
 
   answer(key: string, value: unknown): void {

@@ -118,6 +118,7 @@ export class App {
       ),
     ];
     (keys ?? this.root).addEventListener('keydown', (event) => this.onKey(event as KeyboardEvent));
+    this.root.addEventListener('click', (event) => this.keepFocus(event.target as HTMLElement));
   }
 
   /** Shows a container; of a damaged one it says so in place of a view. */
@@ -362,10 +363,16 @@ export class App {
       this.toolbar.showKeys();
     } else if (this.toolbar.onKey(event.key) || this.details.onKey(event.key)) {
       event.preventDefault();
+      this.keepFocus(target);
     } else if (Number(event.key) >= 1 && Number(event.key) <= VIEWS.length) {
       this.setView(VIEWS[Number(event.key) - 1]);
       this.view.focus();
     }
+  }
+
+  /** What had the focus may be gone by what it did; the keyboard must not be lost with it. */
+  private keepFocus(had: HTMLElement): void {
+    if (!had.isConnected || had.closest('[hidden]')) this.view.focus();
   }
 
   /** One step out: an open panel, the search field, the zoom, the search, the selection. */

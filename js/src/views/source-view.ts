@@ -129,7 +129,7 @@ export class SourceView implements View {
         .map((line) => ({ line, text: '' }));
       this.note.textContent = names.native(func)
         ? 'Native code: no lines'
-        : 'The source is not available here; these are its lines that took time';
+        : 'The source that ran is not available here; these are its lines that took time';
     }
     this.rows.show(this.lines.length);
     this.context.resized();

@@ -6,8 +6,9 @@ Must not know any file format; works on rows and looks names up last.
 from __future__ import annotations
 
 import fnmatch
+import heapq
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
@@ -302,8 +303,94 @@ def tree(tables: Tables, *, lines: bool) -> CallNode:
             root.total_ns += node.total_ns
             root.total_samples += node.total_samples
     for node in (root, *nodes):
-        node.children.sort(key=lambda child: (-child.total_ns, child.function_name))
+        node.children.sort(key=_by_time)
     return root
+
+
+def wide_tree(
+    tables: Tables, min_share: float, named: int
+) -> tuple[CallNode, dict[int, tuple[int, int]]]:
+    """Return `tree` without the calls under a share of the whole, in little time for any profile.
+
+    Parameters
+    ----------
+    tables : Tables
+    min_share : float
+        0 to 1.
+    named : int
+        Of a node's narrower callees so many are there all the same, those with most time; what
+        they call is not.
+
+    Returns
+    -------
+    root : CallNode
+    left_out : dict
+        How many callees of a node are not there, and their time in ns, by the node's id.
+    """
+    size = len(tables.stack_frame)
+    samples, times = sum_by_stack(tables)
+    own_samples, own_times = samples[:], times[:]
+    # Callees of a stack as a chain: the last one, and for each the one before. Row `size` is the
+    # root.
+    last_callee, one_before = [-1] * (size + 1), [-1] * size
+    samples.append(0)
+    times.append(0)
+    parents = list(tables.stack_parent)
+    for row in range(size - 1, -1, -1):
+        parent = parents[row]
+        samples[parent] += samples[row]
+        times[parent] += times[row]
+        one_before[row] = last_callee[parent]
+        last_callee[parent] = row
+
+    def callees(rows: Iterable[int]) -> Iterable[list[int]]:
+        """Stacks that these call, of one function each; in the order of the tables."""
+        found = []
+        for row in rows:
+            row = last_callee[row]
+            while row >= 0:
+                found.append(row)
+                row = one_before[row]
+        groups: dict[int, list[int]] = {}
+        for row in sorted(found):
+            groups.setdefault(tables.frame_func[tables.stack_frame[row]], []).append(row)
+        return groups.values()
+
+    root = CallNode("all", "", 0, False, 0, times[size], 0, samples[size])
+    left_out: dict[int, tuple[int, int]] = {}
+    whole = root.total_ns or 1
+    pending = [(root, [size])]
+    while pending:
+        node, rows = pending.pop()
+        narrow: list[CallNode] = []
+        for group in callees(rows):
+            total_samples = sum(samples[row] for row in group)
+            if not total_samples:
+                continue
+            callee = CallNode(
+                *describe(tables, tables.stack_frame[group[0]], False),
+                sum(own_times[row] for row in group),
+                sum(times[row] for row in group),
+                sum(own_samples[row] for row in group),
+                total_samples,
+            )
+            if callee.total_ns / whole < min_share:
+                narrow.append(callee)
+            else:
+                node.children.append(callee)
+                pending.append((callee, group))
+        if narrow:
+            most = heapq.nsmallest(named, narrow, key=_by_time)
+            kept_ns = sum(callee.total_ns for callee in most)
+            narrow_ns = sum(callee.total_ns for callee in narrow)
+            left_out[id(node)] = len(narrow) - len(most), narrow_ns - kept_ns
+            node.children += most
+        node.children.sort(key=_by_time)
+    return root, left_out
+
+
+def _by_time(node: CallNode) -> tuple[int, str]:
+    return -node.total_ns, node.function_name
 
 
 def sample_count(tables: Tables) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .._profile import names
 from .._profile.folding import folded
-from .._profile.queries import CallNode, sample_count, tree
+from .._profile.queries import CallNode, sample_count, wide_tree
 from .._profile.tables import measure
 from .._profile.text import notes as notes_of
 from .._profile.words import format_ns
@@ -40,6 +40,7 @@ _HATCHED = 6  # px; narrower native frames are not
 # Frames narrower than this share are folded into one box beside their siblings.
 _MIN_SHARE = 0.001
 _LARGEST_MIN_SHARE = 0.05
+_NAMED = 5  # of those that are folded, in the title of their box
 
 _FOLDED: look.Tone = (look.LIGHT.rest, look.DARK.rest)
 _ROOT: look.Tone = (look.LIGHT.root, look.DARK.root)
@@ -47,7 +48,11 @@ _ROOT: look.Tone = (look.LIGHT.root, look.DARK.root)
 
 @dataclass
 class Box:
-    """One frame of the graph; `value` in ns decides its width."""
+    """One frame of the graph; `value` in ns decides its width.
+
+    Of children too narrow to be seen only those with most time are there; of the others it is known
+    how many they are (`left_out`) and their value.
+    """
 
     label: str
     title: str
@@ -56,6 +61,8 @@ class Box:
     module: str = ""
     native: bool = False
     children: list[Box] = field(default_factory=list)
+    left_out: int = 0
+    left_out_value: int = 0
 
 
 def dump(
@@ -80,11 +87,11 @@ def dump(
         Frames under this share of the total (0 to 1) are folded.
     """
     tables = folded(tables)
-    root = tree(tables, lines=False)
+    root, left_out = wide_tree(tables, min_share, _NAMED)
     samples = f"{sample_count(tables)} samples"
     heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
     colors = look.ModuleColors(labels.function_files(tables))
-    _write(file, _boxes(root, colors), heading, notes_of(tables), max_bytes, min_share)
+    _write(file, _boxes(root, left_out, colors), heading, notes_of(tables), max_bytes, min_share)
 
 
 def dump_diff(
@@ -112,7 +119,9 @@ def _place(node: CallNode) -> str:
     return f" ({node.filename}:{node.lineno})" if node.lineno else f" ({node.filename})"
 
 
-def _boxes(root: CallNode, colors: look.ModuleColors) -> Box:
+def _boxes(
+    root: CallNode, left_out: dict[int, tuple[int, int]], colors: look.ModuleColors
+) -> Box:
     whole = root.total_ns or 1
     made: dict[int, Box] = {}
     for _, node in root.walk():
@@ -127,6 +136,7 @@ def _boxes(root: CallNode, colors: look.ModuleColors) -> Box:
             names.module(*named),
             node.is_native,
         )
+        box.left_out, box.left_out_value = left_out.get(id(node), (0, 0))
         made[id(node)] = box
     for _, node in root.walk():
         made[id(node)].children = [made[id(child)] for child in node.children]
@@ -242,11 +252,12 @@ def _render(
                 continue
             pending.append((child, left, depth + 1))
             left += child.value * scale
-        value = sum(child.value for child in folded)
+        value = sum(child.value for child in folded) + box.left_out_value
         if folded and value / whole >= min_share:
-            some = ", ".join(child.label for child in folded[:5])
-            more = ", ..." if len(folded) > 5 else ""
-            title = f"{len(folded)} narrow frames: {some}{more}\n{value / whole:.2%}"
+            some = ", ".join(child.label for child in folded[:_NAMED])
+            number = len(folded) + box.left_out
+            more = ", ..." if number > _NAMED else ""
+            title = f"{number} narrow frames: {some}{more}\n{value / whole:.2%}"
             pending.append((Box("", title, _FOLDED, value), left, depth + 1))
     lines = [f"note: {note}" for note in notes]
     foot = _TOP + (deepest + 1) * _ROW + 10

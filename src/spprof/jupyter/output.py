@@ -177,7 +177,9 @@ def _static_html(profile: Displayable, key: str | None) -> str:
     return (
         f"<style>{_PICTURE_STYLE}</style>"
         f"<style>html:has(.{key}) .{key}-static, "
-        f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static) {{ display: none }}</style>"
+        # Not an area around it: outputs may be within an output, as in ipywidgets.Output.
+        f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static)"
+        f":not(:has(.jp-OutputArea-child .{key}-static)) {{ display: none }}</style>"
         f'<div class="{key}-static">{image}</div>'
     )
 
