@@ -7,7 +7,16 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from pages import WIDE, cell_with, eventually, frames, graph_below, open_notebook, run_all_cells, screenshot
+from pages import (
+    WIDE,
+    cell_with,
+    eventually,
+    frames,
+    graph_below,
+    open_notebook,
+    run_all_cells,
+    screenshot,
+)
 from playwright.sync_api import Browser, Page, expect
 
 PREPARE = """

@@ -335,9 +335,9 @@ def wide_tree(
     last_callee, one_before = [-1] * (size + 1), [-1] * size
     samples.append(0)
     times.append(0)
-    parents = list(tables.stack_parent)
-    for row in range(size - 1, -1, -1):
-        parent = parents[row]
+    row = size
+    for parent in reversed(list(tables.stack_parent)):  # -1 is the root's place, too
+        row -= 1
         samples[parent] += samples[row]
         times[parent] += times[row]
         one_before[row] = last_callee[parent]

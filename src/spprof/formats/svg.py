@@ -119,9 +119,7 @@ def _place(node: CallNode) -> str:
     return f" ({node.filename}:{node.lineno})" if node.lineno else f" ({node.filename})"
 
 
-def _boxes(
-    root: CallNode, left_out: dict[int, tuple[int, int]], colors: look.ModuleColors
-) -> Box:
+def _boxes(root: CallNode, left_out: dict[int, tuple[int, int]], colors: look.ModuleColors) -> Box:
     whole = root.total_ns or 1
     made: dict[int, Box] = {}
     for _, node in root.walk():

@@ -14,7 +14,20 @@ import pytest
 from small_profiles import MAIN, WORK, needs_front_end, one, plain
 
 from spprof import Frame, Sample
+from spprof._profile import queries
+from spprof._profile.queries import tree, wide_tree
 from spprof.formats import _front_end
+
+
+def counting(function, calls):
+    """A stand-in that notes its calls."""
+
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -43,6 +56,44 @@ class TestSvg:
         (folded,) = [t for t in titles if "narrow frames" in t]
         assert folded.startswith("50 narrow frames: n0, n1")
         assert folded.endswith("50.00%")
+
+    @pytest.mark.parametrize("min_share", [0, 0.002, 0.01, 0.2])
+    def test_what_is_too_narrow_is_summed_without_being_drawn(
+        self, make_profile, min_share
+    ) -> None:
+        tables = make_profile(3000, stacks=800)._tables
+        whole = tree(tables, lines=False)
+        drawn, left_out = wide_tree(tables, min_share, 5)
+        pairs = [(whole, drawn)]
+        while pairs:
+            full, made = pairs.pop()
+            assert (made.total_ns, made.total_samples) == (full.total_ns, full.total_samples)
+            assert (made.self_ns, made.self_samples) == (full.self_ns, full.self_samples)
+            assert (made.function_name, made.lineno) == (full.function_name, full.lineno)
+            wide = [c for c in full.children if c.total_ns >= min_share * whole.total_ns]
+            narrow = full.children[len(wide) :]
+            if full.total_ns < min_share * whole.total_ns:
+                assert made.children == []
+                continue
+            assert len(made.children) == len(wide) + len(narrow[:5])
+            rest = narrow[5:]
+            if narrow:
+                assert left_out[id(made)] == (len(rest), sum(c.total_ns for c in rest))
+            pairs += zip(full.children, made.children)
+
+    def test_picture_of_a_large_profile_takes_what_it_shows_in_hand_and_no_more(
+        self, monkeypatch, tmp_path
+    ) -> None:
+        narrow = [
+            Sample(None, 1, "t", [Frame(f"leaf{i}", "n.py", 1), Frame(f"n{i % 500}", "n.py", 1)])
+            for i in range(20_000)
+        ]
+        profile = plain(*narrow, *[Sample(None, 1, "t", [WORK, MAIN])] * 20_000)
+        described = []
+        monkeypatch.setattr(queries, "describe", counting(queries.describe, described))
+        profile.save(tmp_path / "p.svg", min_share=0.003)
+        # Of 20,503 functions in their places: those below the root, and what is wide of theirs.
+        assert len(described) == 502
 
     def test_any_name_gives_well_formed_xml(self, tmp_path) -> None:
         names = ["<script>alert(1)</script>", 'a"b', "]]>", "\x00\x1b", "\udc80", "&amp;", "😀"]
