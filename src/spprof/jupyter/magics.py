@@ -27,8 +27,11 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
+from traitlets import Bool, Enum, Float
 
+from .._profile.tables import MODES
 from . import cells, options, texts
+from .host import VIEWS
 from .running import RunningCell, Shell, run_now
 from .statements import prepared
 
@@ -38,6 +41,14 @@ _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
 @magics_class
 class SpprofMagics(Magics):
     """The magics of spprof, registered by ``%load_ext spprof``."""
+
+    interval = Float(10.0, help="milliseconds between samples, 0.1 to 1000").tag(config=True)
+    mode = Enum(tuple(MODES), "cpu", help="the time to measure").tag(config=True)
+    native = Bool(
+        None, allow_none=True, help="sample C and C++ frames; None: as set_native_unwinding says"
+    ).tag(config=True)
+    memory_limit = Float(100.0, help="memory for a profile in MiB").tag(config=True)
+    view = Enum(VIEWS, None, allow_none=True, help="the view to open with").tag(config=True)
 
     def __init__(self, shell: Shell) -> None:
         super().__init__(shell)
@@ -53,8 +64,17 @@ class SpprofMagics(Magics):
     ) -> Any:
         __tracebackhide__ = True  # known to IPython: what failed is the user's code
         argv, statement = options.split_options(line)
-        chosen = self._parser.parse_args(argv)
+        names = {**self._shell.user_ns, **(local_ns or {})}
+        chosen = self._parser.parse_args(options.with_values(argv, names))
+        if chosen.help:
+            print(self._parser.format_help())
+            if cell is not None or chosen.begin_cell:
+                raise UsageError("with --help the cell is not run")
+            return None
         options.check(chosen)
+        for name in self.trait_names(config=True):
+            if getattr(chosen, name) is None:
+                setattr(chosen, name, getattr(self, name))
         if statement and (cell is not None or chosen.begin_cell):
             raise UsageError(f"%%spprof takes only options on its line, not {statement!r}")
         if chosen.begin_cell:
@@ -105,6 +125,8 @@ class SpprofMagics(Magics):
         """Stop a profile of a cell that is still being run."""
         if self._cell is not None:
             self._cell.abandon()
+        if self in self._shell.configurables:
+            self._shell.configurables.remove(self)
 
 
 def run_cell_in_place(lines: list[str]) -> list[str]:

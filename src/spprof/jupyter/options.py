@@ -9,12 +9,15 @@ import keyword
 import os
 import re
 from argparse import SUPPRESS, Namespace
+from collections.abc import Mapping
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
+from IPython.utils.text import DollarFormatter
 
 from .._profile.tables import MODES
 from ..formats import files, registry
+from .host import VIEWS
 
 # Marks, in the statement that takes the place of `%%spprof`, that the rest of the cell follows.
 BEGIN = "--begin-cell"
@@ -32,29 +35,36 @@ The cell runs as it would without the magic: its variables live on, its last exp
 up to that point. Of the statement the value is returned. Everything after the options of %spprof
 is the statement; put -- between them if it begins with a minus sign.
 
+Values of options may come from variables: -i {ms}, -o $name.svg. Defaults are set by
+%config SpprofMagics.interval = 1, in the same way mode, native, memory_limit and view, or in
+IPython's configuration: c.SpprofMagics.interval = 1.
+
 Frames are labelled by cell ("In [3]"). The profile stays in the variable _spprof.
 
 """
 
 
 def parser() -> MagicArgumentParser:
+    """What is None was not given: `SpprofMagics` has the defaults."""
     made = MagicArgumentParser("%spprof", add_help=False)
     made.add_argument(
         "-i",
         "--interval",
         type=float,
-        default=10.0,
         metavar="MS",
         help="milliseconds between samples, 0.1 to 1000 (default: 10)",
     )
     made.add_argument(
         "--mode",
         choices=list(MODES),
-        default="cpu",
         help="the time to measure: of the processor, or on the clock, with waiting (default: cpu)",
     )
     made.add_argument(
-        "--native", action="store_true", help="sample C and C++ frames as well as Python's"
+        "-n",
+        "--native",
+        action="store_true",
+        default=None,
+        help="sample C and C++ frames as well as Python's",
     )
     made.add_argument(
         "--aggregate",
@@ -64,7 +74,6 @@ def parser() -> MagicArgumentParser:
     made.add_argument(
         "--memory-limit",
         type=float,
-        default=100.0,
         metavar="MIB",
         help="memory for the profile (default: 100); over it timestamps are given up",
     )
@@ -80,10 +89,10 @@ def parser() -> MagicArgumentParser:
         metavar="VAR",
         help=f"keep the Profile in this variable as well as in {LAST_PROFILE}",
     )
-    made.add_argument(
-        "--speedscope", action="store_true", help="show the profile in the bundled Speedscope"
-    )
+    made.add_argument("--view", choices=VIEWS, help=f"the view to open with (default: {VIEWS[0]})")
+    made.add_argument("--speedscope", action="store_true", help="the same as --view speedscope")
     made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
+    made.add_argument("-h", "--help", action="store_true", help="show this, and run nothing")
     made.add_argument(BEGIN, action="store_true", help=SUPPRESS)
     return made
 
@@ -134,8 +143,29 @@ def _next_token(text: str) -> tuple[str, str]:
     return next(group for group in match.groups() if group is not None), text[match.end() :]
 
 
+def with_values(argv: list[str], names: Mapping[str, object]) -> list[str]:
+    """Put values of variables in the place of ``{name}`` and ``$name``; ``{{`` and ``$$`` escape.
+
+    Raises
+    ------
+    UsageError
+        What stands there cannot be evaluated.
+    """
+    filled = []
+    for token in argv:
+        try:
+            filled.append(DollarFormatter().format(token, **names))
+        except Exception as error:
+            raise UsageError(f"{token}: {type(error).__name__}: {error}") from error
+    return filled
+
+
 def check(options: Namespace) -> None:
     """Refuse, before anything runs, what would only fail after it."""
+    if options.speedscope:
+        if options.view not in (None, "speedscope"):
+            raise UsageError(f"--speedscope is a view, and so is --view {options.view}")
+        options.view = "speedscope"
     name = options.name
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise UsageError(f"--name takes the name of a variable, not {options.name!r}")

@@ -120,8 +120,8 @@ class Recording:
                     memory_limit_mb=options.memory_limit,
                     mode=options.mode,
                     aggregate=options.aggregate,
-                    # Only where asked for: else `set_native_unwinding` decides.
-                    native=True if options.native else None,
+                    # None where nothing was said: then `set_native_unwinding` decides.
+                    native=options.native,
                 ),
                 stacklevel=2,
                 owner=self,
@@ -156,7 +156,7 @@ class Recording:
             if options.output is not None:
                 profile.save(Path(options.output), format=options.format)
             if not options.quiet:
-                output.display(profile, view="speedscope" if options.speedscope else None)
+                output.display(profile, view=options.view)
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
             print(

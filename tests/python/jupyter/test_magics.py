@@ -348,6 +348,12 @@ def test_line_magic_shows_the_users_traceback_only(notebook):
         ("-o profile.png", "no format has this ending"),
         ("--bogus", "unrecognized arguments"),
         ("stray", "only options"),
+        ("--view pie", "invalid choice"),
+        ("--view table --speedscope", "so is --view table"),
+        ("-i {missing}", "missing"),
+        ("-o $missing.svg", "missing"),
+        ("-i {1/0}", "ZeroDivisionError"),
+        ("--help", "with --help the cell is not run"),
     ],
 )
 def test_what_would_fail_after_the_cell_is_refused_before_it(
@@ -473,6 +479,48 @@ def test_profile_survives_a_display_that_fails(notebook, monkeypatch):
     assert notebook["kept"].sample_count > 0
     assert "no screen" in printed
     assert "the profile itself is in the variable kept" in printed
+
+
+def test_values_of_options_come_from_variables_and_the_statement_is_not_touched(notebook, tmp_path):
+    notebook.run(f"ms, folder, dollars = 2, {str(tmp_path)!r}, 3")
+    notebook.run("%%spprof -i {ms} -o $folder/a{ms+1}.svg -q\nburn(0.05)")
+    assert notebook["_spprof"].interval_ms == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a3.svg"]
+    result, printed = notebook.run("%spprof -q -i $ms {'$dollars': f'{dollars}'}")
+    assert result.result == {"$dollars": "3"}, printed
+    result, _ = notebook.run("def f(ms):\n    %spprof -q -i {ms} burn(0.02)\nf(4)")
+    assert notebook["_spprof"].interval_ms == 4
+
+
+def test_defaults_are_configurable_and_options_win(notebook, monkeypatch):
+    views = []
+    monkeypatch.setattr(output, "display", lambda profile, view=None: views.append(view))
+    notebook.run("%config SpprofMagics.interval = 1\n%config SpprofMagics.mode = 'wall'")
+    notebook.run("%config SpprofMagics.view = 'table'")
+    notebook.run("%%spprof\nburn(0.05)")
+    assert (notebook["_spprof"].interval_ms, notebook["_spprof"].mode) == (1, "wall")
+    notebook.run("%%spprof -i 5 --mode cpu --view flame\nburn(0.05)")
+    assert (notebook["_spprof"].interval_ms, notebook["_spprof"].mode) == (5, "cpu")
+    assert views == ["table", "flame"]
+    _, printed = notebook.run("%config SpprofMagics")
+    assert "SpprofMagics.memory_limit" in printed
+    notebook.run("%config SpprofMagics.mode = 'sideways'\n%spprof burn(0.02)")
+    assert notebook["_spprof"].mode == "wall"
+    notebook.shell.extension_manager.unload_extension("spprof")
+    assert not [c for c in notebook.shell.configurables if type(c).__name__ == "SpprofMagics"]
+
+
+def test_help_is_shown_and_runs_nothing(notebook):
+    result, printed = notebook.run("%spprof --help")
+    assert result.success
+    assert "--interval MS" in printed
+    assert "begin-cell" not in printed
+
+
+@pytest.mark.skipif(not spprof.native_unwinding_available(), reason="no native frames here")
+def test_short_option_for_native_frames(notebook):
+    notebook.run("%spprof -n -i 1 -q sorted(range(2_000_000), key=lambda x: -x)[0]")
+    assert any(f.is_native for s in notebook["_spprof"].samples for f in s.frames)
 
 
 def test_speedscope_is_a_view(notebook, monkeypatch):
