@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from types import CodeType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def recorded_here(meta: Meta) -> None:
 
 
 def text_of(meta: Meta, name: str, *, asked: bool) -> str:
-    """The source of a file or cell of this profile; "" where there is none, or none to be read.
+    """The source of a file or cell of this profile; "" where none is to be had, or another ran.
 
     Parameters
     ----------
@@ -59,24 +58,28 @@ def text_of(meta: Meta, name: str, *, asked: bool) -> str:
     own = meta.start_time in _own
     if not own and not (asked and name.endswith(_SOURCE_FILES)):
         return ""
-    import linecache
-
     try:
         status = os.stat(name)
     except (OSError, ValueError):
-        # Knows modules in archives too, and what was compiled in this process.
-        return "".join(linecache.getlines(name)) if own else ""
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
-        return ""
+        if not own:
+            return ""
+    else:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+            return ""
+        if status.st_mtime > meta.end.timestamp():  # edited since
+            return ""
+    import linecache
+
+    # Knows modules in archives too, and what was compiled in this process.
     linecache.checkcache(name)
     text = "".join(linecache.getlines(name))
-    if status.st_mtime > meta.end.timestamp() or _was_edited_since_import(name, text):
-        return ""
-    return text
+    return "" if own and _was_edited_since_import(name, text) else text
 
 
 def _was_edited_since_import(path: str, text: str) -> bool:
     """Whether a module of this process has functions that its file does not have any more."""
+    from types import CodeType
+
     modules = (m for m in [*sys.modules.values()] if getattr(m, "__file__", None) == path)
     module = next(modules, None)
     if module is None:
