@@ -80,9 +80,9 @@ private:
 struct FileStatus {
     uint64_t device = 0;
     uint64_t number = 0;
-    uint32_t owner = 0;
+    bool trusted = false;  // it belongs to us or to the system
     bool operator==(const FileStatus& other) const {
-        return device == other.device && number == other.number && owner == other.owner;
+        return device == other.device && number == other.number;
     }
 };
 

@@ -1,11 +1,8 @@
 // Owns what makers of code write down for `perf`.
 #include "native/published_code.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <string_view>
 
 namespace spprof::native {
@@ -64,26 +61,13 @@ bool parse_line(std::string_view line, uint64_t& start, uint64_t& size, size_t& 
     return at != nullptr && at != end;
 }
 
-std::string find_dump() {
-    const std::string name = "/jit-" + std::to_string(getpid()) + ".dump";
-    std::ifstream maps("/proc/self/maps");
-    for (std::string line; std::getline(maps, line);) {
-        const size_t path = line.find('/');
-        if (path != std::string::npos && line.size() - path >= name.size() &&
-            line.compare(line.size() - name.size(), name.size(), name) == 0) {
-            return line.substr(path);
-        }
-    }
-    return {};
-}
-
 }  // namespace
 
 void CodeListing::read(const std::string& path, uint64_t most) {
     FileStatus status;
     const std::unique_ptr<ByteSource> file = open_file(path, &status);
     // Where it lies anybody may put a file.
-    if (file == nullptr || (status.owner != geteuid() && status.owner != 0)) {
+    if (file == nullptr || !status.trusted) {
         return;
     }
     if (path != path_ || !(status == status_) || file->size() < read_) {
@@ -182,20 +166,6 @@ std::string CodeListing::name_at(uint64_t address, uint64_t& start) const {
     const auto end = std::find_if(bytes.begin(), bytes.end(),
                                   [this](uint8_t byte) { return byte == (dump_ ? '\0' : '\n'); });
     return {bytes.begin(), end};
-}
-
-void PublishedCode::read(bool look, uint64_t most) {
-    if (process_ != getpid()) {
-        *this = {};
-        process_ = getpid();
-    }
-    if (look && dump_path_.empty()) {
-        dump_path_ = find_dump();
-    }
-    map_.read("/tmp/perf-" + std::to_string(process_) + ".map", most);
-    if (!dump_path_.empty()) {
-        dump_.read(dump_path_, most);
-    }
 }
 
 std::string PublishedCode::name_at(uint64_t address, uint64_t& start) const {

@@ -204,7 +204,7 @@ def test_what_makers_publish_for_perf_is_read(tmp_path: Path) -> None:
     seen: dict[tuple[str, str], int] = ast.literal_eval(ran.stdout)
     names = ("map:listed", "dump:dumped", "[generated code]", "map:??bytes", "map:later")
     for name in names:
-        assert seen.pop(("caller", name)) > 50, ran.stdout
+        assert seen.pop(("caller", name), 0) > 10, ran.stdout
     # The same name as before it was moved.
     assert not seen, ran.stdout
 
