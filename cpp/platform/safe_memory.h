@@ -12,7 +12,8 @@ namespace spprof::platform {
 extern "C" bool spprof_safe_copy(const void* source, void* target, std::size_t words) noexcept;
 
 // The same by a system call, which takes a hundred times as long and cannot fault.
-bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words) noexcept;
+__attribute__((cold, noinline)) bool copy_by_system_call(std::uintptr_t address, void* target,
+                                                         std::size_t words) noexcept;
 
 // Whether the calling thread loads by system calls: one that cannot take a fault, because it has
 // blocked the signal or has no stack for its handler. (Not `thread_local`, which would be a call.)
@@ -32,9 +33,10 @@ struct SafeMemory {
 
 private:
     static bool copy_words(std::uintptr_t address, void* target, std::size_t words) noexcept {
-        return loads_by_system_call
-                   ? copy_by_system_call(address, target, words)
-                   : spprof_safe_copy(reinterpret_cast<const void*>(address), target, words);
+        if (__builtin_expect(loads_by_system_call, 0)) {
+            return copy_by_system_call(address, target, words);
+        }
+        return spprof_safe_copy(reinterpret_cast<const void*>(address), target, words);
     }
 };
 
