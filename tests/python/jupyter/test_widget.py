@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("anywidget")
 
 from spprof import Frame, Profile, Sample
+from spprof._profile import sources
 from spprof.formats import _front_end, container
 from spprof.jupyter import output
 from spprof.jupyter.widget import FlameGraphWidget
@@ -58,7 +59,10 @@ def test_refuses_views_and_themes_that_do_not_exist():
 def test_answers_with_the_source_of_a_file_that_the_profile_names(tmp_path):
     file = tmp_path / "job.py"
     file.write_text("def work():\n    pass\n", encoding="utf-8")
-    widget = FlameGraphWidget(profile_of(str(file)))
+    data = profile_of(str(file))
+    # Of a profile from elsewhere no file is read unasked.
+    sources.recorded_here(container.decode(data).meta)
+    widget = FlameGraphWidget(data)
     ask(widget, {"type": "source", "file": str(file)})
     assert widget.sources == {str(file): "def work():\n    pass\n"}
 
