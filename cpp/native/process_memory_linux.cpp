@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "native/process_memory.h"
 
@@ -53,32 +52,6 @@ bool copy_through_proc(uintptr_t address, uint8_t* out, size_t size) {
 bool copy_memory(uintptr_t address, void* out, size_t size) noexcept {
     auto* bytes = static_cast<uint8_t*>(out);
     return copy_by_system_call(address, bytes, size) || copy_through_proc(address, bytes, size);
-}
-
-bool copy_memory(uintptr_t address, size_t size, std::vector<uint8_t>& out) {
-    // No part of a module that is copied is this large; a lying header must not make us allocate
-    // without end.
-    constexpr size_t kLargest = size_t{256} << 20;
-    if (size > kLargest) {
-        return false;
-    }
-    out.resize(size);
-    return copy_memory(address, out.data(), size);
-}
-
-bool ProcessMemory::load(uintptr_t address, uintptr_t& value) const noexcept {
-    const uintptr_t page = address & ~(kPage - 1);
-    if (address - page > kPage - sizeof(value)) {
-        return copy_memory(address, &value, sizeof(value));
-    }
-    if (page != page_ || page == 0) {
-        page_ = page;
-        readable_ = copy_memory(page, bytes_.data(), kPage);
-    }
-    if (readable_) {
-        std::memcpy(&value, bytes_.data() + (address - page), sizeof(value));
-    }
-    return readable_;
 }
 
 }  // namespace spprof::native

@@ -142,6 +142,9 @@ public:
     };
     virtual Report report() const = 0;
     virtual bool owns(Tid tid) const noexcept = 0;
+    // Whether no visit runs on the subject itself: then what a thread knows of itself has to be
+    // found out for it.
+    virtual bool only_from_outside() const noexcept = 0;
 };
 
 // The one for this system.

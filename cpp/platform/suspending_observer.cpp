@@ -29,7 +29,14 @@ SuspendingObserver::SuspendingObserver(const Plan& plan, const Visitor& visitor,
     rhythm_.interval_ns = plan.interval_ns;
 }
 
-SuspendingObserver::~SuspendingObserver() { stop_loop(); }
+SuspendingObserver::~SuspendingObserver() {
+    stop_loop();
+    for (const auto& thread : live_) {
+        if (thread->handle != 0) {
+            freezer_->close(thread->handle);
+        }
+    }
+}
 
 void SuspendingObserver::begin() {
     {
@@ -63,24 +70,31 @@ const SuspendingObserver::Followed& SuspendingObserver::followed(const Watch* wa
 }
 
 Watch* SuspendingObserver::follow(Tid tid, void* subject) noexcept {
-    const std::int64_t cpu = thread_cpu_ns(tid);
-    if (cpu < 0) {
-        return nullptr;
-    }
     std::unique_ptr<Followed> thread(new (std::nothrow) Followed);
     if (thread == nullptr) {
         return nullptr;
     }
     thread->tid = tid;
     thread->subject = subject;
-    pacing::begin_seeking(thread->seek, monotonic_ns(), cpu);
     Followed* const raw = thread.get();
     {
         const std::lock_guard<std::mutex> lock(mutex_);
+        const ThreadHandle handle = freezer_->open(tid);
+        const std::int64_t cpu = handle == 0 ? -1 : freezer_->cpu_ns(handle);
+        thread->handle = handle;
         thread->place = live_.size();
         try {
-            live_.push_back(std::move(thread));
+            if (cpu >= 0) {
+                pacing::begin_seeking(thread->seek, monotonic_ns(), cpu);
+                live_.push_back(std::move(thread));
+            }
         } catch (const std::bad_alloc&) {
+            // `thread` still has it.
+        }
+        if (thread != nullptr) {
+            if (handle != 0) {
+                freezer_->close(handle);
+            }
             return nullptr;
         }
         sleepers_.known = false;
@@ -101,6 +115,9 @@ VisitFigures SuspendingObserver::leave(Watch* watch) noexcept {
     }
     live_.pop_back();
     sleepers_.known = false;
+    if (gone->handle != 0) {
+        freezer_->close(gone->handle);
+    }
     return gone->figures;
 }
 
@@ -143,6 +160,9 @@ void SuspendingObserver::resume() noexcept {
 
 void SuspendingObserver::abandon_after_fork() noexcept {
     loop_.abandon_after_fork();
+    for (const auto& thread : live_) {
+        thread->handle = 0;  // what it stands for was left behind in the parent
+    }
     visiting_ = false;
     wanted_ = false;
 }
@@ -235,7 +255,7 @@ std::int64_t SuspendingObserver::tick(std::int64_t now_ns) noexcept {
     for (const auto& thread : live_) {
         pacing::Seek& state = thread->seek;
         if (state.state == pacing::Seeking::sought || now_ns >= state.next_look) {
-            const std::int64_t cpu = thread_cpu_ns(thread->tid);
+            const std::int64_t cpu = freezer_->cpu_ns(thread->handle);
             if (cpu >= 0) {  // the collector notices who is gone
                 seek(*thread, now_ns, cpu);
             }
@@ -251,7 +271,7 @@ void SuspendingObserver::seek(Followed& thread, std::int64_t now_ns, std::int64_
     look.cpu_ns = cpu_ns;
     const pacing::SeekDecision decision = pacing::next(thread.seek, look, rhythm_, [&]() noexcept {
         // Now its clock moves still, or it waits for a processor, perhaps for this very one.
-        return thread_cpu_ns(thread.tid) > cpu_ns || is_runnable(thread.tid);
+        return freezer_->cpu_ns(thread.handle) > cpu_ns || freezer_->is_runnable(thread.handle);
     });
     if (decision.signal) {
         visit_running(thread);
@@ -264,7 +284,7 @@ void SuspendingObserver::tick_wall(std::int64_t now_ns) noexcept {
     std::int64_t explained = current_thread_cpu_ns();
     std::size_t asleep = 0;
     const auto look_at = [&](Followed& thread) {
-        const std::int64_t cpu = thread_cpu_ns(thread.tid);
+        const std::int64_t cpu = freezer_->cpu_ns(thread.handle);
         if (cpu < 0) {
             return;
         }
@@ -302,7 +322,7 @@ void SuspendingObserver::look_for_waiting(Followed& thread, std::int64_t now_ns,
                                           std::int64_t cpu_ns) noexcept {
     if (!pacing::wants_meeting(thread.waiting, cpu_ns)) {
         thread.stood_still_until_ns = now_ns;
-    } else if (thread_cpu_ns(thread.tid) == cpu_ns) {
+    } else if (freezer_->cpu_ns(thread.handle) == cpu_ns) {
         meet_waiting(thread, cpu_ns);
     }
 }
@@ -312,18 +332,18 @@ void SuspendingObserver::look_for_waiting(Followed& thread, std::int64_t now_ns,
 // Until the thread is thawed nothing here may take a lock or allocate.
 void SuspendingObserver::visit_running(Followed& thread) noexcept {
     for (int attempt = 0; attempt <= pacing::kTriesAgain; ++attempt) {
-        if (!freezer_->freeze(thread.tid)) {
+        if (!freezer_->freeze(thread.handle)) {
             return;
         }
         Moment moment;
         moment.time_ns = monotonic_ns();
-        moment.cpu_ns = thread_cpu_ns(thread.tid);
+        moment.cpu_ns = freezer_->cpu_ns(thread.handle);
         moment.doing = Doing::running;
         const Visited visited = visit(thread, moment, true);
         if (visited == Visited::recorded) {
             visitor_.keep(thread.subject);
         }
-        freezer_->thaw(thread.tid);
+        freezer_->thaw(thread.handle);
         const std::int64_t end = monotonic_ns();
         const auto spent = static_cast<std::uint64_t>(end - moment.time_ns);
         VisitFigures one;
@@ -336,7 +356,8 @@ void SuspendingObserver::visit_running(Followed& thread) noexcept {
         }
         do {
             sleep_until(monotonic_ns() + kFewInstructions);
-        } while (thread_cpu_ns(thread.tid) == moment.cpu_ns && monotonic_ns() < end + kGoesOn);
+        } while (freezer_->cpu_ns(thread.handle) == moment.cpu_ns &&
+                 monotonic_ns() < end + kGoesOn);
     }
     ++thread.figures.torn;
 }
@@ -344,7 +365,7 @@ void SuspendingObserver::visit_running(Followed& thread) noexcept {
 // A thread that has not moved since its CPU clock said so.
 void SuspendingObserver::meet_waiting(Followed& thread, std::int64_t cpu_ns) noexcept {
     const bool may_be_frozen = freezer_->spares_waits();
-    if (may_be_frozen && !freezer_->freeze(thread.tid)) {
+    if (may_be_frozen && !freezer_->freeze(thread.handle)) {
         return;
     }
     Moment moment;
@@ -354,9 +375,9 @@ void SuspendingObserver::meet_waiting(Followed& thread, std::int64_t cpu_ns) noe
     moment.stood_still_until_ns = thread.stood_still_until_ns;
     // What was read is believed if the thread has not run meanwhile, nor on its way to being
     // frozen.
-    if (!may_be_frozen || thread_cpu_ns(thread.tid) == cpu_ns) {
+    if (!may_be_frozen || freezer_->cpu_ns(thread.handle) == cpu_ns) {
         const Visited visited = visit(thread, moment, may_be_frozen);
-        if (visited != Visited::torn && thread_cpu_ns(thread.tid) == cpu_ns) {
+        if (visited != Visited::torn && freezer_->cpu_ns(thread.handle) == cpu_ns) {
             if (visited == Visited::recorded) {
                 visitor_.keep(thread.subject);
             }
@@ -365,13 +386,13 @@ void SuspendingObserver::meet_waiting(Followed& thread, std::int64_t cpu_ns) noe
         }
     }
     if (may_be_frozen) {
-        freezer_->thaw(thread.tid);
+        freezer_->thaw(thread.handle);
     }
 }
 
 Visited SuspendingObserver::visit(Followed& thread, Moment& moment, bool frozen) noexcept {
     MachineRegisters registers;
-    if (plan_.registers && frozen && freezer_->registers(thread.tid, registers)) {
+    if (plan_.registers && frozen && freezer_->registers(thread.handle, registers)) {
         moment.registers = &registers;
         moment.all_registers = true;
     } else if (WaitingCall call; plan_.registers && !frozen && waiting_call(thread.tid, call)) {

@@ -12,25 +12,44 @@
 #include <string>
 #include <vector>
 
+#include "platform/clocks.h"
 #include "platform/observer.h"
 #include "platform/pacing.h"
 #include "platform/wake_up.h"
 
 namespace spprof::platform {
 
+// By what a freezer knows a thread: where numbers of threads are soon used again, something that
+// keeps this one from that.
+using ThreadHandle = std::uintptr_t;
+
 // How this system makes one thread stand still. One thread at a time is frozen, by the observer's
 // own thread, which is never asked for itself. None of it may take a lock or allocate between
-// freeze() and thaw(): the frozen thread may hold any lock.
+// freeze() and thaw(): the frozen thread may hold any lock. All of it is called with the observer's
+// mutex held, so a frozen thread is in none of these calls.
 class ThreadFreezer {
 public:
     virtual ~ThreadFreezer() = default;
 
+    // 0 where the thread is gone. Where nothing else is said, a thread is known by its number.
+    virtual ThreadHandle open(Tid tid) noexcept {
+        return thread_cpu_ns(tid) < 0 ? 0 : static_cast<ThreadHandle>(tid);
+    }
+    virtual void close(ThreadHandle) noexcept {}
+    // -1 once it is gone. Also asked while it is frozen.
+    virtual std::int64_t cpu_ns(ThreadHandle thread) noexcept {
+        return thread_cpu_ns(static_cast<Tid>(thread));
+    }
+    virtual bool is_runnable(ThreadHandle thread) noexcept {
+        return platform::is_runnable(static_cast<Tid>(thread));
+    }
+
     // The thread has stopped when this returns. False where it is gone, or cannot be had now; then
     // it is not thawed.
-    virtual bool freeze(Tid tid) noexcept = 0;
+    virtual bool freeze(ThreadHandle thread) noexcept = 0;
     // Of a frozen thread; false where they cannot be had.
-    virtual bool registers(Tid tid, MachineRegisters& registers) noexcept = 0;
-    virtual void thaw(Tid tid) noexcept = 0;
+    virtual bool registers(ThreadHandle thread, MachineRegisters& registers) noexcept = 0;
+    virtual void thaw(ThreadHandle thread) noexcept = 0;
 
     // Whether a thread that is frozen in the middle of a system call goes on waiting there
     // afterwards. Where it does not, threads that wait are read without being frozen.
@@ -61,11 +80,13 @@ public:
     void begin_threads() noexcept override;
     Report report() const override;
     bool owns(Tid tid) const noexcept override;
+    bool only_from_outside() const noexcept override { return true; }
 
 private:
     // One followed thread. Watch* stands for a pointer to it.
     struct Followed {
         Tid tid = 0;
+        ThreadHandle handle = 0;
         void* subject = nullptr;
         std::size_t place = 0;  // among the live ones
         pacing::Seek seek;

@@ -288,8 +288,9 @@ void Collector::scan_threads() {
     {
         const std::lock_guard<std::mutex> lock(registry_.mutex());
         probe_dormant(now);
-        if (count >= 0 && static_cast<std::size_t>(count) == known_threads_.size() &&
-            now < next_full_scan_) {
+        // Where the system does not tell how many there are, time alone decides.
+        const bool as_many = count < 0 || static_cast<std::size_t>(count) == known_threads_.size();
+        if (as_many && now < next_full_scan_) {
             return;
         }
     }
@@ -336,7 +337,8 @@ void Collector::find_thread_states() {
     const auto is_missing = [](const Subject* subject) {
         return subject->watch != nullptr && subject->visits.state.load() == nullptr;
     };
-    if (settings_.mode != Mode::wall ||
+    // Where they are visited on themselves, threads that run tell it, and others are not visited.
+    if ((settings_.mode != Mode::wall && !observer_.only_from_outside()) ||
         std::none_of(registry_.live().begin(), registry_.live().end(), is_missing)) {
         return;
     }

@@ -46,7 +46,7 @@ public:
         std::memset(&event, 0, sizeof event);
         event.sigev_notify = SIGEV_THREAD_ID;
         event.sigev_signo = signal;
-        event._sigev_un._tid = current_tid();
+        event.sigev_notify_thread_id = current_tid();
         timer_create(CLOCK_MONOTONIC, &event, &timer_);
     }
     ~OwnSignal() { timer_delete(timer_); }

@@ -31,7 +31,8 @@ public:
         sigaction(SIGRTMIN + 3, &action, nullptr);
     }
 
-    bool freeze(platform::Tid tid) noexcept override {
+    bool freeze(platform::ThreadHandle thread) noexcept override {
+        const auto tid = static_cast<platform::Tid>(thread);
         Place& place = shared();
         const std::uint32_t ticket = ++place.last_ticket;
         place.state.store(pair(ticket, kWanted), std::memory_order_seq_cst);
@@ -60,12 +61,13 @@ public:
         return true;
     }
 
-    bool registers(platform::Tid, platform::MachineRegisters& registers) noexcept override {
+    bool registers(platform::ThreadHandle,
+                   platform::MachineRegisters& registers) noexcept override {
         registers = shared().registers;
         return true;
     }
 
-    void thaw(platform::Tid) noexcept override {
+    void thaw(platform::ThreadHandle) noexcept override {
         Place& place = shared();
         place.state.store(pair(place.last_ticket, kGone), std::memory_order_release);
         syscall(SYS_futex, place.state_word(), FUTEX_WAKE_PRIVATE, 2, nullptr, nullptr, 0);

@@ -21,7 +21,8 @@ constexpr std::int64_t kMillisecond = 1'000'000;
 // What is seen by the observer's thread and by nobody else until the observer is gone.
 struct Log {
     bool refuses = false, has_registers = true;
-    Tid frozen = 0;
+    ThreadHandle frozen = 0;
+    int opened = 0, closed = 0;
     int freezes = 0, thaws = 0, out_of_order = 0;
     int running = 0, waiting = 0, with_all_registers = 0, visited_unfrozen = 0, kept = 0;
     std::atomic<int> met{0};
@@ -31,7 +32,13 @@ class Recorder final : public ThreadFreezer {
 public:
     explicit Recorder(bool spares_waits) : spares_waits_(spares_waits) {}
 
-    bool freeze(Tid tid) noexcept override {
+    ThreadHandle open(Tid tid) noexcept override {
+        const ThreadHandle handle = ThreadFreezer::open(tid);
+        log_of_now->opened += handle != 0 ? 1 : 0;
+        return handle;
+    }
+    void close(ThreadHandle) noexcept override { ++log_of_now->closed; }
+    bool freeze(ThreadHandle tid) noexcept override {
         Log& log = *log_of_now;
         if (log.refuses) return false;
         log.out_of_order += log.frozen != 0 ? 1 : 0;
@@ -39,12 +46,12 @@ public:
         ++log.freezes;
         return true;
     }
-    bool registers(Tid tid, MachineRegisters& registers) noexcept override {
+    bool registers(ThreadHandle tid, MachineRegisters& registers) noexcept override {
         log_of_now->out_of_order += log_of_now->frozen != tid ? 1 : 0;
         registers.pc = 42;
         return log_of_now->has_registers;
     }
-    void thaw(Tid tid) noexcept override {
+    void thaw(ThreadHandle tid) noexcept override {
         log_of_now->out_of_order += log_of_now->frozen != tid ? 1 : 0;
         log_of_now->frozen = 0;
         ++log_of_now->thaws;
@@ -103,6 +110,8 @@ TEST_CASE("every thread that is frozen is thawed, and visited in between with it
         CHECK(log.running > 10);
         CHECK(log.freezes == log.thaws);
         CHECK(log.frozen == 0);
+        CHECK(log.opened == 1);
+        CHECK(log.closed == 1);
         CHECK(log.out_of_order == 0);
         CHECK(log.visited_unfrozen == 0);
         CHECK(log.with_all_registers == log.running + log.waiting);

@@ -38,6 +38,7 @@ public:
     void begin_threads() noexcept override;
     Report report() const override;
     bool owns(Tid tid) const noexcept override;
+    bool only_from_outside() const noexcept override { return false; }
 
 private:
     bool start_ticker() noexcept;

@@ -34,7 +34,7 @@ bool ThreadTimer::create(TimerClock clock, Tid tid, Cookie cookie) noexcept {
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
     event.sigev_value.sival_ptr = marked(cookie, kTimerMark);
-    event._sigev_un._tid = tid;
+    event.sigev_notify_thread_id = tid;
     int id = -1;
     const clockid_t id_of_clock =
         clock == TimerClock::thread_cpu ? thread_cpu_clock(tid) : CLOCK_MONOTONIC;

@@ -8,6 +8,11 @@
 
 #include "platform/threads.h"
 
+// The name that musl has for it, and glibc only in its newer versions.
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 namespace spprof::platform {
 
 // What a signal carries: which watch it is for. 48 bits; the upper 16 mark it as ours.

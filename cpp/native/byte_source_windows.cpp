@@ -1,0 +1,94 @@
+// Owns reading of bytes out of a file, as Windows offers it. Paths are UTF-8.
+#include <algorithm>
+#include <string>
+
+#include "native/byte_source.h"
+#include "platform/windows/system.h"
+
+namespace spprof::native {
+namespace {
+
+class File : public ByteSource {
+public:
+    File(HANDLE file, uint64_t size) : file_(file), size_(size) {}
+    ~File() override { CloseHandle(file_); }
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    uint64_t size() const override { return size_; }
+
+protected:
+    bool copy(uint64_t offset, void* out, size_t size) const override {
+        if (size > kBlock / 4) {
+            return fill(offset, static_cast<uint8_t*>(out), size);
+        }
+        const bool there = offset >= block_at_ && offset - block_at_ <= block_.size() &&
+                           size <= block_.size() - (offset - block_at_);
+        if (!there) {
+            block_at_ = offset;
+            block_.resize(static_cast<size_t>(std::min<uint64_t>(kBlock, size_ - offset)));
+            if (!fill(offset, block_.data(), block_.size())) {
+                block_.clear();
+                return false;
+            }
+        }
+        if (size > 0) {
+            std::memcpy(out, block_.data() + (offset - block_at_), size);
+        }
+        return true;
+    }
+
+private:
+    static constexpr size_t kBlock = 65536;
+
+    bool fill(uint64_t offset, uint8_t* out, size_t size) const {
+        while (size > 0) {
+            OVERLAPPED at = {};
+            at.Offset = static_cast<DWORD>(offset);
+            at.OffsetHigh = static_cast<DWORD>(offset >> 32);
+            constexpr size_t kAtOnce = size_t{1} << 30;
+            DWORD done = 0;
+            if (ReadFile(file_, out, static_cast<DWORD>(std::min(size, kAtOnce)), &done, &at) ==
+                    0 ||
+                done == 0) {
+                return false;
+            }
+            out += done;
+            offset += done;
+            size -= done;
+        }
+        return true;
+    }
+
+    HANDLE file_;
+    uint64_t size_;
+    mutable uint64_t block_at_ = 0;
+    mutable std::vector<uint8_t> block_;
+};
+
+}  // namespace
+
+std::unique_ptr<ByteSource> open_file(const std::string& path) {
+    const int bytes = static_cast<int>(path.size());
+    const int length = MultiByteToWideChar(CP_UTF8, 0, path.data(), bytes, nullptr, 0);
+    if (length <= 0) {
+        return nullptr;
+    }
+    std::wstring wide(static_cast<size_t>(length), L'\0');
+    MultiByteToWideChar(CP_UTF8, 0, path.data(), bytes, &wide[0], length);
+    // It may be replaced meanwhile: we are in nobody's way.
+    const HANDLE file = CreateFileW(wide.c_str(), GENERIC_READ,
+                                    FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
+                                    OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+    if (file == INVALID_HANDLE_VALUE) {
+        return nullptr;
+    }
+    LARGE_INTEGER size;
+    if (GetFileType(file) != FILE_TYPE_DISK || GetFileSizeEx(file, &size) == 0 ||
+        size.QuadPart <= 0) {
+        CloseHandle(file);
+        return nullptr;
+    }
+    return std::make_unique<File>(file, static_cast<uint64_t>(size.QuadPart));
+}
+
+}  // namespace spprof::native
