@@ -31,13 +31,13 @@ Session& session() {
     return *instance;
 }
 
-// (thread id of the system, name, Python's identifier)
-using ThreadNames = std::vector<std::tuple<spprof::platform::Tid, std::string, std::uintptr_t>>;
+// (thread id of the system, name, Python's identifier). Only the lower half of the first is ours.
+using ThreadNames = std::vector<std::tuple<std::uint64_t, std::string, std::uintptr_t>>;
 
 std::vector<spprof::sampling::ThreadName> to_names(const ThreadNames& names) {
     std::vector<spprof::sampling::ThreadName> result;
     for (const auto& [tid, name, ident] : names) {
-        result.push_back({tid, name, ident});
+        result.push_back({static_cast<spprof::platform::Tid>(tid), name, ident});
     }
     return result;
 }

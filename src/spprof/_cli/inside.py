@@ -175,8 +175,8 @@ class _Ending:
         _signal.getsignal, _signal.signal = getsignal, signal
 
     def catch_termination(self) -> None:
-        """Save before SIGTERM or SIGHUP end the process, unless the program handles them."""
-        for name in ("SIGTERM", "SIGHUP"):
+        """Save before SIGTERM, SIGHUP or Ctrl-Break end the process, unless it handles them."""
+        for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(_signal, name, None)
             if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
                 self._set_signal(number, self._terminated)

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -215,4 +216,13 @@ def _become(arguments: list[str], request: str | None) -> int:
     sys.stderr.flush()
     if os.name != "nt":  # where exec would leave the caller behind
         os.execve(sys.executable, command, environment)
+    return _call(command, environment)
+
+
+def _call(command: list[str], environment: dict[str, str]) -> int:
+    """Run the program and wait for it; what ends it from the console is for it alone."""
+    for name in ("SIGINT", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
     return subprocess.call(command, env=environment)

@@ -24,12 +24,13 @@ _replaced: list[tuple[Any, str, Any, Any]] = []
 def install() -> None:
     """Have threads start and end, signals be set, and root and user change through us."""
     remove()  # what a KeyboardInterrupt may have left at the end of the session before
-    _replace(_signal, "signal", signals.signal_setter(_signal.signal))
-    if hasattr(_signal, "pthread_sigmask"):
-        _replace(_signal, "pthread_sigmask", signals.mask_setter(_signal.pthread_sigmask))
-    for name in ("register", "unregister"):
-        if hasattr(faulthandler, name):
-            _replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
+    if hasattr(_signal, "SIGPROF"):  # not on Windows, where we use no signal either
+        _replace(_signal, "signal", signals.signal_setter(_signal.signal))
+        if hasattr(_signal, "pthread_sigmask"):
+            _replace(_signal, "pthread_sigmask", signals.mask_setter(_signal.pthread_sigmask))
+        for name in ("register", "unregister"):
+            if hasattr(faulthandler, name):
+                _replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
     at_end, stand_in = threads.AT_THE_END_OF_A_THREAD
     _replace(*at_end, stand_in(getattr(*at_end)))
     for module in (os, sys.modules[os.name]):

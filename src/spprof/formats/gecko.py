@@ -127,7 +127,7 @@ class _Writer:
                 if file not in libs:
                     libs[file] = len(self._libs)
                     self._libs.append(_lib(path, build_ids.get(path, "")))
-                    resources.append(self._string(path.rsplit("/", 1)[-1]))
+                    resources.append(self._string(_file_name(path)))
                 func_resource.append(libs[file])
                 func_source.append(None)
             else:
@@ -266,8 +266,12 @@ class _Writer:
         self._file.write(b"]")
 
 
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 def _lib(path: str, build_id: str) -> dict[str, Any]:
-    name = path.rsplit("/", 1)[-1]
+    name = _file_name(path)
     return {
         "arch": "",
         "name": name,

@@ -1,0 +1,105 @@
+"""What other systems lack: here it is taken away before spprof is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# What Windows has not. Modules are made to fail on import; functions and signals are removed.
+POORER = """
+import importlib, os, pkgutil, signal, sys, _signal
+for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "readline"):
+    sys.modules[name] = None
+for name in ("fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "setuid",
+             "seteuid", "setreuid", "setresuid", "chroot", "uname", "wait", "WIFEXITED", "mkfifo",
+             "sched_getaffinity", "getpgid", "killpg", "O_CLOEXEC", "O_NOFOLLOW", "O_DIRECTORY"):
+    for module in (os, sys.modules[os.name]):
+        if hasattr(module, name):
+            delattr(module, name)
+for name in ("SIGPROF", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGCHLD", "SIGKILL", "pthread_sigmask",
+             "sigpending", "setitimer", "alarm", "pthread_kill", "sigwait", "siginterrupt"):
+    for module in (signal, _signal):
+        if hasattr(module, name):
+            delattr(module, name)
+"""
+
+
+def run_poorer(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", POORER + code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_of_the_package_can_be_imported() -> None:
+    output = run_poorer(
+        """
+import spprof
+names = [m.name for m in pkgutil.walk_packages(spprof.__path__, "spprof.")]
+names = [n for n in names if ".jupyter" not in n and ".startup" not in n and ".inside" not in n]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+    )
+    assert int(output) > 30
+
+
+def test_a_session_runs_and_its_profile_is_saved_in_every_format(tmp_path: Path) -> None:
+    output = run_poorer(
+        """
+import time, spprof
+from spprof.formats import registry
+before = signal.signal
+spprof.start(1)
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # goes through whatever stands in for it
+profile = spprof.stop()
+assert signal.signal is before
+assert profile.sample_count > 0
+for form in ("spprof", "speedscope", "collapsed", "pprof", "gecko", "svg"):
+    place = os.path.join(sys.argv[1], "profile." + form)
+    profile.save(place, format=form)
+    assert os.path.getsize(place) > 0
+print(profile.sample_count)
+""",
+        str(tmp_path),
+    )
+    assert int(output) > 0
+    assert not list(tmp_path.glob(".spprof-*"))
+
+
+def test_a_program_that_ends_by_signals_from_the_console_is_waited_for() -> None:
+    """Where the command waits for the program, Ctrl-C is the program's to answer."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, sys\n"
+            "from spprof._cli.run import _call\n"
+            "child = 'import os, signal, sys, time; os.kill(os.getppid(), signal.SIGINT);'\n"
+            "child += 'time.sleep(0.3); sys.exit(7)'\n"
+            "sys.exit(_call([sys.executable, '-c', child], dict(os.environ)))\n",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
+def test_the_end_of_a_path_with_backslashes_is_its_name() -> None:
+    from spprof.formats.gecko import _lib
+
+    assert _lib(r"C:\Python\python311.dll", "")["name"] == "python311.dll"
+    assert _lib("/usr/lib/libm.so.6", "")["name"] == "libm.so.6"
