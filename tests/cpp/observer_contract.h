@@ -1,19 +1,22 @@
 // What holds for every observer (observer.h), as functions over a way to make one: each returns 0,
-// or the number of the step that went wrong. To be run in a child: signals are a process's.
+// or the number of the step that went wrong. Where there are signals, to be run in a child: they
+// are a process's.
 #pragma once
 
+#if !defined(_WIN32)
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <thread>
 #include <vector>
 
-#include "in_child.h"
 #include "platform/clocks.h"
 #include "platform/observer.h"
 
@@ -31,6 +34,23 @@ using platform::Watch;
 using MakeObserver = std::unique_ptr<Observer> (*)(const Plan&, const Visitor&);
 
 constexpr std::int64_t kMillisecond = 1'000'000;
+
+// Blocks for so long; 0 unless the wait was cut short. Where there is poll(), by it: no signal
+// handler has it begin anew.
+inline int wait_ms(int milliseconds) {
+#if defined(_WIN32)
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    return 0;
+#else
+    return poll(nullptr, 0, milliseconds);
+#endif
+}
+
+// Threads of this process.
+inline int threads_now() {
+    const int count = platform::thread_count();
+    return count >= 0 ? count : static_cast<int>(platform::list_threads().size());
+}
 
 // A thread that is observed, and what visits saw of it.
 struct Observed {
@@ -203,7 +223,7 @@ inline int pauses_and_resumes(MakeObserver make) {
             observer->pause();
             const int paused = self.visits();
             self.work(30 * kMillisecond);
-            poll(nullptr, 0, 10);
+            wait_ms(10);
             if (self.visits() != paused) return 2;
             observer->resume();
         }
@@ -215,7 +235,7 @@ inline int pauses_and_resumes(MakeObserver make) {
 }
 
 inline int serves_one_after_the_other(MakeObserver make) {
-    const int before = platform::thread_count();
+    const int before = threads_now();
     for (int i = 0; i < 3; ++i) {
         Observed self;
         {
@@ -226,7 +246,7 @@ inline int serves_one_after_the_other(MakeObserver make) {
             // It ends with the thread still followed.
         }
         self.left = true;
-        if (platform::thread_count() != before) return 2;
+        if (threads_now() != before) return 2;
         if (self.visits() < 50) return 3;
         self.work(20 * kMillisecond);
         if (!self.as_promised()) return 4;
@@ -234,6 +254,7 @@ inline int serves_one_after_the_other(MakeObserver make) {
     return 0;
 }
 
+#if !defined(_WIN32)
 inline int keeps_a_forked_child_quiet(MakeObserver make) {
     for (const Mode mode : {Mode::cpu, Mode::wall}) {
         auto observer = make({kMillisecond, mode, false}, kClosely);
@@ -276,6 +297,7 @@ inline int keeps_a_forked_child_quiet(MakeObserver make) {
     }
     return 0;
 }
+#endif
 
 inline int follows_threads_that_come_and_go(MakeObserver make) {
     for (const Mode mode : {Mode::cpu, Mode::wall}) {
@@ -294,7 +316,7 @@ inline int follows_threads_that_come_and_go(MakeObserver make) {
                         return;
                     }
                     self.work((1 + i % 5) * kMillisecond);
-                    poll(nullptr, 0, i % 3);
+                    wait_ms(i % 3);
                     self.work(kMillisecond);
                     observer->leave(watch);
                     self.left = true;
@@ -324,7 +346,7 @@ inline int leaves_sleepers_alone(MakeObserver make, Mode mode) {
             self.work(5 * kMillisecond);
             phase = 2 * i + 1;
             const std::int64_t begin = platform::monotonic_ns();
-            const int result = poll(nullptr, 0, 400);
+            const int result = wait_ms(400);
             woken += result != 0 || platform::monotonic_ns() - begin < 400 * kMillisecond ? 1 : 0;
             phase = 2 * i + 2;
         }
@@ -358,7 +380,7 @@ inline int looks_again(MakeObserver make) {
     std::atomic<platform::Tid> tid{0};
     std::thread thread([&] {
         tid = platform::current_tid();
-        poll(nullptr, 0, 600);
+        wait_ms(600);
     });
     while (tid == 0) std::this_thread::yield();
     Watch* watch = observer->follow(tid, &self);

@@ -1,6 +1,7 @@
 // The contract of observers, for the one that interrupts and the one that freezes.
 #include "observer_contract.h"
 
+#include "in_child.h"
 #include "parking_freezer.h"
 #include "platform/linux/fault_guard.h"
 #include "platform/linux/interrupting_observer.h"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # What Windows has not. Modules are made to fail on import; functions and signals are removed.
 POORER = """
 import importlib, os, pkgutil, signal, sys, _signal
@@ -77,6 +79,7 @@ print(profile.sample_count)
     assert not list(tmp_path.glob(".spprof-*"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process there")
 def test_a_program_that_ends_by_signals_from_the_console_is_waited_for() -> None:
     """Where the command waits for the program, Ctrl-C is the program's to answer."""
     done = subprocess.run(
