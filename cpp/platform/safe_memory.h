@@ -11,6 +11,7 @@ namespace spprof::platform {
 // is undefined).
 extern "C" bool spprof_safe_copy(const void* source, void* target, std::size_t words) noexcept;
 
+#if defined(__linux__)
 // The same by a system call, which takes a hundred times as long and cannot fault.
 __attribute__((cold, noinline)) bool copy_by_system_call(std::uintptr_t address, void* target,
                                                          std::size_t words) noexcept;
@@ -18,6 +19,7 @@ __attribute__((cold, noinline)) bool copy_by_system_call(std::uintptr_t address,
 // Whether the calling thread loads by system calls: one that cannot take a fault, because it has
 // blocked the signal or has no stack for its handler. (Not `thread_local`, which would be a call.)
 extern __thread bool loads_by_system_call __attribute__((tls_model("initial-exec")));
+#endif
 
 // Only meaningful while FaultGuard::armed(): otherwise a bad address is an ordinary crash.
 struct SafeMemory {
@@ -33,9 +35,11 @@ struct SafeMemory {
 
 private:
     static bool copy_words(std::uintptr_t address, void* target, std::size_t words) noexcept {
+#if defined(__linux__)
         if (__builtin_expect(loads_by_system_call, 0)) {
             return copy_by_system_call(address, target, words);
         }
+#endif
         return spprof_safe_copy(reinterpret_cast<const void*>(address), target, words);
     }
 };

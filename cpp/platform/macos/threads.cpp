@@ -25,7 +25,7 @@ Tid current_tid() noexcept {
 
 int current_pid() noexcept { return static_cast<int>(getpid()); }
 
-void forget_cached_tid() noexcept { known_ports().forget_all(); }
+void forget_cached_tids() noexcept { known_ports().forget_all(); }
 
 int thread_count() noexcept {
     proc_taskinfo info;
@@ -119,15 +119,16 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     sigfillset(&all);
     Start start{this, name, body, self};
     tid_.store(0, std::memory_order_relaxed);
+    running_ = true;
     pthread_t thread;
     pthread_sigmask(SIG_BLOCK, &all, &before);
     const int error = pthread_create(&thread, nullptr, main, &start);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (error != 0) {
+        running_ = false;
         return false;
     }
     std::memcpy(&handle_, &thread, sizeof thread);
-    running_ = true;
     while (tid() == 0) {
         sched_yield();
     }

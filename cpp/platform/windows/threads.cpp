@@ -41,7 +41,7 @@ Tid current_tid() noexcept { return static_cast<Tid>(GetCurrentThreadId()); }
 
 int current_pid() noexcept { return static_cast<int>(GetCurrentProcessId()); }
 
-void forget_cached_tid() noexcept {}
+void forget_cached_tids() noexcept {}
 
 // Only to be had by a list of all threads of the system.
 int thread_count() noexcept { return -1; }
@@ -129,16 +129,17 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     static_assert(sizeof handle_ >= sizeof(HANDLE), "room for a thread's handle");
     Start start{this, name, body, self};
     tid_.store(0, std::memory_order_relaxed);
+    running_ = true;
     const LPTHREAD_START_ROUTINE entry = [](LPVOID raw) -> DWORD {
         main(raw);
         return 0;
     };
     const HANDLE thread = CreateThread(nullptr, 0, entry, &start, 0, nullptr);
     if (thread == nullptr) {
+        running_ = false;
         return false;
     }
     handle_ = reinterpret_cast<std::uintptr_t>(thread);
-    running_ = true;
     while (tid() == 0) {
         SwitchToThread();
     }
