@@ -113,6 +113,7 @@ public:
     void begin_threads() noexcept override {}
     Report report() const override { return {}; }
     bool owns(platform::Tid) const noexcept override { return false; }
+    bool only_from_outside() const noexcept override { return false; }
 
 private:
     const platform::Visitor visitor_;

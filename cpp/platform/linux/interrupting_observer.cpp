@@ -551,9 +551,16 @@ void InterruptingObserver::arm(Watch& watch) noexcept {
             return;
         }
     }
-    if (timers_ &&
-        (watch.timer.exists() || watch.timer.create(TimerClock::monotonic, tid, watch.cookie()))) {
-        watch.has_timer.store(true, std::memory_order_seq_cst);
+    if (timers_) {
+        errno = 0;
+        if (watch.timer.exists() ||
+            watch.timer.create(TimerClock::monotonic, tid, watch.cookie())) {
+            watch.has_timer.store(true, std::memory_order_seq_cst);
+        } else if (errno == EAGAIN) {
+            note(
+                "no timer is left here for some threads (RLIMIT_SIGPENDING): the ticker thread "
+                "samples them instead");
+        }
     }
     watch.by_ticker = true;
     pacing::begin_seeking(watch.seek, monotonic_ns(), -1);
