@@ -215,7 +215,8 @@ def main() -> int:
             elif number < 0:
                 total.undisturbed = found
                 if found["hung"] or found["status"] or found.get("error", "no result"):
-                    total.skipped = f"fails without spprof, too: {found.get('error') or found}"
+                    reason = str(found.get("error") or found).strip().splitlines()[-1]
+                    total.skipped = f"fails without spprof, too: {reason}"
             else:
                 native_text = "native" if native else "python"
                 judge(total, found, f"{name}, {mode}, {interval} ms, {native_text}")
