@@ -78,8 +78,12 @@ def _meta_of(native: dict[str, Any], calls_cut_short: int) -> Meta:
             "the memory limit left no room for new stacks: what is missing of them is counted "
             "under [memory limit]"
         )
+    # A little is always lost; only what changes the picture is said.
+    telling = max(5e6, native["duration_ns"] * 0.01)
     out_of_reach: list[tuple[str, int]] = native["out_of_reach"]
     for name, cpu_ns in out_of_reach:
+        if cpu_ns <= telling:
+            continue
         notes.append(
             f"thread {name!r} has SIGPROF blocked: {cpu_ns / 1e9:.3f} s of its CPU time were not "
             "sampled; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF}) in it lets "
@@ -98,8 +102,7 @@ def _meta_of(native: dict[str, Any], calls_cut_short: int) -> Meta:
             "sample; see docs/TROUBLESHOOTING.md"
         )
     unsampled = native["unsampled_ns"] - sum(cpu_ns for _, cpu_ns in out_of_reach)
-    # A little is lost with every thread that hardly runs; only what changes the picture is said.
-    if unsampled > max(5e6, native["duration_ns"] * 0.01):
+    if unsampled > telling:
         notes.append(
             f"{unsampled / 1e9:.3f} s of CPU time were used by threads too short to be sampled, "
             "and are not in the profile; a shorter interval shows them"

@@ -535,6 +535,23 @@ def test_threads_with_blocked_signals_do_no_harm() -> None:
         assert 0.1 < lost < 0.25
 
 
+def test_a_thread_with_blocked_signals_that_hardly_runs_is_not_worth_a_note() -> None:
+    """As message queues have: a notebook's kernel has one for its sockets."""
+
+    def blocked() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+        for _ in range(10):
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=blocked, name="blocked")
+    with spprof.Profiler(1) as profiler:
+        thread.start()
+        burn(0.2)
+        thread.join()
+    assert profiler.profile is not None
+    assert not [note for note in profiler.profile.notes if "blocked" in note]
+
+
 def test_64_threads_at_once() -> None:
     used: dict[str, float] = {}
 
