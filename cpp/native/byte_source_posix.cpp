@@ -79,7 +79,8 @@ std::unique_ptr<ByteSource> open_file(const std::string& path, FileStatus* which
     }
     if (which != nullptr) {
         const bool trusted = status.st_uid == geteuid() || status.st_uid == 0;
-        *which = {status.st_dev, status.st_ino, trusted};
+        *which = {static_cast<std::uint64_t>(status.st_dev),
+                  static_cast<std::uint64_t>(status.st_ino), trusted};
     }
     return std::make_unique<File>(descriptor, static_cast<uint64_t>(status.st_size));
 }
