@@ -67,7 +67,7 @@ private:
 
 }  // namespace
 
-std::unique_ptr<ByteSource> open_file(const std::string& path) {
+std::unique_ptr<ByteSource> open_file(const std::string& path, FileStatus* which) {
     const int bytes = static_cast<int>(path.size());
     const int length = MultiByteToWideChar(CP_UTF8, 0, path.data(), bytes, nullptr, 0);
     if (length <= 0) {
@@ -87,6 +87,17 @@ std::unique_ptr<ByteSource> open_file(const std::string& path) {
         size.QuadPart <= 0) {
         CloseHandle(file);
         return nullptr;
+    }
+    if (which != nullptr) {
+        // Whose file it is is not asked: none is trusted.
+        BY_HANDLE_FILE_INFORMATION about;
+        if (GetFileInformationByHandle(file, &about) == 0) {
+            CloseHandle(file);
+            return nullptr;
+        }
+        which->device = about.dwVolumeSerialNumber;
+        which->number = static_cast<uint64_t>(about.nFileIndexHigh) << 32 | about.nFileIndexLow;
+        which->trusted = false;
     }
     return std::make_unique<File>(file, static_cast<uint64_t>(size.QuadPart));
 }

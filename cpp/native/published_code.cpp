@@ -163,8 +163,8 @@ std::string CodeListing::name_at(uint64_t address, uint64_t& start) const {
     start = found->start;
     const std::vector<uint8_t> bytes =
         file->bytes(found->name, std::min<uint64_t>(kLongestName, file->size() - found->name));
-    const auto end = std::find_if(bytes.begin(), bytes.end(),
-                                  [this](uint8_t byte) { return byte == (dump_ ? '\0' : '\n'); });
+    const uint8_t end_of_name = dump_ ? 0 : uint8_t{'\n'};
+    const auto end = std::find(bytes.begin(), bytes.end(), end_of_name);
     return {bytes.begin(), end};
 }
 

@@ -83,15 +83,16 @@ Watch* SuspendingObserver::follow(Tid tid, void* subject) noexcept {
         const std::int64_t cpu = handle == 0 ? -1 : freezer_->cpu_ns(handle);
         thread->handle = handle;
         thread->place = live_.size();
-        try {
-            if (cpu >= 0) {
-                pacing::begin_seeking(thread->seek, monotonic_ns(), cpu);
+        bool followed = cpu >= 0;
+        if (followed) {
+            pacing::begin_seeking(thread->seek, monotonic_ns(), cpu);
+            try {
                 live_.push_back(std::move(thread));
+            } catch (const std::bad_alloc&) {
+                followed = false;
             }
-        } catch (const std::bad_alloc&) {
-            // `thread` still has it.
         }
-        if (thread != nullptr) {
+        if (!followed) {
             if (handle != 0) {
                 freezer_->close(handle);
             }

@@ -1,40 +1,17 @@
 // Interned stacks and sample rows: plain data, so every rule of it can be stated.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <new>
 #include <random>
 #include <unordered_map>
 
+#include "failing_new.h"
 #include "profile/interning.h"
 #include "profile/recording.h"
 #include "profile/tables.h"
 
 using namespace spprof::profile;
-
-namespace {
-
-// How many allocations are left until one fails; negative: none does.
-thread_local int allocations_left = -1;
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-    if (allocations_left >= 0 && allocations_left-- == 0) {
-        throw std::bad_alloc();
-    }
-    if (void* memory = std::malloc(size > 0 ? size : 1)) {
-        return memory;
-    }
-    throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void* operator new[](std::size_t size) { return ::operator new(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+using spprof::testing::allocations_left;
 
 namespace {
 
