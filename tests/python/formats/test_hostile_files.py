@@ -125,7 +125,9 @@ def test_what_was_cut_off_is_said() -> None:
 def test_a_profile_from_elsewhere_has_no_sources_read_unless_asked_for(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text("secret = 1\n")
-    foreign, own = Meta(), Meta(start_time="2020-01-01T00:00:00+00:00")
+    # Neither file has been edited since: what ran is what is shown.
+    foreign = Meta(end_time="2999-01-01T00:00:00+00:00")
+    own = Meta(start_time="2020-01-01T00:00:00+00:00", end_time="2999-01-01T00:00:00+00:00")
     sources.recorded_here(own)
     assert sources.text_of(foreign, str(code), asked=False) == ""
     assert sources.text_of(foreign, str(code), asked=True) == "secret = 1\n"

@@ -36,6 +36,11 @@ extern "C" bool spprof::platform::spprof_safe_copy(const void* source, void* tar
     std::memcpy(target, source, words * sizeof(std::uintptr_t));
     return true;
 }}
+__attribute__((tls_model("initial-exec")))
+__thread bool spprof::platform::loads_by_system_call = false;
+bool spprof::platform::copy_by_system_call(std::uintptr_t, void*, std::size_t) noexcept {{
+    return false;
+}}
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit_refusing() {{
     if (const char* problem = spprof::interpreter::self_test()) {{

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from native_sources import sources as sources_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -36,8 +37,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unwinder as a library of its own, with a function for gdb to stop on."""
     path = tmp_path_factory.mktemp("probe") / "probe.so"
     sources = [
-        *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
-        *sorted((ROOT / "cpp" / "platform").rglob("*.cpp")),
+        *sources_of("native", "platform"),
         ROOT / "tests" / "cpp" / "native_probe" / "probe.cpp",
     ]
     flags = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fno-omit-frame-pointer"]

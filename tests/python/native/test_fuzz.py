@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from native_sources import sources as sources_of
 
 ROOT = Path(__file__).parents[3]
 SECONDS = int(os.environ.get("SPPROF_FUZZ_SECONDS", "20"))
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.skipif(
 def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     target = tmp_path / "fuzz_elf"
     sources = [
-        *sorted((ROOT / "cpp" / "native").glob("*.cpp")),
-        *sorted((ROOT / "cpp" / "platform").rglob("*.cpp")),
+        *sources_of("native", "platform"),
         ROOT / "tests" / "cpp" / "native_fuzz" / "fuzz_elf.cpp",
     ]
     built = subprocess.run(
