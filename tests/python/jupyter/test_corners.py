@@ -32,7 +32,8 @@ def burn(seconds):
 def described():
     stacks = [[f"{f.function_name} {f.filename}:{f.lineno}" for f in reversed(s.frames)]
               for s in _spprof.samples]
-    print(json.dumps({"stacks": stacks, "weight": _spprof.total_weight_ns,
+    print(json.dumps({"stacks": stacks, "weights": [s.weight_ns for s in _spprof.samples],
+                      "weight": _spprof.total_weight_ns,
                       "notes": list(_spprof.notes)}))
 
 def source_of(name, profile=None):
@@ -76,9 +77,10 @@ def ran(kernel, cell):
 
 
 def share_of(profile, *entries):
-    """Share of samples whose stack has all of these entries."""
-    stacks = profile["stacks"]
-    return sum(all(each in stack for each in entries) for stack in stacks) / len(stacks)
+    """Share of the time of stacks that have all of these entries: few samples may be many ms."""
+    rows = zip(profile["stacks"], profile["weights"])
+    found = sum(weight for stack, weight in rows if all(each in stack for each in entries))
+    return found / sum(profile["weights"])
 
 
 def source_of(kernel, name):
