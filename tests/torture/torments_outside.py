@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -185,9 +186,11 @@ def exits_of_children(t: Torment) -> Any:
             if pid == 0:
                 try:
                     root(2)
-                    exec(leave)
+                    exec(leave, {"os": os, "sys": sys})
                 except SystemExit as error:
                     os._exit(int(error.code or 0))
+                finally:
+                    os._exit(99)  # whatever else: a child must not go on as its parent
             _wait(pid, status << 8)
     return root()
 
