@@ -1,5 +1,5 @@
-// See session.h. Start, stop and pause; what threads ask for is in session_threads.cpp, what it
-// hooks into the process (dying code, forks) in session_hooks.cpp.
+// See session.h. Start, stop and figures; pauses are in session_pause.cpp, what threads ask for in
+// session_threads.cpp, what it hooks into the process (dying code, forks) in session_hooks.cpp.
 #include "sampling/session.h"
 
 #include <algorithm>
@@ -240,59 +240,6 @@ std::vector<std::string> Session::notes() {
     const platform::Observer::Report report = run_->observer->report();
     all.insert(all.end(), report.notes.begin(), report.notes.end());
     return all;
-}
-
-// --- pause --------------------------------------------------------------------------------------
-
-bool Session::pause() {
-    notice_raw_fork();
-    const AttachedLock session_lock(mutex_);
-    Run& run = running();
-    if (run.paused_since >= 0) {
-        return false;
-    }
-    run.observer->pause();
-    const std::int64_t now = platform::monotonic_ns();
-    const std::lock_guard<std::mutex> lock(run.collector.mutex());
-    run.paused_since = now;
-    {
-        const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
-        registry_.set_paused(true);
-    }
-    run.collector.drain();
-    run.collector.settle(now);
-    return true;
-}
-
-void Session::resume() {
-    notice_raw_fork();
-    const AttachedLock session_lock(mutex_);
-    Run& run = running();
-    if (run.paused_since < 0) {
-        return;
-    }
-    const std::int64_t now = platform::monotonic_ns();
-    const std::lock_guard<std::mutex> lock(run.collector.mutex());
-    run.collector.rebase(now);
-    {
-        const std::lock_guard<std::mutex> registry_lock(registry_.mutex());
-        registry_.set_paused(false);
-    }
-    run.paused_ns += now - run.paused_since;
-    run.paused_since = -1;
-    run.observer->resume();
-}
-
-void Session::give_signal_back() {
-    notice_raw_fork();
-    const AttachedLock session_lock(mutex_);
-    running().observer->give_back();
-}
-
-void Session::take_signal_again() {
-    notice_raw_fork();
-    const AttachedLock session_lock(mutex_);
-    running().observer->take_again();
 }
 
 }  // namespace spprof::sampling
