@@ -203,7 +203,9 @@ def test_failing_speedscope_says_why_and_offers_the_file(widget: Page):
     widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
     arrive(widget, "view", "speedscope")
     view = widget.locator(".sp-speedscope")
-    expect(view).to_contain_text("Speedscope cannot be shown: Comm is closed")
+    expect(view).to_contain_text(
+        "Speedscope cannot be shown: the kernel that made this graph is gone"
+    )
     check_that_the_file_is_offered(view)
     # Once the kernel is back, so is Speedscope.
     widget.evaluate("void (model.send = function (content) { this.sent.push(content) })")
@@ -218,7 +220,9 @@ def test_failing_speedscope_leaves_no_blank_tab(widget: Page):
     widget.evaluate("void (model.send = () => { throw new Error('Comm is closed') })")
     tab = open_in_a_tab(widget)
     alert = widget.get_by_role("alert")
-    expect(alert).to_contain_text("Speedscope was not opened: Comm is closed")
+    expect(alert).to_contain_text(
+        "Speedscope was not opened: the kernel that made this graph is gone"
+    )
     check_that_the_file_is_offered(alert)
     assert tab.is_closed()
     alert.get_by_role("button", name="Dismiss").click()
@@ -288,7 +292,9 @@ def test_says_so_where_only_the_coarser_copy_can_be_saved(widget: Page):
     widget.get_by_role("button", name="Export").click()
     widget.get_by_role("button", name="Profile (.spprof)").click()
     alert = widget.get_by_role("alert")
-    expect(alert).to_contain_text("The whole profile cannot be had: Comm is closed")
+    expect(alert).to_contain_text(
+        "The whole profile cannot be had: the kernel that made this graph is gone"
+    )
     with widget.expect_download() as download:
         alert.get_by_role("button", name="Save it coarser in time").click()
     assert download.value.suggested_filename == "profile-coarser.spprof"

@@ -58,19 +58,17 @@ def text_of(meta: Meta, name: str, *, asked: bool) -> str:
     own = meta.start_time in _own
     if not own and not (asked and name.endswith(_SOURCE_FILES)):
         return ""
+    import linecache
+
     try:
         status = os.stat(name)
     except (OSError, ValueError):
-        if not own:
-            return ""
-    else:
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
-            return ""
-        if status.st_mtime > meta.end.timestamp():  # edited since
-            return ""
-    import linecache
-
-    # Knows modules in archives too, and what was compiled in this process.
+        # Knows modules in archives too, and what was compiled in this process.
+        return "".join(linecache.getlines(name)) if own else ""
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+        return ""
+    if status.st_mtime > meta.end.timestamp():  # edited since
+        return ""
     linecache.checkcache(name)
     text = "".join(linecache.getlines(name))
     return "" if own and _was_edited_since_import(name, text) else text
@@ -80,7 +78,9 @@ def _was_edited_since_import(path: str, text: str) -> bool:
     """Whether a module of this process has functions that its file does not have any more."""
     from types import CodeType
 
-    modules = (m for m in [*sys.modules.values()] if getattr(m, "__file__", None) == path)
+    # Imported from there: what a host ran of a file in its own way cannot be compared.
+    specs = ((m, getattr(m, "__spec__", None)) for m in [*sys.modules.values()])
+    modules = (m for m, spec in specs if getattr(spec, "origin", None) == path)
     module = next(modules, None)
     if module is None:
         return False
