@@ -200,7 +200,12 @@ private:
                 }
             } else if ((rex & kWideOperand) != 0 && (op == 0x83 || op == 0x81) &&
                        cursor.take<uint8_t>() == 0xc4) {  // add, rsp
-                rule.cfa_offset -= op == 0x83 ? cursor.take<int8_t>() : cursor.take<int32_t>();
+                const int64_t left = rule.cfa_offset - (op == 0x83 ? int64_t{cursor.take<int8_t>()}
+                                                                   : cursor.take<int32_t>());
+                if (left > INT32_MAX) {
+                    return false;
+                }
+                rule.cfa_offset = static_cast<int32_t>(std::max<int64_t>(left, 0));
             } else {
                 return false;
             }

@@ -109,6 +109,15 @@ TEST_CASE("nothing of nothing") {
     CHECK(guess({0x48, 0x81, 0xec}).size() == 1);
 }
 
+TEST_CASE("what takes back more of the stack than there is, or less than nothing, is no epilogue") {
+    for (const uint8_t high : {uint8_t{0x80}, uint8_t{0x7f}, uint8_t{0xff}}) {
+        // sub $8, %rsp; nop; add $high << 24, %rsp; ret
+        const auto rules =
+            guess({0x48, 0x83, 0xec, 8, 0x90, 0x48, 0x81, 0xc4, 0, 0, 0, high, 0xc3, 0x90});
+        CHECK(rules.back().rule.cfa_offset == 16);
+    }
+}
+
 TEST_CASE("a guess is believed only where it leads behind a call") {
     struct Memory {
         bool load(uintptr_t address, uintptr_t& value) const noexcept {
