@@ -3,47 +3,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
-#include "native/byte_source.h"
+#include "native/file_in_blocks.h"
 
 namespace spprof::native {
 namespace {
 
-class File : public ByteSource {
+class File : public FileInBlocks {
 public:
-    File(int descriptor, uint64_t size) : descriptor_(descriptor), size_(size) {}
+    File(int descriptor, uint64_t size) : FileInBlocks(size), descriptor_(descriptor) {}
     ~File() override { close(descriptor_); }
     File(const File&) = delete;
     File& operator=(const File&) = delete;
-    uint64_t size() const override { return size_; }
 
 protected:
-    bool copy(uint64_t offset, void* out, size_t size) const override {
-        if (size > kBlock / 4) {
-            return fill(offset, static_cast<uint8_t*>(out), size);
-        }
-        const bool there = offset >= block_at_ && offset - block_at_ <= block_.size() &&
-                           size <= block_.size() - (offset - block_at_);
-        if (!there) {
-            block_at_ = offset;
-            block_.resize(std::min<uint64_t>(kBlock, size_ - offset));
-            if (!fill(offset, block_.data(), block_.size())) {
-                block_.clear();
-                return false;
-            }
-        }
-        if (size > 0) {
-            std::memcpy(out, block_.data() + (offset - block_at_), size);
-        }
-        return true;
-    }
-
-private:
-    static constexpr size_t kBlock = 65536;
-
-    bool fill(uint64_t offset, uint8_t* out, size_t size) const {
+    bool fill(uint64_t offset, uint8_t* out, size_t size) const override {
         while (size > 0) {
             const ssize_t done = pread(descriptor_, out, size, static_cast<off_t>(offset));
             if (done < 0 && errno == EINTR) {
@@ -59,10 +34,8 @@ private:
         return true;
     }
 
+private:
     int descriptor_;
-    uint64_t size_;
-    mutable uint64_t block_at_ = 0;
-    mutable std::vector<uint8_t> block_;
 };
 
 }  // namespace

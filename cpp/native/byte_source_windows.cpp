@@ -2,45 +2,21 @@
 #include <algorithm>
 #include <string>
 
-#include "native/byte_source.h"
+#include "native/file_in_blocks.h"
 #include "platform/windows/system.h"
 
 namespace spprof::native {
 namespace {
 
-class File : public ByteSource {
+class File : public FileInBlocks {
 public:
-    File(HANDLE file, uint64_t size) : file_(file), size_(size) {}
+    File(HANDLE file, uint64_t size) : FileInBlocks(size), file_(file) {}
     ~File() override { CloseHandle(file_); }
     File(const File&) = delete;
     File& operator=(const File&) = delete;
-    uint64_t size() const override { return size_; }
 
 protected:
-    bool copy(uint64_t offset, void* out, size_t size) const override {
-        if (size > kBlock / 4) {
-            return fill(offset, static_cast<uint8_t*>(out), size);
-        }
-        const bool there = offset >= block_at_ && offset - block_at_ <= block_.size() &&
-                           size <= block_.size() - (offset - block_at_);
-        if (!there) {
-            block_at_ = offset;
-            block_.resize(static_cast<size_t>(std::min<uint64_t>(kBlock, size_ - offset)));
-            if (!fill(offset, block_.data(), block_.size())) {
-                block_.clear();
-                return false;
-            }
-        }
-        if (size > 0) {
-            std::memcpy(out, block_.data() + (offset - block_at_), size);
-        }
-        return true;
-    }
-
-private:
-    static constexpr size_t kBlock = 65536;
-
-    bool fill(uint64_t offset, uint8_t* out, size_t size) const {
+    bool fill(uint64_t offset, uint8_t* out, size_t size) const override {
         while (size > 0) {
             OVERLAPPED at = {};
             at.Offset = static_cast<DWORD>(offset);
@@ -59,10 +35,8 @@ private:
         return true;
     }
 
+private:
     HANDLE file_;
-    uint64_t size_;
-    mutable uint64_t block_at_ = 0;
-    mutable std::vector<uint8_t> block_;
 };
 
 }  // namespace
