@@ -2,6 +2,8 @@
 // the eval loop.
 #pragma once
 
+#include <cstring>
+
 #include "interpreter/c_frames.h"
 
 namespace spprof::interpreter {
@@ -9,7 +11,12 @@ namespace spprof::interpreter {
 struct Version311 : CFrames {
     static bool shim(const _PyInterpreterFrame&) noexcept { return false; }
     static bool bottom(const ThreadView&, std::uintptr_t) noexcept { return false; }
-    static bool entry(const _PyInterpreterFrame& frame) noexcept { return frame.is_entry; }
+    // A frame that is being made may hold any byte here, which no `bool` may be read from.
+    static bool entry(const _PyInterpreterFrame& frame) noexcept {
+        unsigned char byte = 0;
+        std::memcpy(&byte, &frame.is_entry, sizeof byte);
+        return byte != 0;
+    }
 
     template <class Memory>
     static bool words(const Memory& memory, std::uintptr_t code, std::uintptr_t& words) noexcept {
