@@ -107,6 +107,29 @@ TEST_CASE("a thread of our own is named, takes no signal, and is timed after its
     CHECK(thread_count() == before - 1);
 }
 
+TEST_CASE("a thread of our own can have its faults mended, whatever who starts it has blocked") {
+    // A fault that is blocked ends the process.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t inside;
+    OwnThread thread;
+    const bool started = thread.start(
+        "spprof-own",
+        [](void* mask) noexcept {
+            pthread_sigmask(SIG_SETMASK, nullptr, static_cast<sigset_t*>(mask));
+        },
+        &inside);
+    thread.join();
+    sigset_t after;
+    pthread_sigmask(SIG_SETMASK, &before, &after);
+    REQUIRE(started);
+    CHECK(sigismember(&inside, SIGSEGV) == 0);
+    CHECK(sigismember(&inside, SIGBUS) == 0);
+    CHECK(sigismember(&inside, SIGTERM) == 1);
+    CHECK(sigismember(&after, SIGSEGV) == 1);
+}
+
 TEST_CASE("a wake-up is never lost, and waiting ends in time") {
     WakeUp wake_up;
     wake_up.post();

@@ -195,7 +195,8 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     static_assert(sizeof handle_ >= sizeof(pthread_t), "room for a thread's handle");
     sigset_t all, before;
     sigfillset(&all);
-    // A fault of ours is meant to be mended; were it blocked, it would end the process.
+    // A fault of ours is meant to be mended; were it blocked, it would end the process. So this is
+    // the whole mask, not added to a mask of the program's that may block faults.
     for (const int fault : {SIGSEGV, SIGBUS}) {
         sigdelset(&all, fault);
     }
@@ -203,7 +204,7 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     tid_.store(0, std::memory_order_relaxed);
     pthread_t thread;
     running_ = true;
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     const int error = pthread_create(&thread, nullptr, main, &start);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (error != 0) {
