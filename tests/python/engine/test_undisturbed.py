@@ -157,6 +157,43 @@ print(damaged, profile.sample_count > 0, end="")
 """
 
 
+CLOSE_ALWAYS = """
+import os, sys, time, spprof
+spprof.start(0.1, mode=sys.argv[1], native=True)
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
+    os.closerange(3, 256)
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    sum(range(300))
+    time.sleep(0.0002)
+    assert os.read(reader, 10) == b"x"
+    os.close(reader)
+    os.close(writer)
+assert spprof.stop().sample_count > 0
+print("whole", end="")
+"""
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_what_the_program_opens_is_never_closed(mode: str) -> None:
+    """A program may close what is just being read by a thread of ours."""
+    assert output_of(CLOSE_ALWAYS, mode) == "whole"
+
+
+def test_what_the_program_closes_is_closed() -> None:
+    """Nobody of ours holds the other end of its pipes."""
+    reader, writer = os.pipe()
+    spprof.start(1, mode="wall", native=True)
+    try:
+        os.close(writer)
+        os.set_blocking(reader, False)
+        assert os.read(reader, 1) == b""  # and no BlockingIOError
+    finally:
+        spprof.stop()
+        os.close(reader)
+
+
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1])
 def test_a_program_may_close_and_reuse_every_descriptor(mode: str, interval: float) -> None:
