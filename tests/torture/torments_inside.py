@@ -371,12 +371,21 @@ def interrupted_by_the_keyboard(t: Torment) -> Any:
             time.sleep(random.random() * 0.01)
             signal.pthread_kill(main, signal.SIGINT)
 
-    pressed = [0]
+    # Once for each time that something is there to be interrupted, so that it hits nothing else.
+    armed, pressed = [False], [0]
+
+    def interrupt(number: int, frame: Any) -> None:
+        if armed[0]:
+            armed[0] = False
+            pressed[0] += 1
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     keyboard = threading.Thread(target=press)
+    keyboard.start()
     while not t.over():
         try:
-            if keyboard.ident is None:
-                keyboard.start()
+            armed[0] = True
             if t.disturbed:
                 try:
                     if spprof.is_active():
@@ -385,15 +394,9 @@ def interrupted_by_the_keyboard(t: Torment) -> Any:
                 except RuntimeError:
                     pass
             root(20)
+            armed[0] = False
         except KeyboardInterrupt:
-            pressed[0] += 1
-    before = signal.getsignal(signal.SIGINT)
-    while True:
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            break
-        except KeyboardInterrupt:
-            continue
+            pass
     over.set()
     keyboard.join()
     signal.signal(signal.SIGINT, before)
