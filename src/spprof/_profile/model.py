@@ -12,13 +12,14 @@ from .tables import Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from typing import Any, NoReturn
 
     import pandas
 
     from .compare import StackDiff
+    from .labels import RegionList
     from .queries import CallNode, FunctionList
     from .samples import SampleSequence
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
@@ -376,6 +377,8 @@ class Profile(_Described):
         start_ms: float | None = None,
         end_ms: float | None = None,
         state: str | None = None,
+        region: Pattern | None = None,
+        labels: Mapping[str, Pattern] | None = None,
         predicate: Callable[[Sample], bool] | None = None,
     ) -> Profile:
         """Return a profile of the samples that meet every condition given.
@@ -393,6 +396,11 @@ class Profile(_Described):
             Half-open range of time since the start of the profile. Samples whose timestamp was
             not kept are not in any range.
         state : {"running", "waiting"}, optional
+        region : str or compiled regular expression, optional
+            Taken in a region of this name, or in one inside of it; wildcards as above.
+        labels : dict, optional
+            Taken in regions that were given these values, such as ``{"dataset": "a"}``; values
+            are patterns as above.
         predicate : callable, optional
             Called with each remaining Sample; slow, but takes any condition.
 
@@ -411,12 +419,36 @@ class Profile(_Described):
             start_ns=None if start_ms is None else round(start_ms * 1e6),
             end_ns=None if end_ms is None else round(end_ms * 1e6),
             state=state,
+            region=region,
+            labels=labels,
         )
         selected = Profile._of(tables)
         if predicate is None:
             return selected
         kept = rows.keep_samples(tables, [bool(predicate(s)) for s in selected.samples])
         return Profile._of(kept)
+
+    def regions(self, by: str = "path") -> RegionList:
+        """Return the time of each region of the program; see `spprof.region`.
+
+        Parameters
+        ----------
+        by : {"path", "name"}
+            A row for each region with its values in each region around it; or one for each name.
+
+        Returns
+        -------
+        list of RegionStats
+            Each region before those inside of it, most time first.
+
+        Raises
+        ------
+        ValueError
+            Another `by`.
+        """
+        from . import labels
+
+        return labels.regions(self._tables, by)
 
     def focus(self, function: Pattern) -> Profile:
         """Return a profile of only the calls of `function`, as if it were the program.

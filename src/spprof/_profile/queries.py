@@ -8,11 +8,12 @@ from __future__ import annotations
 import fnmatch
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import outline
+from .labels import REGION, labels_with
 from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
 from .tables import (
     GIL_HELD,
@@ -489,6 +490,8 @@ def select(
     start_ns: int | None = None,
     end_ns: int | None = None,
     state: str | None = None,
+    region: Pattern | None = None,
+    labels: Mapping[str, Pattern] | None = None,
     invert: bool = False,
 ) -> Tables:
     """Keep the samples that meet every condition; see `Profile.filter`.
@@ -510,6 +513,10 @@ def select(
     if module is not None:
         stacks = _stacks_with(tables, None, module)
         rows = [row for row in rows if stacks[tables.sample_stack[row]] is not invert]
+    for key, pattern in [*([] if region is None else [(REGION, region)]), *(labels or {}).items()]:
+        those = labels_with(tables, key, _text_matcher(pattern))
+        of_rows = tables.sample_labels
+        rows = [row for row in rows if of_rows[row] in those]
     if wanted is not None:
         rows = [row for row in rows if tables.sample_state[row] & WAITING == wanted]
     if start_ns is None and end_ns is None:
