@@ -83,6 +83,7 @@ void Collector::run() noexcept {
 void Collector::drain() noexcept {
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     const std::int64_t now = platform::monotonic_ns();
+    interpreter::begin_round_of_regions();
     const auto drain_one = [this, now](Subject& subject) {
         const bool in_order = subject.visits.ring.drain([&](const std::uint8_t* bytes) {
             const auto& record = *reinterpret_cast<const SampleRecord*>(bytes);
@@ -149,9 +150,10 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
     if (waited.weight_ns > 0) {
         recording_.extend(row, true, waited.time_ns - start_ns_, waited.count, waited.weight_ns);
     }
+    const std::uint32_t label = label_of(subject.written, record.region);
     const auto add = [&](const Share& share, int also) {
         recording_.add_sample(row, stack, static_cast<std::uint8_t>(state | also),
-                              share.time_ns - start_ns_, share.count, share.weight_ns);
+                              share.time_ns - start_ns_, share.count, share.weight_ns, label);
     };
     if (shares.kept_waiting.count > 0) {
         add(shares.kept_waiting, profile::SampleState::kWaiting);
@@ -210,6 +212,23 @@ std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, 
         written.forget_seen();
     }
     return parent;
+}
+
+std::uint32_t Collector::label_of(Written& written, interpreter::RegionId region) {
+    if (region == 0) {
+        return profile::kNone;
+    }
+    if (region != written.seen_region) {
+        std::uint32_t label = profile::kNone;
+        if (interpreter::labels_of_region(region, labels_)) {
+            for (const auto& [key, value] : labels_) {
+                label = recording_.label(label, key, value);
+            }
+        }
+        written.seen_region = region;
+        written.seen_label = label;
+    }
+    return written.seen_label;
 }
 
 // --- what passed since the last sample ----------------------------------------------------------

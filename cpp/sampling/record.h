@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "interpreter/frame_record.h"
+#include "interpreter/regions.h"
 
 namespace spprof::sampling {
 
@@ -16,6 +17,7 @@ struct SampleRecord {
     std::int64_t time_ns;               // monotonic clock
     std::int64_t cpu_ns;                // the thread's CPU clock
     std::int64_t stood_still_until_ns;  // where it was met waiting before; 0: not known
+    interpreter::RegionId region;       // that the thread is in
     std::uint8_t state;                 // profile::SampleState
     std::uint8_t truncated;             // more Python frames than kMaxPythonFrames
     std::uint8_t native_end;            // native::End

@@ -7,6 +7,7 @@ is imported later (tests/bench/import_cost.py).
 
 from __future__ import annotations
 
+from .labelled import Labelled
 from .shown import Shown
 from .tables import Tables
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     import pandas
 
     from .compare import StackDiff
-    from .labels import RegionList
     from .queries import CallNode, FunctionList
     from .samples import SampleSequence
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
 
 
-class _Described(Shown):
+class _Described(Shown, Labelled):
     """What Profile and AggregatedProfile share: circumstances, sums, outputs; all over columns."""
 
     _tables: Tables
@@ -427,28 +427,6 @@ class Profile(_Described):
             return selected
         kept = rows.keep_samples(tables, [bool(predicate(s)) for s in selected.samples])
         return Profile._of(kept)
-
-    def regions(self, by: str = "path") -> RegionList:
-        """Return the time of each region of the program; see `spprof.region`.
-
-        Parameters
-        ----------
-        by : {"path", "name"}
-            A row for each region with its values in each region around it; or one for each name.
-
-        Returns
-        -------
-        list of RegionStats
-            Each region before those inside of it, most time first.
-
-        Raises
-        ------
-        ValueError
-            Another `by`.
-        """
-        from . import labels
-
-        return labels.regions(self._tables, by)
 
     def focus(self, function: Pattern) -> Profile:
         """Return a profile of only the calls of `function`, as if it were the program.
