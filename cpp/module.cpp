@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "interpreter/collection.h"
 #include "interpreter/regions.h"
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
@@ -254,6 +255,13 @@ NB_MODULE(_native, module) {
             throw nb::python_error();
         }
         return nb::steal(type);
+    });
+    module.def("collection_callback", [] {
+        PyObject* callback = spprof::interpreter::collection_callback();
+        if (callback == nullptr) {
+            throw nb::python_error();
+        }
+        return nb::steal(callback);
     });
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);

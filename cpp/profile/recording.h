@@ -22,7 +22,9 @@ enum class FrameKind : std::uint8_t {
     special,  // a marker such as "[truncated]"
 };
 
-enum class SpecialFrame : std::uint32_t { truncated, memory_limit };
+// Garbage collection by generations, the last of which is any other.
+enum class SpecialFrame : std::uint32_t { truncated, memory_limit, collection_0 };
+constexpr std::uint32_t kCollections = 4;
 
 // Bits of the sample.state column; see docs/ARCHITECTURE.md.
 struct SampleState {
@@ -189,7 +191,7 @@ private:
     std::vector<FrameRow> frames_;
     RowMap python_frames_;  // code row << 32 | offset
     RowMap native_frames_;  // address
-    std::uint32_t special_frames_[2] = {kNone, kNone};
+    std::uint32_t special_frames_[2 + kCollections] = {kNone, kNone, kNone, kNone, kNone, kNone};
     Column<std::uint32_t> stack_parent_, stack_frame_;
     RowMap stacks_;  // parent << 32 | frame
     std::vector<Thread> threads_;

@@ -139,6 +139,8 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
             gil_state(here ? interpreter::gil_here(state) : interpreter::gil_from_outside(state));
     }
     record.region = state != nullptr ? interpreter::region_of(state) : 0;
+    record.collecting = walked.collecting;
+    record.collecting_at = walked.collecting_at;
     record.truncated = walked.end == interpreter::WalkEnd::truncated;
     record.bytes = static_cast<std::uint32_t>(record.size());
     visits.unkept_bytes = record.bytes;

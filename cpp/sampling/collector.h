@@ -83,6 +83,7 @@ private:
     void run() noexcept;
     void take(Subject& subject, const SampleRecord& record);
     std::uint32_t stack_of(Written& written, const SampleRecord& record, bool& mismatched);
+    std::uint32_t row_of(const Written::SeenFrame& frame);
     std::uint32_t label_of(Written& written, interpreter::RegionId region);
     void pay_out(Subject& subject, const Account::Rest& rest);
     void close(Subject& subject);

@@ -43,8 +43,10 @@ struct Written {
         std::uint64_t value;  // code object or native location
         std::uint32_t offset;
         bool native;
+        bool special = false;  // value: a SpecialFrame
         bool operator==(const SeenFrame& other) const noexcept {
-            return value == other.value && offset == other.offset && native == other.native;
+            return value == other.value && offset == other.offset && native == other.native &&
+                   special == other.special;
         }
     };
     std::vector<SeenFrame> seen;             // root first: the frames of the last sample...

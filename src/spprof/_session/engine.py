@@ -113,6 +113,11 @@ def region_type() -> Any:
     return _native.region_type()
 
 
+def collection_callback() -> Any:
+    """What tells the engine when garbage is collected, for `gc.callbacks`."""
+    return _native.collection_callback()
+
+
 def demangle(symbol: str) -> str:
     """A C++ or Rust symbol as people read it."""
     return str(_native.demangle(symbol))
