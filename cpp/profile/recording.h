@@ -32,6 +32,13 @@ struct SampleState {
     static constexpr std::uint8_t kGilNotHeld = 1 << 2;
     static constexpr std::uint8_t kGilHeld = 2 << 2;
     static constexpr std::uint8_t kMismatched = 1 << 4;
+    // What it waits for.
+    static constexpr std::uint8_t kForGil = 1 << 5;
+    static constexpr std::uint8_t kForLock = 2 << 5;
+    static constexpr std::uint8_t kForTime = 3 << 5;
+    static constexpr std::uint8_t kForSocket = 4 << 5;
+    static constexpr std::uint8_t kForFile = 5 << 5;
+    static constexpr std::uint8_t kForChild = 6 << 5;
 };
 
 class Strings {

@@ -9,6 +9,7 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
+#include "interpreter/gil.h"
 #include "interpreter/regions.h"
 #include "platform/clocks.h"
 #include "sampling/capture.h"
@@ -63,6 +64,7 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
             "spprof cannot learn of dying code objects: all code watchers of this interpreter "
             "are taken (PyCode_AddWatcher); stop another profiler or debugger and try again");
     }
+    interpreter::find_runtime_memory();
     try {
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         interpreter::forget_left_regions();

@@ -17,6 +17,22 @@ class Labelled:
 
     _tables: Tables
 
+    def waits(self) -> dict[str, int]:
+        """Return how long threads waited for what, in ns, longest first.
+
+        Only ``mode="wall"`` sees waiting.
+
+        Returns
+        -------
+        dict
+            By cause: ``"gil"``, ``"lock"`` (also of queues, events and futures), ``"sleep"``,
+            ``"socket"`` (or one of several descriptors), ``"file"`` (or a pipe or terminal),
+            ``"process"`` (a child's end), ``"thread"`` (another thread's end), ``"unknown"``.
+        """
+        from . import causes
+
+        return causes.waits(self._tables)
+
     def regions(self, by: str = "path") -> RegionList:
         """Return the time of each region of the program; see `spprof.region`.
 

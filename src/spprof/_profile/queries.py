@@ -20,9 +20,12 @@ from .tables import (
     GIL_MASK,
     GIL_NOT_HELD,
     NATIVE,
+    STATE_WITHOUT_CAUSE,
     WAITING,
     FrameIndex,
     Tables,
+    cause_bits,
+    cause_name,
     holds_gil,
     state_bits,
     state_name,
@@ -490,6 +493,7 @@ def select(
     start_ns: int | None = None,
     end_ns: int | None = None,
     state: str | None = None,
+    waits_for: str | None = None,
     region: Pattern | None = None,
     labels: Mapping[str, Pattern] | None = None,
     invert: bool = False,
@@ -499,6 +503,7 @@ def select(
     With `invert`, the conditions on function and module are turned around.
     """
     wanted = None if state is None else state_bits(state)
+    cause = None if waits_for is None else WAITING | cause_bits(waits_for)
     rows: Sequence[int] = range(tables.rows)
     if thread is not None:
         if isinstance(thread, int):
@@ -519,6 +524,9 @@ def select(
         rows = [row for row in rows if of_rows[row] in those]
     if wanted is not None:
         rows = [row for row in rows if tables.sample_state[row] & WAITING == wanted]
+    if cause is not None:
+        mask = WAITING | 0xFF & ~STATE_WITHOUT_CAUSE
+        rows = [row for row in rows if tables.sample_state[row] & mask == cause]
     if start_ns is None and end_ns is None:
         return take_rows(tables, rows)
     start = 0 if start_ns is None else max(start_ns, 0)
@@ -574,6 +582,7 @@ def to_dataframe(tables: Tables) -> pandas.DataFrame:
             "samples": list(tables.sample_count),
             "weight_ns": list(tables.sample_weight),
             "state": [state_name(state) for state in tables.sample_state],
+            "waits_for": [cause_name(state) for state in tables.sample_state],
             "holds_gil": pandas.array(
                 [holds_gil(state) for state in tables.sample_state],
                 dtype="boolean",

@@ -46,6 +46,9 @@ GIL_MASK = 0b01100
 GIL_NOT_HELD = 0b00100
 GIL_HELD = 0b01000
 MISMATCHED = 0b10000
+CAUSE_SHIFT = 5  # bits 5-7: what is waited for, a row of CAUSES
+STATE_WITHOUT_CAUSE = 0b11111
+CAUSES = ("unknown", "gil", "lock", "sleep", "socket", "file", "process", "thread")
 
 STATES = {"running": 0, "waiting": WAITING}
 GIL = {None: 0, False: GIL_NOT_HELD, True: GIL_HELD}
@@ -104,6 +107,29 @@ def state_bits(name: str) -> int:
     if name not in STATES:
         raise ValueError(f'state must be "running" or "waiting", not {name!r}')
     return STATES[name]
+
+
+def cause_name(state: int) -> str | None:
+    """What a thread of this `sample.state` waits for, one of `CAUSES`.
+
+    None where that is unknown, or the thread runs.
+    """
+    cause = state >> CAUSE_SHIFT
+    return CAUSES[cause] if cause and state & WAITING else None
+
+
+def cause_bits(name: str) -> int:
+    """Bits of what is waited for, by its name.
+
+    Raises
+    ------
+    ValueError
+        There is no such cause.
+    """
+    if name not in CAUSES:
+        listed = ", ".join(map(repr, CAUSES))
+        raise ValueError(f"waits_for must be one of {listed}, not {name!r}")
+    return CAUSES.index(name) << CAUSE_SHIFT
 
 
 def holds_gil(state: int) -> bool | None:
