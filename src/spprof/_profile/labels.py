@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .tables import LabelIndex
+from .words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +51,8 @@ class RegionStats:
     def __str__(self) -> str:
         given = "".join(f" {key}={value}" for key, value in self.labels.items())
         indent = "  " * (len(self.path) - 1)
-        return f"{self.own_share:7.1%} {self.total_share:7.1%}  {indent}{self.name}{given}"
+        name = shown(f"{self.name}{given}")
+        return f"{self.own_share:7.1%} {self.total_share:7.1%}  {indent}{name}"
 
 
 class RegionList(list[RegionStats]):

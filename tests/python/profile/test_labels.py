@@ -6,16 +6,18 @@ import random
 import re
 from array import array
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 import spprof
 from spprof import Profile
+from spprof._cli.main import main
 from spprof._profile import rows
 from spprof._profile import tables as columns
 from spprof._profile.labels import label_sets
 from spprof._profile.model import loads
-from spprof._profile.tables import NO_LABEL, Builder, Meta, check
+from spprof._profile.tables import NO_LABEL, WAITING, Builder, Meta, cause_bits, check
 from spprof.formats import container, registry
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
@@ -195,3 +197,30 @@ class TestRegions:
             "  30.0%   30.0%    parse\n"
             "  40.0%   40.0%  load x=2"
         )
+
+
+class TestFormats:
+    def test_pprof_keeps_labels_in_order(self, three: Profile) -> None:
+        back = loads(registry.find("pprof").dumps(three._tables), "pprof")
+        assert times(back) == TIMES
+
+    def test_pprof_keeps_causes_of_waiting_and_labels_that_look_like_others(self) -> None:
+        p = labelled(("region=a,host=h,thread=x,waits_for=gil", "f", 5), ("", "f", 7))
+        t = p._tables.same_stacks(sample_state=array("B", [WAITING | cause_bits("lock"), 0]))
+        back = loads(registry.find("pprof").dumps(t), "pprof")
+        assert times(back) == {"region=a,host=h,thread=x,waits_for=gil": 5, "": 7}
+        assert back.waits() == {"lock": 5}
+        assert [(thread.thread_name, thread.host) for thread in back.threads] == [("t", "")]
+
+    def test_report(self, three: Profile, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        path = tmp_path / "a.spprof"
+        three.save(path)
+        assert main(["report", "--by-region", str(path)]) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+        assert [(row[-1], row[2], row[5]) for row in rows] == [
+            ("x=1", "10.0%", "40.0%"),
+            ("parse", "30.0%", "30.0%"),
+            ("x=2", "40.0%", "40.0%"),
+        ]
+        assert main(["report", "--region", "parse", str(path)]) == 0
+        assert " g " in capsys.readouterr().out
