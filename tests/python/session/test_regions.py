@@ -118,7 +118,7 @@ class TestTimes:
                 end = time.monotonic()
             time.sleep(0.1)
         (found,) = profiler.profile.regions()
-        # What was not seen goes to where it is met waiting next, and on a busy machine that is much.
+        # What was not seen goes to where it is met waiting next: much on a busy machine.
         assert 0.5 * (end - begin) * 1e9 < found.total_ns < (end - begin + 0.05) * 1e9
 
     def test_many_short_regions_with_values_of_their_own(self) -> None:
