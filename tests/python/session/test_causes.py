@@ -180,11 +180,10 @@ def test_each_cause(native: bool) -> None:
         # Not part of what is scripted: what ends it, starting a thread, taking the GIL again.
         waits = here.ignore(re.compile(r"(^|\.)(start|later)$")).waits()
         waits.pop("gil", None)
+        # Who could run and has no processor waits for nothing of this.
+        unknown = waits.pop("unknown", 0)
         whole = sum(waits.values())
-        assert whole > 0.1 * SECONDS * 1e9, (
-            wait,
-            waits,
-        )  # the rest was not seen, on a busy machine
+        assert whole > unknown, (wait, waits, unknown)
         assert waits.get(cause, 0) > 0.95 * whole, (wait, waits)
 
 
