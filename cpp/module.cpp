@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "interpreter/collection.h"
+#include "interpreter/regions.h"
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
 #include "native/demangle.h"
@@ -122,6 +124,12 @@ nb::dict stop(const ThreadNames& names) {
     move_out("sample.count", tables.samples.count);
     move_out("sample.weight", tables.samples.weight);
     move_out("sample.state", tables.samples.state);
+    if (!tables.label_parent.empty()) {
+        columns["label.parent"] = to_bytes(tables.label_parent);
+        columns["label.key"] = to_bytes(tables.label_key);
+        columns["label.value"] = to_bytes(tables.label_value);
+        move_out("sample.label", tables.samples.label);  // kNone is -1
+    }
     nb::list threads;
     for (const auto& thread : tables.threads) {
         nb::dict row;
@@ -241,6 +249,21 @@ NB_MODULE(_native, module) {
         }
         return result;
     });
+    module.def("region_type", [] {
+        PyObject* type = spprof::interpreter::region_type();
+        if (type == nullptr) {
+            throw nb::python_error();
+        }
+        return nb::steal(type);
+    });
+    module.def("collection_callback", [] {
+        PyObject* callback = spprof::interpreter::collection_callback();
+        if (callback == nullptr) {
+            throw nb::python_error();
+        }
+        return nb::steal(callback);
+    });
+    module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));
 }

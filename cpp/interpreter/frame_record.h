@@ -27,6 +27,9 @@ enum class WalkEnd : std::uint8_t {
 struct WalkResult {
     std::size_t count = 0;
     WalkEnd end = WalkEnd::complete;
+    std::uint8_t collecting = 0;  // garbage: which generation, counted from 1; 0: it is not
+    // Frames that the collection called: so many of the innermost. The next is whoever set it off.
+    std::uint16_t collecting_at = 0;
 };
 
 }  // namespace spprof::interpreter

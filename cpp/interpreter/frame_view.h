@@ -23,6 +23,10 @@ struct ThreadView {
     // Where every chain ends in the thread state itself: with a C frame in 3.11 and 3.12, a frame
     // in 3.15.
     std::uintptr_t base = 0;
+    // Where the thread is collecting garbage: the frame that it did so in (0: none), and which
+    // generation, counted from 1.
+    std::uintptr_t collecting_frame = 0;
+    std::uint8_t collecting = 0;
 };
 
 enum class FrameRole : std::uint8_t {

@@ -15,6 +15,10 @@
 #include <frameobject.h>
 #endif
 
+extern "C" {
+#include <internal/pycore_context.h>
+}
+
 namespace spprof::interpreter {
 
 // The attached thread state, without asserting that there is one. Handler-safe.

@@ -53,7 +53,8 @@ WalkResult walk_foreign(const Memory& memory, std::uintptr_t thread, std::uintpt
     }
     result = walk(memory, view, out, room);
     if (!is_theirs()) {
-        result = {0, WalkEnd::gone};
+        result = {};
+        result.end = WalkEnd::gone;
     }
     return result;
 }

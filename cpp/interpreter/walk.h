@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "interpreter/collection.h"
 #include "interpreter/frame_view.h"
 #include "interpreter/main_interpreter.h"
 #include "interpreter/python_internals.h"
@@ -139,6 +140,9 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
                 return torn();
             }
         }
+        if (frame == thread.collecting_frame) {
+            result.collecting_at = static_cast<std::uint16_t>(result.count);
+        }
         if (view.role == FrameRole::python) {
             if (result.count == room) {
                 return no_room();
@@ -174,6 +178,10 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
 // The fields of the thread state at `address`. False where it cannot be read.
 template <class Memory>
 bool read_thread(const Memory& memory, std::uintptr_t address, ThreadView& view) noexcept {
+    if (collection.thread.load(std::memory_order_acquire) == address) {
+        view.collecting_frame = collection.frame;
+        view.collecting = static_cast<std::uint8_t>(collection.generation + 1);
+    }
     return memory.load(address + offsetof(PyThreadState, interp), view.interpreter) &&
            Layout::read_thread(memory, address, view);
 }
@@ -188,10 +196,12 @@ WalkResult walk(const Memory& memory, const ThreadView& thread, PyFrameRecord* o
         return result;
     }
     result = detail::walk_once(memory, thread, 0, out, room);
+    result.collecting = thread.collecting;
     for (int attempt = 1; attempt < Layout::kAttempts && result.end == WalkEnd::torn; ++attempt) {
         const WalkResult other = detail::walk_once(memory, thread, attempt, out, room);
         if (other.end != WalkEnd::torn && other.count > 0) {
             result = other;
+            result.collecting = thread.collecting;
         }
     }
     return result;

@@ -53,6 +53,9 @@ struct Moment {
     // It waits for a processor, and for nothing else.
     bool could_run = false;
     bool on_own_thread = false;
+    // Of one that waits, and the address of the word that it waits at.
+    Wait wait = Wait::unknown;
+    std::uintptr_t waits_at = 0;
     // nullptr where they are not wanted. Of a thread that waits only the program counter and the
     // stack pointer may be known; the rest is zero then.
     const MachineRegisters* registers = nullptr;

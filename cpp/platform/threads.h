@@ -29,9 +29,21 @@ bool is_runnable(Tid tid) noexcept;
 // How often the calling thread has given up a processor by itself; -1 when unknown. Visit-safe.
 long current_thread_sleeps() noexcept;
 
+// What a thread waits for, as far as its system call tells.
+enum class Wait : std::uint8_t {
+    unknown,
+    word,    // in memory, that another thread changes: a lock
+    sleep,   // a moment
+    socket,  // or one of several descriptors
+    file,    // or a pipe, or a terminal
+    child,   // the end of a child process
+};
+
 // The system call in which a thread waits, and where its stack is meanwhile.
 struct WaitingCall {
     std::uintptr_t number = 0;
+    Wait wait = Wait::unknown;
+    std::uintptr_t word = 0;  // Wait::word: its address
     std::uintptr_t stack_pointer = 0;
     std::uintptr_t program_counter = 0;
 };

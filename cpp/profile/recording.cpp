@@ -46,6 +46,9 @@ void Recording::Samples::make_room() {
     last.make_room();
     weight.make_room();
     state.make_room();
+    if (label.size() > 0) {
+        label.make_room();
+    }
 }
 
 void Recording::Samples::clear() noexcept {
@@ -56,6 +59,7 @@ void Recording::Samples::clear() noexcept {
     last.clear();
     weight.clear();
     state.clear();
+    label.clear();
 }
 
 Recording::Recording(std::size_t memory_limit_bytes, bool counts_only)
@@ -66,7 +70,8 @@ std::size_t Recording::bytes() const noexcept {
            frames_.capacity() * sizeof(FrameRow) + codes_by_address_.bytes() +
            python_frames_.bytes() + native_frames_.bytes() + stack_parent_.bytes() +
            stack_frame_.bytes() + stacks_.bytes() + threads_.capacity() * sizeof(Thread) +
-           samples_.bytes() + counted_rows_.bytes();
+           samples_.bytes() + counted_rows_.bytes() + lanes_.bytes() +
+           labels_.size() * (sizeof(Label) + 80);
 }
 
 // --- interning ----------------------------------------------------------------------------------
@@ -171,8 +176,18 @@ void Recording::rename_thread(std::uint32_t thread, std::string name) {
 
 void Recording::append_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                            std::int64_t time_ns, std::int64_t last_ns, std::uint32_t count,
-                           std::int64_t weight_ns) {
+                           std::int64_t weight_ns, std::uint32_t label) {
     samples_.make_room();
+    if (label != kNone && samples_.label.size() == 0) {
+        Column<std::uint32_t> before;
+        for (std::size_t row = 0; row < samples_.thread.size(); ++row) {
+            before.push_back(kNone);
+        }
+        before.push_back(label);
+        samples_.label = std::move(before);
+    } else if (samples_.label.size() > 0) {
+        samples_.label.push_back(label);
+    }
     samples_.thread.push_back(thread);
     samples_.stack.push_back(stack);
     samples_.state.push_back(state);
@@ -188,16 +203,46 @@ void Recording::set_last_row(std::uint32_t thread, std::uint32_t row) noexcept {
     threads_[thread].last_row_doing[samples_.state[row] & SampleState::kWaiting] = row;
 }
 
-// One row for each (thread, stack, state). Threads are bucketed with the state to make a key of
-// 64 bits: 2^27 threads and 2^5 states are more than a process can have.
+std::uint32_t Recording::label(std::uint32_t parent, const std::string& key,
+                               const std::string& value) {
+    if (at_limit()) {
+        return parent;
+    }
+    const std::uint32_t key_row = strings_.intern(key), value_row = strings_.intern(value);
+    make_room(labels_);
+    const auto [position, is_new] = label_rows_.try_emplace(
+        {parent, key_row, value_row}, static_cast<std::uint32_t>(labels_.size()));
+    if (is_new) {
+        labels_.push_back({parent, key_row, value_row});
+    }
+    return position->second;
+}
+
+// Threads by their labels, in 24 bits: what is beyond goes without its labels.
+std::uint32_t Recording::lane(std::uint32_t thread, std::uint32_t label) {
+    constexpr std::uint32_t kMost = 1u << 24;
+    const std::uint64_t key = pair(thread, label);
+    std::uint32_t row = lanes_.find(key);
+    if (row == kNone) {
+        if (lane_count_ >= kMost) {
+            return label == kNone ? kMost - 1 : lane(thread, kNone);
+        }
+        lanes_.insert(key, lane_count_);
+        row = lane_count_++;
+    }
+    return row;
+}
+
+// One row for each (thread, stack, state, label). Threads with their labels are bucketed with the
+// state to make a key of 64 bits.
 void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
-                          std::uint32_t count, std::int64_t weight_ns) {
-    const std::uint64_t key = pair((thread << 5) | state, stack);
+                          std::uint32_t count, std::int64_t weight_ns, std::uint32_t label) {
+    const std::uint64_t key = pair((lane(thread, label) << 8) | state, stack);
     const std::uint32_t row = counted_rows_.find(key);
     if (row == kNone) {
         samples_.make_room();
         counted_rows_.insert(key, static_cast<std::uint32_t>(samples_.thread.size()));
-        append_row(thread, stack, state, -1, -1, count, weight_ns);
+        append_row(thread, stack, state, -1, -1, count, weight_ns, label);
     } else {
         set_last_row(thread, row);
         samples_.count[row] += count;
@@ -206,22 +251,24 @@ void Recording::count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_
 }
 
 void Recording::add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
-                           std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns) {
+                           std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns,
+                           std::uint32_t label) {
     if (!counts_only_ && (samples_.thread.size() & 0xFF) == 0 && full()) {
         give_up_timestamps(time_ns);
     }
     if (counts_only_) {
-        count_row(thread, stack, state, count, weight_ns);
+        count_row(thread, stack, state, count, weight_ns, label);
         sample_count_ += count;
         return;
     }
     const std::uint32_t last = threads_[thread].last_row;
-    if (last != kNone && samples_.stack[last] == stack && samples_.state[last] == state) {
+    if (last != kNone && samples_.stack[last] == stack && samples_.state[last] == state &&
+        samples_.label_of(last) == label) {
         samples_.last[last] = time_ns;
         samples_.count[last] += count;
         samples_.weight[last] += weight_ns;
     } else {
-        append_row(thread, stack, state, time_ns, time_ns, count, weight_ns);
+        append_row(thread, stack, state, time_ns, time_ns, count, weight_ns, label);
     }
     sample_count_ += count;
 }
@@ -253,7 +300,7 @@ void Recording::give_up_timestamps(std::int64_t now_ns) {
     }
     for (std::size_t row = 0; row < timed.thread.size(); ++row) {
         count_row(timed.thread[row], timed.stack[row], timed.state[row], timed.count[row],
-                  timed.weight[row]);
+                  timed.weight[row], timed.label_of(row));
     }
 }
 

@@ -4,8 +4,10 @@
 // Not thread-safe: the collector's mutex guards it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,7 +22,9 @@ enum class FrameKind : std::uint8_t {
     special,  // a marker such as "[truncated]"
 };
 
-enum class SpecialFrame : std::uint32_t { truncated, memory_limit };
+// Garbage collection by generations, the last of which is any other.
+enum class SpecialFrame : std::uint32_t { truncated, memory_limit, collection_0 };
+constexpr std::uint32_t kCollections = 4;
 
 // Bits of the sample.state column; see docs/ARCHITECTURE.md.
 struct SampleState {
@@ -28,6 +32,13 @@ struct SampleState {
     static constexpr std::uint8_t kGilNotHeld = 1 << 2;
     static constexpr std::uint8_t kGilHeld = 2 << 2;
     static constexpr std::uint8_t kMismatched = 1 << 4;
+    // What it waits for.
+    static constexpr std::uint8_t kForGil = 1 << 5;
+    static constexpr std::uint8_t kForLock = 2 << 5;
+    static constexpr std::uint8_t kForTime = 3 << 5;
+    static constexpr std::uint8_t kForSocket = 4 << 5;
+    static constexpr std::uint8_t kForFile = 5 << 5;
+    static constexpr std::uint8_t kForChild = 6 << 5;
 };
 
 class Strings {
@@ -68,10 +79,14 @@ public:
     std::uint32_t add_thread(std::int64_t tid, std::string name);
     void rename_thread(std::uint32_t thread, std::string name);
 
+    // The labels of `parent` (kNone: none) and a further one.
+    std::uint32_t label(std::uint32_t parent, const std::string& key, const std::string& value);
+
     // One more sample; extends the thread's last row when nothing but the time differs. `count` may
     // be more than one: a thread that was seen waiting for so many ticks.
     void add_sample(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
-                    std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns);
+                    std::int64_t time_ns, std::uint32_t count, std::int64_t weight_ns,
+                    std::uint32_t label = kNone);
     // Adds time to the thread's last row in which it was waiting, or running: what passed since
     // its last sample. `time_ns`: until when. False when the thread has no such row yet.
     bool extend(std::uint32_t thread, bool waiting, std::int64_t time_ns, std::uint32_t count,
@@ -128,14 +143,24 @@ public:
         Column<std::uint32_t> thread, stack, count;
         Column<std::int64_t> time, last, weight;
         Column<std::uint8_t> state;
+        Column<std::uint32_t> label;  // empty until the first sample with one
         std::size_t bytes() const noexcept {
             return thread.bytes() + stack.bytes() + count.bytes() + time.bytes() + last.bytes() +
-                   weight.bytes() + state.bytes();
+                   weight.bytes() + state.bytes() + label.bytes();
+        }
+        std::uint32_t label_of(std::size_t row) const noexcept {
+            return label.size() > 0 ? label[row] : kNone;
         }
         void make_room();  // for one row more
         void clear() noexcept;
     };
     Samples& samples() noexcept { return samples_; }
+
+    struct Label {
+        std::uint32_t parent = kNone;
+        std::uint32_t key = kNone, value = kNone;  // strings
+    };
+    const std::vector<Label>& labels() const noexcept { return labels_; }
 
     std::uint64_t sample_count() const noexcept { return sample_count_; }
     std::size_t bytes() const noexcept;
@@ -153,9 +178,10 @@ private:
     void give_up_timestamps(std::int64_t now_ns);
     void append_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
                     std::int64_t time_ns, std::int64_t last_ns, std::uint32_t count,
-                    std::int64_t weight_ns);
+                    std::int64_t weight_ns, std::uint32_t label);
     void count_row(std::uint32_t thread, std::uint32_t stack, std::uint8_t state,
-                   std::uint32_t count, std::int64_t weight_ns);
+                   std::uint32_t count, std::int64_t weight_ns, std::uint32_t label);
+    std::uint32_t lane(std::uint32_t thread, std::uint32_t label);
     std::uint32_t add_frame(FrameRow row, RowMap* rows, std::uint64_t key);
     void set_last_row(std::uint32_t thread, std::uint32_t row) noexcept;
 
@@ -172,12 +198,16 @@ private:
     std::vector<FrameRow> frames_;
     RowMap python_frames_;  // code row << 32 | offset
     RowMap native_frames_;  // address
-    std::uint32_t special_frames_[2] = {kNone, kNone};
+    std::uint32_t special_frames_[2 + kCollections] = {kNone, kNone, kNone, kNone, kNone, kNone};
     Column<std::uint32_t> stack_parent_, stack_frame_;
     RowMap stacks_;  // parent << 32 | frame
     std::vector<Thread> threads_;
     Samples samples_;
-    RowMap counted_rows_;  // counts only: (thread, state) bucket and stack -> row
+    std::vector<Label> labels_;
+    std::map<std::array<std::uint32_t, 3>, std::uint32_t> label_rows_;
+    RowMap lanes_;         // counts only: thread and label -> lane
+    RowMap counted_rows_;  // counts only: (lane, state) bucket and stack -> row
+    std::uint32_t lane_count_ = 0;
 };
 
 }  // namespace spprof::profile

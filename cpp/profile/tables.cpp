@@ -61,6 +61,14 @@ Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
     for (std::size_t i = 0; i < tables.samples.stack.size(); ++i) {
         tables.samples.stack[i] = stack_row[tables.samples.stack[i]];
     }
+    if (tables.samples.label.size() > 0) {
+        for (const Recording::Label& label : recording.labels()) {
+            tables.label_parent.push_back(
+                label.parent == kNone ? -1 : static_cast<std::int32_t>(label.parent));
+            tables.label_key.push_back(label.key);
+            tables.label_value.push_back(label.value);
+        }
+    }
     for (const Recording::Thread& thread : recording.threads()) {
         tables.threads.push_back({thread.tid, thread.name});
     }

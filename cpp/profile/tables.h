@@ -19,6 +19,8 @@ struct Tables {
     std::vector<std::uint64_t> frame_address;
     std::vector<std::int32_t> stack_parent;
     std::vector<std::uint32_t> stack_frame;
+    std::vector<std::int32_t> label_parent;
+    std::vector<std::uint32_t> label_key, label_value;
     Recording::Samples samples;
     struct Thread {
         std::int64_t tid;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "interpreter/gil.h"
 #include "interpreter/python_thread.h"
 #include "native/code_map.h"
 #include "native/unwind.h"
@@ -40,6 +41,26 @@ std::uint8_t gil_state(interpreter::GilHolding holding) noexcept {
             return profile::SampleState::kGilNotHeld;
         case interpreter::GilHolding::unknown:
             break;
+    }
+    return 0;
+}
+
+std::uint8_t waits_for(const platform::Moment& moment) noexcept {
+    using profile::SampleState;
+    switch (moment.wait) {
+        case platform::Wait::unknown:
+            break;
+        case platform::Wait::word:
+            return interpreter::belongs_to_gil(moment.waits_at) ? SampleState::kForGil
+                                                                : SampleState::kForLock;
+        case platform::Wait::sleep:
+            return SampleState::kForTime;
+        case platform::Wait::socket:
+            return SampleState::kForSocket;
+        case platform::Wait::file:
+            return SampleState::kForFile;
+        case platform::Wait::child:
+            return SampleState::kForChild;
     }
     return 0;
 }
@@ -134,10 +155,14 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
     record.could_run = moment.could_run;
     record.stood_still_until_ns = moment.stood_still_until_ns;
     record.state = moment.doing == platform::Doing::waiting ? profile::SampleState::kWaiting : 0;
+    record.state |= waits_for(moment);
     if (state != nullptr) {
         record.state |=
             gil_state(here ? interpreter::gil_here(state) : interpreter::gil_from_outside(state));
     }
+    record.region = state != nullptr ? interpreter::region_of(state) : 0;
+    record.collecting = walked.collecting;
+    record.collecting_at = walked.collecting_at;
     record.truncated = walked.end == interpreter::WalkEnd::truncated;
     record.bytes = static_cast<std::uint32_t>(record.size());
     visits.unkept_bytes = record.bytes;

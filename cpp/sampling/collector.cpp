@@ -23,6 +23,12 @@ constexpr std::int64_t kRarestScan = 1'000'000'000;
 constexpr std::int64_t kFirstProbe = 200'000'000;
 constexpr std::int64_t kLongestProbe = 2'000'000'000;
 
+// `generation` is counted from 1.
+std::uint64_t collection_frame(std::uint8_t generation) noexcept {
+    return static_cast<std::uint64_t>(profile::SpecialFrame::collection_0) +
+           std::min<std::uint64_t>(generation, profile::kCollections) - 1;
+}
+
 // Whether the time since its last sample is anybody's.
 bool is_in_profile(const Subject& subject) noexcept {
     return subject.following != Following::muted && !subject.account.outside();
@@ -83,6 +89,7 @@ void Collector::run() noexcept {
 void Collector::drain() noexcept {
     const std::lock_guard<std::mutex> lock(registry_.mutex());
     const std::int64_t now = platform::monotonic_ns();
+    interpreter::begin_round_of_regions();
     const auto drain_one = [this, now](Subject& subject) {
         const bool in_order = subject.visits.ring.drain([&](const std::uint8_t* bytes) {
             const auto& record = *reinterpret_cast<const SampleRecord*>(bytes);
@@ -149,9 +156,10 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
     if (waited.weight_ns > 0) {
         recording_.extend(row, true, waited.time_ns - start_ns_, waited.count, waited.weight_ns);
     }
+    const std::uint32_t label = label_of(subject.written, record.region);
     const auto add = [&](const Share& share, int also) {
         recording_.add_sample(row, stack, static_cast<std::uint8_t>(state | also),
-                              share.time_ns - start_ns_, share.count, share.weight_ns);
+                              share.time_ns - start_ns_, share.count, share.weight_ns, label);
     };
     if (shares.kept_waiting.count > 0) {
         add(shares.kept_waiting, profile::SampleState::kWaiting);
@@ -159,11 +167,30 @@ void Collector::take(Subject& subject, const SampleRecord& record) {
     add(shares.here, 0);
 }
 
+std::uint32_t Collector::row_of(const Written::SeenFrame& frame) {
+    if (frame.special) {
+        return recording_.special_frame(static_cast<profile::SpecialFrame>(frame.value));
+    }
+    return frame.native ? recording_.native_frame(frame.value)
+                        : recording_.python_frame(frame.value, frame.offset);
+}
+
 // Successive stacks of a thread share most of their callers: only what changed is looked up.
 std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, bool& mismatched) {
     frames_.clear();
+    // Garbage collection is a frame on top of whoever set it off.
+    bool collecting = record.collecting != 0;
+    const auto add_collection = [&] {
+        if (collecting) {
+            collecting = false;
+            frames_.push_back({collection_frame(record.collecting), 0, false, true});
+        }
+    };
     const auto add_python = [&](std::size_t i) {
         const interpreter::PyFrameRecord& frame = record.python()[i];
+        if (i >= record.collecting_at) {
+            add_collection();
+        }
         if (frame.code != 0) {
             frames_.push_back({frame.code, frame.offset, false});
         }
@@ -182,6 +209,7 @@ std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, 
             add_python(i);
         }
     }
+    add_collection();
     if (written.seen_epoch != epoch_ || record.truncated) {
         written.forget_seen();
         written.seen_epoch = epoch_;
@@ -200,9 +228,7 @@ std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, 
     }
     for (std::size_t i = frames_.size() - shared; i-- > 0;) {
         const Written::SeenFrame& frame = frames_[i];
-        parent = recording_.stack(parent, frame.native
-                                              ? recording_.native_frame(frame.value)
-                                              : recording_.python_frame(frame.value, frame.offset));
+        parent = recording_.stack(parent, row_of(frame));
         written.seen.push_back(frame);
         written.seen_stacks.push_back(parent);
     }
@@ -210,6 +236,23 @@ std::uint32_t Collector::stack_of(Written& written, const SampleRecord& record, 
         written.forget_seen();
     }
     return parent;
+}
+
+std::uint32_t Collector::label_of(Written& written, interpreter::RegionId region) {
+    if (region == 0) {
+        return profile::kNone;
+    }
+    if (region != written.seen_region) {
+        std::uint32_t label = profile::kNone;
+        if (interpreter::labels_of_region(region, labels_)) {
+            for (const auto& [key, value] : labels_) {
+                label = recording_.label(label, key, value);
+            }
+        }
+        written.seen_region = region;
+        written.seen_label = label;
+    }
+    return written.seen_label;
 }
 
 // --- what passed since the last sample ----------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "interpreter/python_thread.h"
+#include "interpreter/regions.h"
 #include "platform/threads.h"
 #include "profile/recording.h"
 #include "sampling/native_stacks.h"
@@ -82,6 +83,8 @@ private:
     void run() noexcept;
     void take(Subject& subject, const SampleRecord& record);
     std::uint32_t stack_of(Written& written, const SampleRecord& record, bool& mismatched);
+    std::uint32_t row_of(const Written::SeenFrame& frame);
+    std::uint32_t label_of(Written& written, interpreter::RegionId region);
     void pay_out(Subject& subject, const Account::Rest& rest);
     void close(Subject& subject);
     void judge(const Subject& subject, const platform::VisitFigures& figures);
@@ -99,6 +102,7 @@ private:
     std::uint64_t lost_samples_ = 0;
     std::vector<Written::SeenFrame> frames_;  // of the record at hand, innermost first
     std::vector<NativeStacks::Frame> merged_;
+    interpreter::Labels labels_;  // of the record at hand
     std::uint64_t epoch_ = 0;
     std::int64_t unsampled_ns_ = 0;
     std::vector<OutOfReach> out_of_reach_;

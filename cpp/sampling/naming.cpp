@@ -31,7 +31,11 @@ std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, Nati
     }
     const std::uint32_t no_file = recording.strings().intern("");
     const std::uint32_t special[] = {recording.strings().intern("[truncated]"),
-                                     recording.strings().intern("[memory limit]")};
+                                     recording.strings().intern("[memory limit]"),
+                                     recording.strings().intern("[garbage collection 0]"),
+                                     recording.strings().intern("[garbage collection 1]"),
+                                     recording.strings().intern("[garbage collection 2]"),
+                                     recording.strings().intern("[garbage collection]")};
     std::vector<profile::ResolvedFrame> frames;
     frames.reserve(recording.frames().size());
     for (const profile::Recording::FrameRow& row : recording.frames()) {

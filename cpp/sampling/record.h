@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "interpreter/frame_record.h"
+#include "interpreter/regions.h"
 
 namespace spprof::sampling {
 
@@ -16,12 +17,14 @@ struct SampleRecord {
     std::int64_t time_ns;               // monotonic clock
     std::int64_t cpu_ns;                // the thread's CPU clock
     std::int64_t stood_still_until_ns;  // where it was met waiting before; 0: not known
+    interpreter::RegionId region;       // that the thread is in
     std::uint8_t state;                 // profile::SampleState
     std::uint8_t truncated;             // more Python frames than kMaxPythonFrames
     std::uint8_t native_end;            // native::End
-    std::uint8_t never_slept;  // since the record before, if that was made on the thread itself
-    std::uint8_t could_run;    // it waited for a processor only
-    std::uint8_t reserved[3];
+    std::uint8_t never_slept;     // since the record before, if that was made on the thread itself
+    std::uint8_t could_run;       // it waited for a processor only
+    std::uint8_t collecting;      // garbage: which generation, counted from 1; 0: it is not
+    std::uint16_t collecting_at;  // so many of the innermost Python frames were called by it
 
     static constexpr std::size_t kMaxPythonFrames = 2048;
     static constexpr std::size_t kMaxNativeFrames = 256;

@@ -9,6 +9,8 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
+#include "interpreter/gil.h"
+#include "interpreter/regions.h"
 #include "platform/clocks.h"
 #include "sampling/capture.h"
 #include "sampling/naming.h"
@@ -62,8 +64,14 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
             "spprof cannot learn of dying code objects: all code watchers of this interpreter "
             "are taken (PyCode_AddWatcher); stop another profiler or debugger and try again");
     }
+    interpreter::find_runtime_memory();
     try {
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
+        interpreter::forget_left_regions();
+        if (!interpreter::regions_can_be_read()) {
+            run.notes.push_back(
+                "regions are not seen in this Python: its contexts are not as spprof knows them");
+        }
         run.observer->begin();
         // Our own start is no part of the profile.
         run.observer->pause();

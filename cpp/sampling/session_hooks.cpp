@@ -3,6 +3,7 @@
 
 #include "interpreter/attached_lock.h"
 #include "interpreter/code_lifetime.h"
+#include "interpreter/regions.h"
 #include "sampling/naming.h"
 #include "sampling/session_run.h"
 
@@ -78,6 +79,7 @@ void Session::before_fork() {
         session->run_->observer->lock_for_fork();
     }
     native_before_fork();
+    interpreter::lock_regions_for_fork();
 }
 
 void Session::release_locks_after_fork() {
@@ -96,6 +98,7 @@ void Session::release_locks_after_fork() {
 void Session::after_fork_in_parent() {
     Session* session = in_force();
     if (session != nullptr) {
+        interpreter::unlock_regions_after_fork();
         native_after_fork_in_parent();
         interpreter::CodeLifetime::unlock_after_fork();
         session->release_locks_after_fork();
@@ -109,6 +112,7 @@ void Session::after_fork_in_child_unlocked() {
     if (session == nullptr) {
         return;
     }
+    interpreter::unlock_regions_after_fork();
     native_after_fork_in_child();
     interpreter::CodeLifetime::unlock_after_fork_in_child();
     session->release_locks_after_fork();

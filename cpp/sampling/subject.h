@@ -43,13 +43,17 @@ struct Written {
         std::uint64_t value;  // code object or native location
         std::uint32_t offset;
         bool native;
+        bool special = false;  // value: a SpecialFrame
         bool operator==(const SeenFrame& other) const noexcept {
-            return value == other.value && offset == other.offset && native == other.native;
+            return value == other.value && offset == other.offset && native == other.native &&
+                   special == other.special;
         }
     };
     std::vector<SeenFrame> seen;             // root first: the frames of the last sample...
     std::vector<std::uint32_t> seen_stacks;  // ...and the stacks they make
     std::uint64_t seen_epoch = 0;
+    std::uint64_t seen_region = 0;              // of the last sample...
+    std::uint32_t seen_label = profile::kNone;  // ...and its labels
 
     void forget_seen() noexcept {
         seen.clear();
@@ -58,6 +62,8 @@ struct Written {
     // For a new thread; the memory stays.
     void begin() noexcept {
         row = profile::kNone;
+        seen_region = 0;
+        seen_label = profile::kNone;
         forget_seen();
     }
 };

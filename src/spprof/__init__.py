@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         ThreadSummary,
     )
     from ._session.decorator import profile
+    from ._session.regions import region
     from .formats._errors import FormatError
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "native_unwinding_enabled",
     "pause",
     "profile",
+    "region",
     "register_thread",
     "resume",
     "set_native_unwinding",
@@ -114,6 +116,7 @@ _ON_DEMAND = {
     "load": "_profile.model",
     "merge": "_profile.model",
     "profile": "_session.decorator",
+    "region": "_session.regions",
 }
 
 

@@ -54,6 +54,12 @@ WalkResult walk_from_outside(ThreadState*, std::uintptr_t, std::int32_t, PyFrame
 GilHolding gil_here(ThreadState*) noexcept { return GilHolding::held; }
 GilHolding gil_from_outside(ThreadState*) noexcept { return GilHolding::unknown; }
 std::size_t list_thread_states(ThreadStateEntry*, std::size_t) noexcept { return 0; }
+RegionId region_of(ThreadState*) noexcept { return 0; }
+void begin_round_of_regions() noexcept {}
+bool labels_of_region(RegionId region, Labels& labels) {
+    labels = {{"region", "load"}, {"number", std::to_string(region % 10)}};
+    return region < 100;
+}
 std::vector<KnownFunction> known_functions() { return {}; }
 std::size_t module_count() { return 0; }
 std::uintptr_t an_interpreter_function() noexcept {

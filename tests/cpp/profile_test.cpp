@@ -1,6 +1,7 @@
 // Interned stacks and sample rows: plain data, so every rule of it can be stated.
 #include <doctest/doctest.h>
 
+#include <map>
 #include <new>
 #include <random>
 #include <unordered_map>
@@ -194,6 +195,35 @@ TEST_CASE("counts only: a row a thread, stack and state, whatever comes") {
     CHECK(recording.samples().weight[1] == 5000);
     CHECK(recording.samples().time[0] == -1);
     CHECK(recording.sample_count() == 1000);
+}
+
+TEST_CASE("samples of other labels are told apart, whether or not timestamps are kept") {
+    for (const bool counts_only : {false, true}) {
+        Recording recording(kPlenty, counts_only);
+        const std::uint32_t thread = recording.add_thread(1, "t");
+        const std::uint32_t a = stack_of(recording, {1});
+        recording.add_sample(thread, a, 0, 0, 1, 1);
+        CHECK(recording.samples().label.size() == 0);  // nothing of them where there are none
+        const std::uint32_t outer = recording.label(kNone, "region", "load");
+        const std::uint32_t inner = recording.label(outer, "region", "parse");
+        CHECK(recording.label(kNone, "region", "load") == outer);
+        CHECK(recording.label(kNone, "region", "parse") != inner);
+        recording.add_sample(thread, a, 0, 10, 1, 2, outer);
+        recording.add_sample(thread, a, 0, 20, 1, 4, outer);
+        recording.add_sample(thread, a, 0, 30, 1, 8, inner);
+        recording.add_sample(thread, a, 0, 40, 1, 16);
+        const auto& samples = recording.samples();
+        REQUIRE(samples.label.size() == samples.thread.size());
+        std::map<std::uint32_t, std::int64_t> weights;
+        for (std::size_t row = 0; row < samples.label.size(); ++row) {
+            weights[samples.label[row]] += samples.weight[row];
+        }
+        CHECK(weights[kNone] == 17);
+        CHECK(weights[outer] == 6);
+        CHECK(weights[inner] == 8);
+        CHECK(samples.thread.size() == (counts_only ? 3 : 4));
+        CHECK(recording.labels()[inner].parent == outer);
+    }
 }
 
 TEST_CASE("at the memory limit timestamps go and every count and weight stays") {

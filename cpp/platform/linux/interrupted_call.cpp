@@ -208,12 +208,14 @@ long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept
     return number < 0 && last[0] == 0x31 && last[1] == 0xC0 ? SYS_read : number;
 }
 
-long go_on_waiting() {
+// With the first arguments of the call where it had them, for whoever asks what is waited for.
+long go_on_waiting(const ucontext_t& context) {
     long result;
     // Written as a caller would: this may be interrupted, too.
     __asm__ volatile("movl %1, %%eax\n\tsyscall"
                      : "=&a"(result)
-                     : "i"(SYS_restart_syscall)
+                     : "i"(SYS_restart_syscall), "D"(context.uc_mcontext.gregs[REG_RDI]),
+                       "S"(context.uc_mcontext.gregs[REG_RSI])
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -229,10 +231,12 @@ std::uintptr_t second_argument(const ucontext_t& context) noexcept {
     return context.uc_mcontext.regs[1];
 }
 
-long go_on_waiting() {
+// The second argument is where it was, for whoever asks what is waited for.
+long go_on_waiting(const ucontext_t& context) {
+    register std::uint64_t second __asm__("x1") = context.uc_mcontext.regs[1];
     register long number __asm__("x8") = SYS_restart_syscall;
     register long result __asm__("x0");
-    __asm__ volatile("svc #0" : "=r"(result) : "r"(number) : "memory");
+    __asm__ volatile("svc #0" : "=r"(result) : "r"(number), "r"(second) : "memory");
     return result;
 }
 
@@ -282,7 +286,7 @@ void continue_interrupted_call(ucontext_t& context, CallFigures& figures) {
             // The program's own signals end the wait as they would end the call. Ours stays out:
             // whoever waits is not sampled by signals.
             set_mask(as_word(context.uc_sigmask) | bit_of(SIGPROF));
-            set_result_register(context, go_on_waiting());
+            set_result_register(context, go_on_waiting(context));
             break;
         case Way::unknown:
             figures.cut_short.fetch_add(1, std::memory_order_relaxed);

@@ -923,7 +923,11 @@ void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns,
     moment.stood_still_until_ns = watch.stood_still_until_ns.load(std::memory_order_relaxed);
     MachineRegisters registers;
     WaitingCall call;
-    if (plan_.registers && waiting_call(tid, call)) {
+    if (waiting_call(tid, call)) {
+        moment.wait = call.wait;
+        moment.waits_at = call.word;
+    }
+    if (plan_.registers && call.program_counter != 0) {
         registers.pc = call.program_counter;
         registers.value[MachineRegisters::kStackPointer] = call.stack_pointer;
         moment.registers = &registers;

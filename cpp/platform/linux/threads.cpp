@@ -1,6 +1,8 @@
 // Linux behind threads.h.
 #include "platform/threads.h"
 
+#include "platform/linux/waiting_call.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -120,14 +122,20 @@ bool waiting_call(Tid tid, WaitingCall& call) noexcept {
     }
     char* at = text;
     const long number = std::strtol(at, &at, 10);
-    std::uintptr_t last_two[2] = {0, 0};
-    while (*at == ' ') {
-        last_two[0] = last_two[1];
-        last_two[1] = static_cast<std::uintptr_t>(std::strtoull(at, &at, 16));
+    constexpr std::size_t kArguments = 6;
+    std::uintptr_t values[kArguments + 2] = {};
+    std::size_t count = 0;
+    while (*at == ' ' && count < std::size(values)) {
+        values[count++] = static_cast<std::uintptr_t>(std::strtoull(at, &at, 16));
+    }
+    if (count < 2) {
+        return false;
     }
     call.number = static_cast<std::uintptr_t>(number);
-    call.stack_pointer = last_two[0];
-    call.program_counter = last_two[1];
+    call.stack_pointer = values[count - 2];
+    call.program_counter = values[count - 1];
+    call.wait = count == std::size(values) ? reason_of_call(number, values) : Wait::unknown;
+    call.word = call.wait == Wait::word ? values[0] : 0;
     return call.program_counter != 0;
 }
 

@@ -109,6 +109,30 @@ describe('decode', () => {
     );
   });
 
+  const labelled = (parent: number, key: number, sample: number) =>
+    encode(SAMPLES, {}, (columns) => {
+      columns.set('label.parent', { type: 'i32', values: [parent, 0] });
+      columns.set('label.key', { type: 'u32', values: [key, 1] });
+      columns.set('label.value', { type: 'u32', values: [0, 0] });
+      columns.set('sample.label', { type: 'i32', values: [sample, -1] });
+    });
+
+  it('reads labels where there are any', () => {
+    expect(decode(encode(SAMPLES)).sampleLabel).toBeNull();
+    const profile = decode(labelled(-1, 1, 1));
+    expect(Array.from(profile.sampleLabel ?? [])).toEqual([1, -1]);
+    expect(Array.from(profile.labelParent)).toEqual([-1, 0]);
+    expect(Array.from(profile.labelKey)).toEqual([1, 1]);
+  });
+
+  it.each([
+    [0, 0, 0, /label.parent row 0 points at 0/],
+    [-1, 99, 0, /label.key row 0 points at 99/],
+    [-1, 0, 2, /sample.label row 0 points at 2/],
+  ])('refuses labels out of their tables', (parent, key, sample, message) => {
+    expect(() => decode(labelled(parent, key, sample))).toThrow(message);
+  });
+
   it('passes over columns it does not know', () => {
     const bytes = encode(SAMPLES, {}, (columns) => columns.set('sample.colour', { type: 'u8', values: [1, 2] }));
     expect(decode(bytes).sampleStack.length).toBe(2);

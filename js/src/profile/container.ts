@@ -1,6 +1,6 @@
 // Owns the bytes of the .spprof container: decodes them into typed columns and refuses what is damaged.
 // Knows nothing of trees or views.
-import type { Column, FrameRow, FuncRow, SampleRow, StackRow, StringRow, ThreadRow } from './rows';
+import type { Column, FrameRow, FuncRow, LabelRow, SampleRow, StackRow, StringRow, ThreadRow } from './rows';
 
 export interface Thread {
   tid: number;
@@ -50,6 +50,12 @@ export interface Profile {
   readonly sampleCount: Column<SampleRow, number>;
   readonly sampleWeight: Column<SampleRow, number>;
   readonly sampleState: Column<SampleRow, number>;
+  /** Innermost label of each row's samples, -1 without one; null where no sample has any. */
+  readonly sampleLabel: Column<SampleRow, LabelRow> | null;
+  /** The labels around a label; -1, which is no row, at the outermost. */
+  readonly labelParent: Column<LabelRow, LabelRow>;
+  readonly labelKey: Column<LabelRow, StringRow>;
+  readonly labelValue: Column<LabelRow, StringRow>;
   /** Weights before, where this profile is a difference; see difference.ts. */
   readonly sampleBaseline: Column<SampleRow, number> | null;
   readonly byteLength: number;
@@ -233,6 +239,10 @@ class Columns {
     return column;
   }
 
+  has(name: string): boolean {
+    return this.entries.has(name);
+  }
+
   private view<T>(name: string, type: string, make: new (buffer: ArrayBuffer, offset: number, length: number) => T): T {
     const { offset, length } = this.entry(name, type);
     return new make(this.bytes.buffer, this.bytes.byteOffset + offset, length);
@@ -278,6 +288,14 @@ function within<At extends number>(name: string, values: Column<At, number>, lim
   }
 }
 
+function comeBefore<Row extends number>(name: string, parents: Column<Row, Row>): void {
+  for (let row = 0 as Row; row < parents.length; row++) {
+    if (parents[row] >= row || parents[row] < -1) {
+      throw new ContainerError(`${name} row ${row} points at ${parents[row]}, which does not come before it`);
+    }
+  }
+}
+
 /** Decodes a container; throws ContainerError with what is wrong. */
 export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
   const bytes = aligned(source);
@@ -290,6 +308,8 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       throw new ContainerError(`strings.offsets row ${i} is out of order or past the end`);
     }
   }
+  const labelled = columns.has('sample.label');
+  const noRows = new Uint32Array(0);
   const profile: Profile = {
     meta: {
       version: header.meta.version ?? 1,
@@ -330,6 +350,10 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
     sampleCount: columns.u32('sample.count'),
     sampleWeight: columns.i64('sample.weight'),
     sampleState: columns.u8('sample.state'),
+    sampleLabel: labelled ? columns.rows<SampleRow, LabelRow>('sample.label', 'i32') : null,
+    labelParent: labelled ? columns.rows('label.parent', 'i32') : (noRows as unknown as Column<LabelRow, LabelRow>),
+    labelKey: labelled ? columns.rows('label.key') : (noRows as unknown as Column<LabelRow, StringRow>),
+    labelValue: labelled ? columns.rows('label.value') : (noRows as unknown as Column<LabelRow, StringRow>),
     sampleBaseline: null,
     byteLength: bytes.length,
     thinnedFrom: header.thinned_from ?? null,
@@ -359,17 +383,19 @@ function check(p: Profile): void {
     p.sampleWeight,
     p.sampleState,
   );
+  sameLength('label', p.labelParent, p.labelKey, p.labelValue);
+  within('label.key', p.labelKey, p.strings.length);
+  within('label.value', p.labelValue, p.strings.length);
+  if (p.sampleLabel) {
+    sameLength('sample', p.sampleStack, p.sampleLabel);
+    within('sample.label', p.sampleLabel, p.labelParent.length);
+  }
+  comeBefore('label.parent', p.labelParent);
   within('func.name', p.funcName, p.strings.length);
   within('func.file', p.funcFile, p.strings.length);
   within('frame.func', p.frameFunc, p.funcName.length);
   within('stack.frame', p.stackFrame, p.frameFunc.length);
   within('sample.stack', p.sampleStack, p.stackParent.length);
   within('sample.thread', p.sampleThread, p.threads.length);
-  for (let row = 0 as StackRow; row < p.stackParent.length; row++) {
-    if (p.stackParent[row] >= row || p.stackParent[row] < -1) {
-      throw new ContainerError(
-        `stack.parent row ${row} points at ${p.stackParent[row]}, which does not come before it`,
-      );
-    }
-  }
+  comeBefore('stack.parent', p.stackParent);
 }

@@ -9,6 +9,7 @@ export type StringRow = Row<'strings'>;
 export type FuncRow = Row<'functions'>;
 export type FrameRow = Row<'frames'>;
 export type StackRow = Row<'stacks'>;
+export type LabelRow = Row<'labels'>;
 export type SampleRow = Row<'samples'>;
 export type ThreadRow = Row<'threads'>;
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._profile import text
 from .._profile.names import short
+from .._profile.tables import CAUSES
 from .._profile.words import LONGEST, format_ns, short_place, shown
 from .arguments import add_command, add_interval, natural
 from .reading import load
@@ -51,6 +52,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--lines", action="store_true", help="a row for each line of code")
     parser.add_argument("--tree", action="store_true", help="the call tree instead of a table")
     parser.add_argument(
+        "--by-region",
+        action="store_true",
+        help="the program's regions (spprof.region) instead of its functions",
+    )
+    parser.add_argument(
         "--all-frames",
         action="store_true",
         help="also what is folded otherwise: calls between calls, and what imports do",
@@ -68,6 +74,8 @@ def add_to(commands: Any) -> None:
         choices=["running", "waiting"],
         help="only where threads ran, or waited",
     )
+    parser.add_argument("--region", help="only samples in this region (wildcards)")
+    parser.add_argument("--waits-for", choices=CAUSES, help="only where threads wait for this")
     parser.add_argument(
         "--from",
         dest="start_ms",
@@ -93,11 +101,15 @@ def report(options: argparse.Namespace) -> int:
         function=options.function,
         module=options.module,
         state=options.state,
+        region=options.region,
+        waits_for=options.waits_for,
         start_ms=options.start_ms,
         end_ms=options.end_ms,
     )
     style = Style(options.color)
-    if options.tree:
+    if options.by_region:
+        _print_regions(profile, style, options)
+    elif options.tree:
         _print_tree(profile, style, options)
     else:
         _print_table(profile, style, options)
@@ -127,11 +139,31 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
         name = style.native(name) if entry.is_native else style.bold(name)
         share = entry.self_share if by == "self" else entry.total_share
         write(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
+    what_else = text.what_else_lines(tables)
+    if what_else:
+        write("\n".join(["", *what_else]))
     threads = text.thread_lines(tables, max(n, _FEWEST_THREADS))
     if threads:
         write("\n".join(["\nthreads:", *threads]))
     for note in text.notes(tables):
         write(style.warn(f"note: {note}"))
+
+
+def _print_regions(profile: Profile, style: Style, options: argparse.Namespace) -> None:
+    write(style.bold(text.headline(profile._tables)))
+    found = profile.regions()
+    if not found:
+        write("no sample is in a region: spprof.region(name) names parts of a program")
+        return
+    write(style.dim(f"\n{'own':>9} {'':>6} {'total':>9} {'':>6}  region"))
+    for region in found[: options.n]:
+        numbers = (
+            f"{format_ns(region.own_ns):>9} {region.own_share:6.1%} "
+            f"{format_ns(region.total_ns):>9} {region.total_share:6.1%}"
+        )
+        given = "".join(f" {key}={value}" for key, value in region.labels.items())
+        name = "  " * (len(region.path) - 1) + style.bold(shown(region.name))
+        write(f"{style.heat(numbers, region.own_share)}  {name}{style.dim(shown(given))}")
 
 
 def _print_tree(profile: Profile, style: Style, options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from .folding import folded
+from .labels import label_sets
 from .queries import top
 from .rows import canonical_stacks, sum_by_stack, take_rows
 from .tables import Builder, Meta, ModuleRow, Tables, measure, nanoseconds
@@ -39,6 +40,9 @@ def equal(a: Tables, b: Tables) -> bool:
     for name in ("time", "last", "count", "weight", "state"):
         if list(a.column("sample." + name)) != list(b.column("sample." + name)):
             return False
+    sets_a, sets_b = label_sets(a), label_sets(b)
+    if any(sets_a[x] != sets_b[y] for x, y in {*zip(a.sample_labels, b.sample_labels)}):
+        return False
     seen: dict[tuple[int, Any], int] = {}
     ids_a = canonical_stacks(a, _full_frame_keys(a), seen)
     ids_b = canonical_stacks(b, _full_frame_keys(b), seen)
@@ -65,6 +69,7 @@ def merge(several: Sequence[Tables]) -> Tables:
 
     builder = Builder()
     merged: Any = builder.tables
+    labelled = any(len(t.sample_label) for t in several)
     for t, shift in zip(several, shifts):
         stacks, threads = builder.add_stacks(t), builder.add_threads(t)
         merged.sample_stack.extend([stacks[stack] for stack in t.sample_stack])
@@ -74,6 +79,9 @@ def merge(several: Sequence[Tables]) -> Tables:
         merged.sample_count.extend(t.sample_count)
         merged.sample_weight.extend(t.sample_weight)
         merged.sample_state.extend(t.sample_state)
+        if labelled:
+            labels = builder.add_labels(t)
+            merged.sample_label.extend([labels[label] for label in t.sample_labels])
 
     def only(name: str, otherwise: Any) -> Any:
         values = {getattr(meta, name) for meta in metas}

@@ -7,12 +7,13 @@ is imported later (tests/bench/import_cost.py).
 
 from __future__ import annotations
 
+from .labelled import Labelled
 from .shown import Shown
 from .tables import Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
 
 
-class _Described(Shown):
+class _Described(Shown, Labelled):
     """What Profile and AggregatedProfile share: circumstances, sums, outputs; all over columns."""
 
     _tables: Tables
@@ -376,6 +377,9 @@ class Profile(_Described):
         start_ms: float | None = None,
         end_ms: float | None = None,
         state: str | None = None,
+        waits_for: str | None = None,
+        region: Pattern | None = None,
+        labels: Mapping[str, Pattern] | None = None,
         predicate: Callable[[Sample], bool] | None = None,
     ) -> Profile:
         """Return a profile of the samples that meet every condition given.
@@ -393,13 +397,19 @@ class Profile(_Described):
             Half-open range of time since the start of the profile. Samples whose timestamp was
             not kept are not in any range.
         state : {"running", "waiting"}, optional
+        waits_for : str, optional
+            A cause of waiting, as `waits` tells them.
+        region : str or compiled regular expression, optional
+            Taken in a region of this name, or in one inside of it; wildcards as above.
+        labels : dict, optional
+            Taken in regions given these values: ``{"dataset": "a"}``; patterns as above.
         predicate : callable, optional
             Called with each remaining Sample; slow, but takes any condition.
 
         Raises
         ------
         ValueError
-            An unknown state.
+            An unknown state or cause.
         """
         from . import queries, rows
 
@@ -411,12 +421,14 @@ class Profile(_Described):
             start_ns=None if start_ms is None else round(start_ms * 1e6),
             end_ns=None if end_ms is None else round(end_ms * 1e6),
             state=state,
+            waits_for=waits_for,
+            region=region,
+            labels=labels,
         )
-        selected = Profile._of(tables)
-        if predicate is None:
-            return selected
-        kept = rows.keep_samples(tables, [bool(predicate(s)) for s in selected.samples])
-        return Profile._of(kept)
+        if predicate is not None:
+            kept = [bool(predicate(sample)) for sample in Profile._of(tables).samples]
+            tables = rows.keep_samples(tables, kept)
+        return Profile._of(tables)
 
     def focus(self, function: Pattern) -> Profile:
         """Return a profile of only the calls of `function`, as if it were the program.
@@ -450,8 +462,8 @@ class Profile(_Described):
 
         Columns: ``time_ns`` and ``last_ns`` (first and last timestamp; <NA> where not kept),
         ``thread_id``, ``thread_name``, ``pid``, ``host``, ``samples``, ``weight_ns``, ``state``,
-        ``holds_gil``, and of the innermost frame ``function``, ``filename``, ``lineno``,
-        ``is_native``; ``stack`` joins the function names, root first, with ``;``.
+        ``waits_for``, ``holds_gil``, and of the innermost frame ``function``, ``filename``,
+        ``lineno``, ``is_native``; ``stack`` joins the function names, root first, with ``;``.
 
         Raises
         ------

@@ -8,20 +8,24 @@ from __future__ import annotations
 import fnmatch
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import outline
+from .labels import REGION, labels_with
 from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
 from .tables import (
     GIL_HELD,
     GIL_MASK,
     GIL_NOT_HELD,
     NATIVE,
+    STATE_WITHOUT_CAUSE,
     WAITING,
     FrameIndex,
     Tables,
+    cause_bits,
+    cause_name,
     holds_gil,
     state_bits,
     state_name,
@@ -489,6 +493,9 @@ def select(
     start_ns: int | None = None,
     end_ns: int | None = None,
     state: str | None = None,
+    waits_for: str | None = None,
+    region: Pattern | None = None,
+    labels: Mapping[str, Pattern] | None = None,
     invert: bool = False,
 ) -> Tables:
     """Keep the samples that meet every condition; see `Profile.filter`.
@@ -496,6 +503,7 @@ def select(
     With `invert`, the conditions on function and module are turned around.
     """
     wanted = None if state is None else state_bits(state)
+    cause = None if waits_for is None else WAITING | cause_bits(waits_for)
     rows: Sequence[int] = range(tables.rows)
     if thread is not None:
         if isinstance(thread, int):
@@ -510,8 +518,15 @@ def select(
     if module is not None:
         stacks = _stacks_with(tables, None, module)
         rows = [row for row in rows if stacks[tables.sample_stack[row]] is not invert]
+    for key, pattern in [*([] if region is None else [(REGION, region)]), *(labels or {}).items()]:
+        those = labels_with(tables, key, _text_matcher(pattern))
+        of_rows = tables.sample_labels
+        rows = [row for row in rows if of_rows[row] in those]
     if wanted is not None:
         rows = [row for row in rows if tables.sample_state[row] & WAITING == wanted]
+    if cause is not None:
+        mask = WAITING | 0xFF & ~STATE_WITHOUT_CAUSE
+        rows = [row for row in rows if tables.sample_state[row] & mask == cause]
     if start_ns is None and end_ns is None:
         return take_rows(tables, rows)
     start = 0 if start_ns is None else max(start_ns, 0)
@@ -567,6 +582,7 @@ def to_dataframe(tables: Tables) -> pandas.DataFrame:
             "samples": list(tables.sample_count),
             "weight_ns": list(tables.sample_weight),
             "state": [state_name(state) for state in tables.sample_state],
+            "waits_for": [cause_name(state) for state in tables.sample_state],
             "holds_gil": pandas.array(
                 [holds_gil(state) for state in tables.sample_state],
                 dtype="boolean",

@@ -9,8 +9,8 @@ from array import array
 from itertools import repeat
 
 from .tables import (
-    COLUMN_TYPES,
     Builder,
+    LabelIndex,
     StackIndex,
     Tables,
     ThreadIndex,
@@ -80,6 +80,12 @@ def restack(
         column = empty_column("sample." + name)
         column.extend([source[row] for row in rows])
         columns["sample_" + name] = column
+    if len(tables.sample_label):
+        labels = [tables.sample_label[row] for row in rows]
+        mapped = builder.add_labels(tables, {*labels})
+        # No columns of labels where no row has one.
+        if len(t.label_parent):
+            columns["sample_label"] = array("i", [mapped[label] for label in labels])
     meta = tables.meta
     if meta.difference is not None:
         sides = meta.difference.items()
@@ -130,6 +136,8 @@ def sum_by_stack(tables: Tables) -> tuple[list[int], list[int]]:
 
 def sum_by_thread_and_stack(tables: Tables) -> Iterator[tuple[ThreadIndex, StackIndex, int, int]]:
     """Yield (thread, stack, samples, weight in ns), threads and stacks in the order of the tables.
+
+    Labels are not told apart.
 
     One pass over the rows on flat lists where threads times stacks fit, as they nearly always do.
     """
@@ -197,12 +205,17 @@ def rows_by_thread(tables: Tables) -> dict[ThreadIndex, ThreadRows]:
 
 
 def aggregate(tables: Tables) -> Tables:
-    """Return tables with one row for each (thread, stack): timestamps and states are given up."""
-    cells = [
-        (thread, stack, *part)
-        for thread, stack, count, weight in sum_by_thread_and_stack(tables)
-        for part in cell_sized(count, weight)
-    ]
+    """Return one row for each (thread, stack, labels): timestamps and states are given up."""
+    labels: dict[str, Any] = {}
+    if len(tables.sample_label):
+        cells, of_cells = _labelled_cells(tables)
+        labels["sample_label"] = array("i", of_cells)
+    else:
+        cells = [
+            (thread, stack, *part)
+            for thread, stack, count, weight in sum_by_thread_and_stack(tables)
+            for part in cell_sized(count, weight)
+        ]
     n = len(cells)
     return tables.same_stacks(
         sample_thread=array("I", [cell[0] for cell in cells]),
@@ -212,7 +225,31 @@ def aggregate(tables: Tables) -> Tables:
         sample_count=array("I", [cell[2] for cell in cells]),
         sample_weight=array("q", [cell[3] for cell in cells]),
         sample_state=array("B", bytes(n)),
+        **labels,
     )
+
+
+def _labelled_cells(
+    tables: Tables,
+) -> tuple[list[tuple[ThreadIndex, StackIndex, int, int]], list[LabelIndex]]:
+    """Sums by (thread, stack, labels), as (thread, stack, samples, weight), and their labels."""
+    sums: dict[tuple[ThreadIndex, StackIndex, LabelIndex], list[int]] = {}
+    for *key, count, weight in zip(
+        tables.sample_thread,
+        tables.sample_stack,
+        tables.sample_label,
+        tables.sample_count,
+        tables.sample_weight,
+    ):
+        entry = sums.setdefault(tuple(key), [0, 0])  # type: ignore[arg-type]
+        entry[0] += count
+        entry[1] += weight
+    cells, labels = [], []
+    for thread, stack, label in sorted(sums):
+        for part in cell_sized(*sums[thread, stack, label]):
+            cells.append((thread, stack, *part))
+            labels.append(label)
+    return cells, labels
 
 
 def keep_samples(tables: Tables, keep: Sequence[bool]) -> Tables:
@@ -258,24 +295,26 @@ def thin(tables: Tables, limit: int) -> Tables:
     """Merge equal stacks that are close to each other until about `limit` rows are left.
 
     The rows are divided into parts of equal length, the shortest with which the limit is met;
-    within one, each (thread, stack, state) becomes one row. Counts and weights are exact. Within a
-    part a thread's rows are laid out one after the other in the order in which they first occurred,
-    each as long as its share of the part's samples, so that they do not overlap. A profile with
-    more than `limit` distinct (thread, stack, state) keeps them all.
+    within one, each (thread, stack, state, labels) becomes one row. Counts and weights are exact.
+    Within a part a thread's rows are laid out one after the other in the order in which they first
+    occurred, each as long as its share of the part's samples, so that they do not overlap. A
+    profile with
+    more than `limit` distinct (thread, stack, state, labels) keeps them all.
     """
     if tables.rows <= limit:
         return tables
     stacks = len(tables.stack_frame)
-    # One number a row for what may be merged: (thread, stack, state).
-    keys = array(
-        "Q",
-        [
-            (thread * stacks + stack) * _STATE_VALUES + state
-            for thread, stack, state in zip(
-                tables.sample_thread, tables.sample_stack, tables.sample_state
-            )
-        ],
+    # One number a row for what may be merged: (thread, stack, state, labels).
+    cells = (
+        (thread * stacks + stack) * _STATE_VALUES + state
+        for thread, stack, state in zip(
+            tables.sample_thread, tables.sample_stack, tables.sample_state
+        )
     )
+    sets = _label_values(tables)
+    if sets > 1:
+        cells = (cell * sets + label + 1 for cell, label in zip(cells, tables.sample_label))
+    keys: Sequence[int] = array("Q", cells) if _fit(tables, sets) else [*cells]
     length = 2
     while length < tables.rows:
         # An estimate that is a little low would cost a merge that is thrown away.
@@ -287,10 +326,20 @@ def thin(tables: Tables, limit: int) -> Tables:
     return _merge_parts(tables, keys, tables.rows)
 
 
+def _label_values(tables: Tables) -> int:
+    """What a row's labels can be: none, or one of the sets."""
+    return len(tables.label_parent) + 1 if len(tables.sample_label) else 1
+
+
+def _fit(tables: Tables, sets: int) -> bool:
+    """Whether a number for all that rows differ in has 64 bits."""
+    return len(tables.threads) * len(tables.stack_frame) * _STATE_VALUES * sets < 2**64
+
+
 _ESTIMATED_FROM = 16_384  # rows
 
 
-def _estimated_rows(keys: array[int], length: int) -> float:
+def _estimated_rows(keys: Sequence[int], length: int) -> float:
     """Rows left after merging parts of `length` rows, estimated from some of the parts."""
     parts = -(-len(keys) // length)
     looked_at = min(parts, max(1, _ESTIMATED_FROM // length))
@@ -302,16 +351,16 @@ def _estimated_rows(keys: array[int], length: int) -> float:
     return distinct * parts / looked_at
 
 
-def _merge_parts(tables: Tables, keys: array[int], length: int) -> Tables:
+def _merge_parts(tables: Tables, keys: Sequence[int], length: int) -> Tables:
     merged = tables.same_stacks(
         **{
             attribute(name): empty_column(name)
-            for name in COLUMN_TYPES
+            for name in tables.column_types
             if name.startswith("sample.")
         }
     )
     t: Any = merged
-    stacks = len(tables.stack_frame)
+    stacks, sets = len(tables.stack_frame), _label_values(tables)
     for start in range(0, tables.rows, length):
         part = slice(start, start + length)
         threads, times = tables.sample_thread[part], tables.sample_time[part]
@@ -323,7 +372,7 @@ def _merge_parts(tables: Tables, keys: array[int], length: int) -> Tables:
             counts[key] += count
         samples: dict[int, int] = {}
         for key, count in counts.items():
-            thread = key // _STATE_VALUES // stacks
+            thread = key // sets // _STATE_VALUES // stacks
             samples[thread] = samples.get(thread, 0) + count
         # Within a thread time only grows: its first and last rows say how long the part is. Where
         # the keeping of timestamps ended within the part, it has none.
@@ -332,13 +381,16 @@ def _merge_parts(tables: Tables, keys: array[int], length: int) -> Tables:
         end: dict[int, int] = dict(zip(threads, tables.sample_last[part]))
         before = dict.fromkeys(begin, 0)
         for key, total in counts.items():
-            cell, state = divmod(key, _STATE_VALUES)
+            cell, label = divmod(key, sets)
+            cell, state = divmod(cell, _STATE_VALUES)
             thread, stack = divmod(cell, stacks)
             first, span, whole = begin[thread], end[thread] - begin[thread], samples[thread]
             for count, weight in cell_sized(total, weights[key]):
                 t.sample_thread.append(thread)
                 t.sample_stack.append(stack)
                 t.sample_state.append(state)
+                if sets > 1:
+                    t.sample_label.append(label - 1)
                 t.sample_count.append(count)
                 t.sample_weight.append(weight)
                 t.sample_time.append(first + span * before[thread] // whole if timed else -1)

@@ -24,6 +24,8 @@ from .tables import (
     Meta,
     StackIndex,
     Tables,
+    cause_bits,
+    cause_name,
     holds_gil,
     state_bits,
     state_name,
@@ -110,6 +112,7 @@ class _SampleMaker:
             else weight * (offset + 1) // count - weight * offset // count,
             state_name(state),
             holds_gil(state),
+            cause_name(state),
         )
 
     def all_from(self, position: int, number: int) -> Iterator[Sample]:
@@ -240,7 +243,9 @@ def tables_of_samples(samples: Iterable[Sample], meta: Meta) -> Tables:
             intern(sample.frames),
             time=-1 if time is None else time,
             weight=round(meta.interval_ns) if weight is None else weight,
-            state=state_bits(sample.state) | GIL[sample.holds_gil],
+            state=state_bits(sample.state)
+            | GIL[sample.holds_gil]
+            | cause_bits(sample.waits_for or "unknown"),
         )
     builder.tables.meta = meta.but(weights="measured" if measured else "samples")
     return builder.tables

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     FuncIndex = NewType("FuncIndex", int)
     FrameIndex = NewType("FrameIndex", int)
     StackIndex = NewType("StackIndex", int)
+    LabelIndex = NewType("LabelIndex", int)
     SampleIndex = NewType("SampleIndex", int)
     ThreadIndex = NewType("ThreadIndex", int)
 else:
-    StringIndex = FuncIndex = FrameIndex = StackIndex = SampleIndex = ThreadIndex = int
+    StringIndex = FuncIndex = FrameIndex = StackIndex = int
+    LabelIndex = SampleIndex = ThreadIndex = int
 
 ROOT = StackIndex(-1)  # the caller of a stack that has none
+NO_LABEL = LabelIndex(-1)  # what is around the outermost label, and around a sample without any
 
 NATIVE = 1  # func.flags bit 0
 
@@ -43,6 +46,9 @@ GIL_MASK = 0b01100
 GIL_NOT_HELD = 0b00100
 GIL_HELD = 0b01000
 MISMATCHED = 0b10000
+CAUSE_SHIFT = 5  # bits 5-7: what is waited for, a row of CAUSES
+STATE_WITHOUT_CAUSE = 0b11111
+CAUSES = ("unknown", "gil", "lock", "sleep", "socket", "file", "process", "thread")
 
 STATES = {"running": 0, "waiting": WAITING}
 GIL = {None: 0, False: GIL_NOT_HELD, True: GIL_HELD}
@@ -74,6 +80,16 @@ COLUMN_TYPES: dict[str, str] = {
     "sample.state": "u8",
 }
 
+# Where samples carry labels, and only there: a profile without has none of these columns. `label`
+# is a trie as `stack` is: a row is the innermost label of a set, and its parent the rest of it.
+LABEL_COLUMN_TYPES: dict[str, str] = {
+    "label.parent": "i32",
+    "label.key": "u32",
+    "label.value": "u32",
+    "sample.label": "i32",
+}
+_ALL_TYPES = {**COLUMN_TYPES, **LABEL_COLUMN_TYPES}
+
 
 def state_name(state: int) -> str:
     """Name of a `sample.state`: "running" or "waiting"."""
@@ -91,6 +107,29 @@ def state_bits(name: str) -> int:
     if name not in STATES:
         raise ValueError(f'state must be "running" or "waiting", not {name!r}')
     return STATES[name]
+
+
+def cause_name(state: int) -> str | None:
+    """What a thread of this `sample.state` waits for, one of `CAUSES`.
+
+    None where that is unknown, or the thread runs.
+    """
+    cause = state >> CAUSE_SHIFT
+    return CAUSES[cause] if cause and state & WAITING else None
+
+
+def cause_bits(name: str) -> int:
+    """Bits of what is waited for, by its name.
+
+    Raises
+    ------
+    ValueError
+        There is no such cause.
+    """
+    if name not in CAUSES:
+        listed = ", ".join(map(repr, CAUSES))
+        raise ValueError(f"waits_for must be one of {listed}, not {name!r}")
+    return CAUSES.index(name) << CAUSE_SHIFT
 
 
 def holds_gil(state: int) -> bool | None:
@@ -277,7 +316,7 @@ class Meta:
 
 def empty_column(name: str) -> array[int]:
     """Return an empty, growing column of the type that `name` has."""
-    return array(TYPECODES[COLUMN_TYPES[name]])
+    return array(TYPECODES[_ALL_TYPES[name]])
 
 
 def column_from_bytes(name: str, data: Any) -> Column[int]:
@@ -285,7 +324,7 @@ def column_from_bytes(name: str, data: Any) -> Column[int]:
     if sys.byteorder != "little":
         raise NotImplementedError("spprof's columns are little-endian; this host is big-endian")
     view: Any = memoryview(data).cast("B")
-    code = TYPECODES[COLUMN_TYPES[name]]
+    code = TYPECODES[_ALL_TYPES[name]]
     itemsize = array(code).itemsize
     if len(view) % itemsize:
         raise ValueError(f"column {name}: {len(view)} bytes is not a multiple of {itemsize}")
@@ -315,13 +354,18 @@ class Tables:
     sample_count: Column[int]
     sample_weight: Column[int]
     sample_state: Column[int]
+    # Empty where there are no labels.
+    label_parent: Column[LabelIndex]
+    label_key: Column[StringIndex]
+    label_value: Column[StringIndex]
+    sample_label: Column[LabelIndex]
 
     def __init__(
         self, strings: list[str], threads: list[ThreadRow], meta: Meta, **columns: Any
     ) -> None:
         """Take columns by their attributes' names; those not given are new and empty."""
         self.strings, self.threads, self.meta = strings, threads, meta
-        for name in COLUMN_TYPES:
+        for name in _ALL_TYPES:
             given = columns.pop(attribute(name), None)
             setattr(self, attribute(name), empty_column(name) if given is None else given)
         if columns:
@@ -336,14 +380,17 @@ class Tables:
         meta: Meta,
     ) -> Tables:
         """Build tables over raw column bytes, checking names and lengths but not every value."""
-        missing = [name for name in COLUMN_TYPES if name not in columns]
+        # Columns of labels are there all together, or not at all.
+        labelled = any(name in columns for name in LABEL_COLUMN_TYPES)
+        names = _ALL_TYPES if labelled else COLUMN_TYPES
+        missing = [name for name in names if name not in columns]
         if missing:
             raise ValueError(f"missing column {missing[0]}")
         tables = cls(strings, threads, meta)
-        for name in COLUMN_TYPES:
+        for name in names:
             setattr(tables, attribute(name), column_from_bytes(name, columns[name]))
-        for table in ("func", "frame", "stack", "sample"):
-            lengths = {n: len(tables.column(n)) for n in COLUMN_TYPES if n.startswith(table + ".")}
+        for table in ("func", "frame", "stack", "sample", "label"):
+            lengths = {n: len(tables.column(n)) for n in names if n.startswith(table + ".")}
             if len(set(lengths.values())) > 1:
                 listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
                 raise ValueError(f"columns of {table} differ in length: {listed}")
@@ -358,6 +405,16 @@ class Tables:
     def rows(self) -> int:
         """Rows of the sample table (runs of equal samples)."""
         return len(self.sample_stack)
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """Names and types of the columns that are there: labels' only if any sample has one."""
+        return _ALL_TYPES if len(self.sample_label) else COLUMN_TYPES
+
+    @property
+    def sample_labels(self) -> Sequence[LabelIndex] | Column[LabelIndex]:
+        """The label of each row, also where there are none."""
+        return self.sample_label if len(self.sample_label) else [NO_LABEL] * self.rows
 
     def same_stacks(self, **changes: Any) -> Tables:
         """Return tables that share everything with these except what `changes` names."""
@@ -407,6 +464,14 @@ def check(tables: Tables) -> None:
     at_least("sample.time", -1)
     at_least("sample.count", 1)
     at_least("sample.weight", 0)
+    below("label.key", len(tables.strings), "string")
+    below("label.value", len(tables.strings), "string")
+    at_least("label.parent", -1)
+    for row, outer in enumerate(tables.label_parent):
+        if outer >= row:
+            raise ValueError(f"column label.parent, row {row}: parent {outer} comes after it")
+    at_least("sample.label", -1)
+    below("sample.label", len(tables.label_parent), "label")
     if not all(map(ge, tables.sample_last, tables.sample_time)):
         pairs = zip(tables.sample_time, tables.sample_last)
         row = next(i for i, (time, last) in enumerate(pairs) if last < time)
@@ -422,6 +487,7 @@ class Builder:
         self._funcs: dict[tuple[StringIndex, StringIndex, int, int], FuncIndex] = {}
         self._frames: dict[tuple[FuncIndex, int, int], FrameIndex] = {}
         self._stacks: dict[tuple[StackIndex, FrameIndex], StackIndex] = {}
+        self._labels: dict[tuple[LabelIndex, StringIndex, StringIndex], LabelIndex] = {}
         self._threads: dict[tuple[int, str, int, str], ThreadIndex] = {}
 
     def string(self, text: str) -> StringIndex:
@@ -478,6 +544,18 @@ class Builder:
     def no_frames(self) -> StackIndex:
         """Return the row of the stack that stands for a sample without frames."""
         return self.stack(ROOT, self.frame(self.func(NO_FRAMES, "")))
+
+    def label(self, parent: LabelIndex, key: str, value: str) -> LabelIndex:
+        """Return the row of the labels `parent` (-1: none) and a further one."""
+        label = (parent, self.string(key), self.string(value))
+        index = self._labels.get(label)
+        if index is None:
+            index = self._labels[label] = LabelIndex(len(self._labels))
+            t: Any = self.tables
+            t.label_parent.append(parent)
+            t.label_key.append(label[1])
+            t.label_value.append(label[2])
+        return index
 
     def thread(self, tid: int, name: str, pid: int = 0, host: str = "") -> ThreadIndex:
         """Return the row of a thread."""
@@ -544,6 +622,30 @@ class Builder:
                     other.frame_address[frame],
                 )
             mapped[row] = self.stack(mapped[parent] if parent >= 0 else ROOT, here)
+        return mapped
+
+    def add_labels(
+        self, other: Tables, wanted: Iterable[LabelIndex] | None = None
+    ) -> dict[LabelIndex, LabelIndex]:
+        """Intern the labels of other tables here, all or the wanted ones; returns their rows."""
+        mapped = {NO_LABEL: NO_LABEL}
+        if wanted is None:
+            needed: Any = range(len(other.label_parent))
+        else:
+            # Those around a label come along.
+            pending, marked = [*wanted], set()
+            while pending:
+                row = pending.pop()
+                if row >= 0 and row not in marked:
+                    marked.add(row)
+                    pending.append(other.label_parent[row])
+            needed = sorted(marked)
+        for row in needed:
+            mapped[row] = self.label(
+                mapped[other.label_parent[row]],
+                other.strings[other.label_key[row]],
+                other.strings[other.label_value[row]],
+            )
         return mapped
 
     def copy_thread(self, row: ThreadRow) -> ThreadIndex:

@@ -5,6 +5,7 @@ Must not know any file format, nor the terminal.
 
 from __future__ import annotations
 
+from .causes import collection_ns, waits
 from .compare import Difference
 from .folding import folded
 from .names import short
@@ -42,6 +43,20 @@ def thread_lines(tables: Tables, n: int) -> list[str]:
     return lines
 
 
+def what_else_lines(tables: Tables) -> list[str]:
+    """What threads waited for, and the share of garbage collection; nothing where there is none."""
+    lines = []
+    whole = sum(tables.sample_weight) or 1
+    causes = waits(tables)
+    if causes:
+        shares = [f"{cause} {ns / whole:.1%}" for cause, ns in causes.items()]
+        lines.append(f"waiting: {', '.join(shares)}")
+    collecting = collection_ns(tables)
+    if collecting:
+        lines.append(f"garbage collection: {collecting / whole:.1%}")
+    return lines
+
+
 def notes(tables: Tables) -> list[str]:
     """What a reader should know, lost samples first unless a note speaks of them."""
     dropped = tables.meta.dropped_count
@@ -55,6 +70,7 @@ def summary(tables: Tables, n: int = 10) -> str:
     lines = [headline(tables)]
     if tables.rows:
         lines += function_lines(top(folded(tables), n, "self", lines=False))
+    lines += what_else_lines(tables)
     of_threads = thread_lines(tables, n)
     if of_threads:
         lines += ["threads:", *of_threads]

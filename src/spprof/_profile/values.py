@@ -87,6 +87,9 @@ class Sample:
         Waiting samples occur in ``mode="wall"`` only.
     holds_gil : bool, optional
         Whether the thread held the GIL; None where that is unknown.
+    waits_for : str, optional
+        Why it waits, one of the causes that `Profile.waits` tells; None where
+        that is unknown, or it runs.
     """
 
     timestamp_ns: int | None
@@ -96,6 +99,7 @@ class Sample:
     weight_ns: int | None = None
     state: str = "running"
     holds_gil: bool | None = None
+    waits_for: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, tuple):

@@ -108,6 +108,16 @@ def capture_native_stack() -> list[tuple[int, str, str, int, bool]]:
     return list(_native.capture_native_stack())
 
 
+def region_type() -> Any:
+    """What `spprof.region` derives from."""
+    return _native.region_type()
+
+
+def collection_callback() -> Any:
+    """What tells the engine when garbage is collected, for `gc.callbacks`."""
+    return _native.collection_callback()
+
+
 def demangle(symbol: str) -> str:
     """A C++ or Rust symbol as people read it."""
     return str(_native.demangle(symbol))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _signal
 import _thread
 import faulthandler
+import gc
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _replaced: list[tuple[Any, str, Any, Any]] = []
+_collections: Any = None
 
 
 def install() -> None:
@@ -41,6 +43,9 @@ def install() -> None:
         for name in ("chroot", "setuid", "seteuid", "setreuid", "setresuid"):
             if hasattr(module, name):
                 _replace(module, name, late.before(getattr(module, name)))
+    global _collections
+    _collections = engine.collection_callback()
+    gc.callbacks.append(_collections)
     starters: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (
@@ -60,6 +65,8 @@ def install() -> None:
 
 def remove() -> None:
     """Put back what was there before."""
+    # By identity: what else is in the list may compare as it likes.
+    gc.callbacks[:] = [each for each in gc.callbacks if each is not _collections]
     while _replaced:
         module, name, original, ours = _replaced[-1]
         # Whoever replaced ours keeps theirs; ours passes on to the original.

@@ -9,7 +9,7 @@ import os
 import sys
 from datetime import datetime, timezone
 
-from .._profile import sources
+from .._profile import causes, sources
 from .._profile.model import Profile
 from .._profile.tables import Meta, Tables
 
@@ -27,7 +27,7 @@ def profile_of(raw: dict[str, Any]) -> Profile:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
     meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
     sources.recorded_here(meta)
-    tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
+    tables = causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
     # Debug information is large: who never looks at the profile need not wait for it.
     return Profile._of(tables, _with_source_lines if meta.modules else None)
 

@@ -10,7 +10,7 @@ import zlib
 from typing import Any, BinaryIO
 
 from .._profile.rows import thin
-from .._profile.tables import COLUMN_TYPES, Tables, check, empty_column
+from .._profile.tables import COLUMN_TYPES, LABEL_COLUMN_TYPES, Tables, check, empty_column
 from ._errors import FormatError
 from ._meta import check_meta, check_threads
 
@@ -63,7 +63,7 @@ def _parts(tables: Tables, **more: int) -> list[Any]:
         ("strings.bytes", "u8", b"".join(texts)),
         ("strings.offsets", "u32", offsets),
     ]
-    raw += [(name, kind, tables.column(name)) for name, kind in COLUMN_TYPES.items()]
+    raw += [(name, kind, tables.column(name)) for name, kind in tables.column_types.items()]
     views = [(name, kind, memoryview(data).cast("B")) for name, kind, data in raw]
 
     def header(start: int) -> bytes:
@@ -171,7 +171,7 @@ def _member(header: Any, name: str, kind: type) -> Any:
 def _columns_of(header: Any, data: bytes) -> tuple[dict[str, Any], list[str]]:
     view = memoryview(data)
     raw: dict[str, Any] = {}
-    types = {"strings.bytes": "u8", "strings.offsets": "u32", **COLUMN_TYPES}
+    types = {"strings.bytes": "u8", "strings.offsets": "u32", **COLUMN_TYPES, **LABEL_COLUMN_TYPES}
     for number, entry in enumerate(_member(header, "columns", list)):
         try:
             name, kind = entry["name"], entry["type"]

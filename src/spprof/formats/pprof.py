@@ -9,20 +9,29 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
+from .._profile.labels import REGION
 from .._profile.rows import sum_by_thread_and_stack
 from .._profile.tables import (
+    CAUSE_SHIFT,
+    CAUSES,
     COUNT_LIMIT,
     NATIVE,
+    NO_LABEL,
+    WAITING,
     Builder,
     FrameIndex,
+    LabelIndex,
     Meta,
+    StackIndex,
     Tables,
     ThreadIndex,
     ThreadRow,
+    cause_bits,
 )
 from ._errors import FormatError
 from ._meta import kept_meta, read_meta, with_kept
@@ -30,6 +39,11 @@ from ._stacks import check_depth, texts_of
 
 # Circumstances that profile.proto has no field for, as JSON; readers skip fields unknown to them.
 _OWN_FIELD = 5117
+
+# Labels of a sample that are of its thread; that of what it waits for; those that follow are of the
+# program's regions.
+_OF_THREAD = ("thread", "thread_name", "host")
+_CAUSE = "waits_for"
 
 # Code without a module of its own; pprof calls the first mapping the profiled file.
 _PYTHON_MAPPING = "[python]"
@@ -102,8 +116,9 @@ def _message(tables: Tables) -> Iterator[bytes]:
     # Locations count from 1, innermost first.
     locations = [_varint(row + 1) for row in range(len(tables.frame_func))]
     paths = texts_of(tables, tables.sample_stack, locations, b"", inner_first=True)
-    for thread, stack, count, weight in sum_by_thread_and_stack(tables):
-        yield _bytes(2, _bytes(1, paths[stack]) + _packed(2, (count, weight)) + labels[thread])
+    for thread, stack, label, cause, count, weight in _sums(tables):
+        told = labels[thread] + _labels_of_sample(tables, label, cause, strings)
+        yield _bytes(2, _bytes(1, paths[stack]) + _packed(2, (count, weight)) + told)
 
     mappings = _mappings(tables)
     build_ids = meta.build_ids
@@ -149,9 +164,47 @@ def _message(tables: Tables) -> Iterator[bytes]:
         yield _bytes(6, text.encode("utf-8", "backslashreplace"))
 
 
+def _sums(tables: Tables) -> Iterator[tuple[ThreadIndex, StackIndex, LabelIndex, int, int, int]]:
+    """Yield (thread, stack, label, state's cause of waiting, samples, ns) of what is told apart."""
+    causes = any(state >> CAUSE_SHIFT for state in tables.sample_state)
+    if not causes and not len(tables.sample_label):
+        for thread, stack, count, weight in sum_by_thread_and_stack(tables):
+            yield thread, stack, NO_LABEL, 0, count, weight
+        return
+    sums: dict[tuple[ThreadIndex, StackIndex, LabelIndex, int], list[int]] = {}
+    for thread, stack, label, state, count, weight in zip(
+        tables.sample_thread,
+        tables.sample_stack,
+        tables.sample_labels,
+        tables.sample_state,
+        tables.sample_count,
+        tables.sample_weight,
+    ):
+        entry = sums.setdefault((thread, stack, label, state >> CAUSE_SHIFT), [0, 0])
+        entry[0] += count
+        entry[1] += weight
+    for key in sorted(sums):
+        yield (*key, sums[key][0], sums[key][1])
+
+
+def _text_label(key: str, value: str, strings: _Strings) -> bytes:
+    return _bytes(3, _int(1, strings[key]) + _int(2, strings[value])) if value else b""
+
+
+def _labels_of_sample(tables: Tables, label: LabelIndex, cause: int, strings: _Strings) -> bytes:
+    """Its regions with their labels, outermost first: a key may occur several times."""
+    parts = [_text_label(_CAUSE, CAUSES[cause], strings)] if cause else []
+    around = []
+    while label >= 0:
+        key, value = tables.label_key[label], tables.label_value[label]
+        around.append(_text_label(tables.strings[key], tables.strings[value], strings))
+        label = tables.label_parent[label]
+    return b"".join([*parts, *reversed(around)])
+
+
 def _labels_of(thread: ThreadRow, strings: _Strings) -> bytes:
     def text(key: str, value: str) -> bytes:
-        return _bytes(3, _int(1, strings[key]) + _int(2, strings[value])) if value else b""
+        return _text_label(key, value, strings)
 
     def number(key: str, value: int) -> bytes:
         return _bytes(3, _int(1, strings[key]) + _int(3, value)) if value else b""
@@ -305,6 +358,7 @@ class _Reader:
         assumed = 0
         if not scale:
             assumed = round((1.0 if self._interval_ms is None else self._interval_ms) * 1e6)
+        labels: list[LabelIndex] = []
         for number, message in enumerate(self._top.all(2)):
             what = f"sample {number}"
             sample = _Fields(_message_of(message, what), what)
@@ -325,14 +379,20 @@ class _Reader:
                     raise FormatError(f"{what}: there is no location {location}")
                 frames += locations[location]
                 check_depth(len(frames), what)
+            thread, label, state = self._labels(sample, what)
             self._builder.row(
-                self._thread(sample, what),
+                thread,
                 self._builder.stack_of(frames),
                 count=min(max(count, 1), COUNT_LIMIT),
                 weight=weight,
+                state=state,
             )
-        self._builder.tables.meta = self._meta(assumed)
-        return self._builder.tables
+            labels.append(label)
+        tables = self._builder.tables
+        tables.meta = self._meta(assumed)
+        if len(tables.label_parent):
+            return tables.same_stacks(sample_label=array("i", labels))
+        return tables
 
     def _types(self) -> list[tuple[str, str]]:
         return [
@@ -394,20 +454,30 @@ class _Reader:
             locations[number] = frames[::-1]
         return locations
 
-    def _thread(self, sample: _Fields, what: str) -> ThreadIndex:
+    def _labels(self, sample: _Fields, what: str) -> tuple[ThreadIndex, LabelIndex, int]:
+        """The sample's thread, the row of its other labels, and its state."""
         texts: dict[str, str] = {}
+        label, state, in_region = NO_LABEL, 0, False
         numbers: dict[str, int] = {}
-        for label in sample.messages(3, what):
-            key = self._string(label.number(1), what)
-            if label.number(2):
-                texts[key] = self._string(label.number(2), what)
+        for message in sample.messages(3, what):
+            key = self._string(message.number(1), what)
+            if message.number(2):
+                text = self._string(message.number(2), what)
+                in_region = in_region or key == REGION
+                if key in _OF_THREAD and not in_region:
+                    texts[key] = text
+                elif key == _CAUSE and text in CAUSES and not in_region:
+                    state = WAITING | cause_bits(text)
+                else:
+                    label = self._builder.label(label, key, text)
             else:
-                numbers[key] = _signed(label.number(3))
+                numbers[key] = _signed(message.number(3))
         tid = numbers.get("thread_id", numbers.get("tid", 0))
         name = texts.get("thread") or texts.get("thread_name") or ""
         if not name and not ({"thread_id", "tid"} & set(numbers)):
             name = "main"
-        return self._builder.thread(tid, name, numbers.get("pid", 0), texts.get("host", ""))
+        thread = self._builder.thread(tid, name, numbers.get("pid", 0), texts.get("host", ""))
+        return thread, label, state
 
     def _meta(self, assumed_interval_ns: int) -> Meta:
         for own in self._top.all(_OWN_FIELD):

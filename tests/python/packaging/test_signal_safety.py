@@ -109,6 +109,7 @@ THROUGH_POINTERS = [
 SOURCES = [
     CPP / "sampling" / "capture.cpp",
     CPP / "interpreter" / "python_thread.cpp",
+    CPP / "interpreter" / "region_label.cpp",
     *sorted((CPP / "platform").glob("*.cpp")),
     *sorted((CPP / "platform" / "linux").glob("*.cpp")),
 ]

@@ -1,0 +1,154 @@
+"""Why threads wait, by where they do: which Python code is known to wait for what.
+
+What the engine knows (the system call that a thread was in) is in the `sample.state` already; this
+adds what only the stack tells. Pure, and must not know how samples are taken. `start` imports
+this, so that `stop` need not.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .tables import CAUSE_SHIFT, CAUSES, NATIVE, STATE_WITHOUT_CAUSE, WAITING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .tables import StackIndex, Tables
+
+UNKNOWN, LOCK, SOCKET, FILE = (CAUSES.index(name) for name in ("unknown", "lock", "socket", "file"))
+CHILD, THREAD = CAUSES.index("process"), CAUSES.index("thread")
+
+# Functions of the standard library that wait, by the end of their file and the last part of their
+# name, and what for.
+_KNOWN: dict[str, dict[str, int]] = {
+    "threading.py": {
+        "join": THREAD,
+        "_wait_for_tstate_lock": THREAD,
+        "_shutdown": THREAD,
+        "wait": LOCK,
+        "wait_for": LOCK,
+        "acquire": LOCK,
+        "__enter__": LOCK,
+    },
+    "queue.py": {"get": LOCK, "put": LOCK, "join": LOCK},
+    "concurrent/futures/_base.py": {"result": LOCK, "exception": LOCK, "wait": LOCK},
+    "concurrent/futures/thread.py": {"shutdown": THREAD},
+    "selectors.py": {"select": SOCKET},
+    "socket.py": {"accept": SOCKET, "readinto": SOCKET, "create_connection": SOCKET},
+    "ssl.py": {
+        name: SOCKET
+        for name in ("read", "write", "recv", "recv_into", "send", "sendall", "do_handshake")
+    },
+    "subprocess.py": {
+        name: CHILD for name in ("wait", "_wait", "_try_wait", "communicate", "_communicate", "run")
+    },
+    "multiprocessing/popen_fork.py": {"poll": CHILD, "wait": CHILD},
+    "multiprocessing/process.py": {"join": CHILD},
+    "multiprocessing/connection.py": {
+        name: SOCKET for name in ("wait", "poll", "_poll", "_recv", "_recv_bytes", "_send")
+    },
+}
+# Of functions on top of each other the cause that says most.
+_SAYS_MORE = {cause: place for place, cause in enumerate((CHILD, THREAD, SOCKET, FILE, LOCK))}
+
+
+def _known_functions(tables: Tables) -> list[int]:
+    """For each function what it is known to wait for; -1 where it is none of the table's."""
+    found = [-1] * len(tables.func_name)
+    names_of_file: dict[int, dict[str, int] | None] = {}
+    for func, file in enumerate(tables.func_file):
+        if file not in names_of_file:
+            path = tables.strings[file].replace("\\", "/")
+            ends = (end for end in _KNOWN if path == end or path.endswith("/" + end))
+            names_of_file[file] = _KNOWN.get(next(ends, ""))
+        names = names_of_file[file]
+        if names is not None:
+            name = tables.strings[tables.func_name[func]].rpartition(".")[2]
+            found[func] = names.get(name, UNKNOWN)
+    return found
+
+
+def by_stack(tables: Tables, stacks: Sequence[StackIndex]) -> dict[StackIndex, int]:
+    """What these stacks wait for, as far as they tell: rows of `CAUSES`.
+
+    The innermost functions count, as long as they are ones that are known to wait, or of the same
+    files.
+    """
+    known = _known_functions(tables)
+    causes: dict[StackIndex, int] = {}
+    for stack in stacks:
+        cause = UNKNOWN
+        row = stack
+        while row >= 0:
+            func = tables.frame_func[tables.stack_frame[row]]
+            here = known[func]
+            if here < 0 and not tables.func_flags[func] & NATIVE:
+                break
+            if here > 0 and (cause == UNKNOWN or _SAYS_MORE[here] < _SAYS_MORE[cause]):
+                cause = here
+            row = tables.stack_parent[row]
+        causes[stack] = cause
+    return causes
+
+
+def both(by_call: int, by_functions: int) -> int:
+    """The cause that the system call tells, refined by what the functions tell."""
+    if by_call == UNKNOWN:
+        return by_functions
+    if by_call == LOCK and by_functions == THREAD:
+        return THREAD
+    if by_call in (LOCK, SOCKET, FILE) and by_functions == CHILD:
+        return CHILD
+    return by_call
+
+
+def refined(tables: Tables) -> Tables:
+    """The same samples; those that wait say what for, as far as their stacks tell."""
+    waiting = {
+        (stack, state)
+        for stack, state in zip(tables.sample_stack, tables.sample_state)
+        if state & WAITING
+    }
+    if not waiting:
+        return tables
+    causes = by_stack(tables, [*{stack for stack, _ in waiting}])
+    changed = {
+        (stack, state): state & STATE_WITHOUT_CAUSE
+        | both(state >> CAUSE_SHIFT, causes[stack]) << CAUSE_SHIFT
+        for stack, state in waiting
+    }
+    if all(state == new for (_, state), new in changed.items()):
+        return tables
+    states = array(
+        "B",
+        [
+            changed.get((stack, state), state)
+            for stack, state in zip(tables.sample_stack, tables.sample_state)
+        ],
+    )
+    return tables.same_stacks(sample_state=states)
+
+
+def waits(tables: Tables) -> dict[str, int]:
+    """See `Profile.waits`."""
+    sums = [0] * len(CAUSES)
+    for state, weight in zip(tables.sample_state, tables.sample_weight):
+        if state & WAITING:
+            sums[state >> CAUSE_SHIFT] += weight
+    found = [(name, ns) for name, ns in zip(CAUSES, sums) if ns]
+    return dict(sorted(found, key=lambda cause: -cause[1]))
+
+
+def collection_ns(tables: Tables) -> int:
+    """Time in garbage collection, with what it called."""
+    mark = "[garbage collection"
+    funcs = [tables.strings[name].startswith(mark) for name in tables.func_name]
+    if not any(funcs):
+        return 0
+    within = bytearray(len(tables.stack_frame))
+    for row, (parent, frame) in enumerate(zip(tables.stack_parent, tables.stack_frame)):
+        within[row] = funcs[tables.frame_func[frame]] or (parent >= 0 and within[parent])
+    rows = zip(tables.sample_stack, tables.sample_weight)
+    return sum(weight for stack, weight in rows if within[stack])
