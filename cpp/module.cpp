@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "interpreter/call_report.h"
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
 #include "native/demangle.h"
@@ -140,6 +141,7 @@ nb::dict stop(const ThreadNames& names) {
     }
     nb::dict meta;
     meta["start_realtime_ns"] = outcome.start_realtime_ns;
+    meta["start_monotonic_ns"] = outcome.start_ns;
     meta["end_realtime_ns"] = outcome.end_realtime_ns;
     meta["duration_ns"] = outcome.figures.duration_ns;
     meta["interval_ns"] = outcome.settings.interval_ns;
@@ -182,6 +184,17 @@ nb::object thread_starter(const nb::object& original) {
         throw nb::python_error();
     }
     return nb::steal(starter);
+}
+
+// Stands in for a function whose calls are reported.
+nb::object reporting_caller(const nb::object& original, const nb::object& before,
+                            const nb::object& after) {
+    PyObject* caller =
+        spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr());
+    if (caller == nullptr) {
+        throw nb::python_error();
+    }
+    return nb::steal(caller);
 }
 
 }  // namespace
@@ -243,4 +256,6 @@ NB_MODULE(_native, module) {
     });
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));
+    module.def("reporting_caller", &reporting_caller, nb::arg("original"), nb::arg("before").none(),
+               nb::arg("after").none());
 }

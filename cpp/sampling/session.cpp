@@ -174,6 +174,7 @@ Outcome Session::finish(const std::vector<ThreadName>& names) {
             }
             outcome.tables = profile::finish(recording, name_all(recording, native));
             name_modules(outcome.tables, native);
+            outcome.start_ns = run.start_ns;
             outcome.start_realtime_ns = run.start_realtime_ns;
             outcome.timestamps_until_ns = recording.timestamps_until_ns();
             outcome.unsampled_ns = run.collector.unsampled_ns();

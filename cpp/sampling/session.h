@@ -36,6 +36,7 @@ struct Figures {
 struct Outcome {
     profile::Tables tables;
     Figures figures;
+    std::int64_t start_ns = 0;  // on the monotonic clock, which all processes share
     std::int64_t start_realtime_ns = 0, end_realtime_ns = 0;
     std::int64_t timestamps_until_ns = -1;
     std::int64_t unsampled_ns = 0;  // CPU time that no stack has: see Collector

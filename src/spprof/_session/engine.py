@@ -98,6 +98,11 @@ def thread_starter(original: Any) -> Any:
     return _native.thread_starter(original)
 
 
+def reporting_caller(original: Any, before: Any, after: Any) -> Any:
+    """Stand in for a function: before(*args) makes its arguments, after(result, *args) follows."""
+    return _native.reporting_caller(original, before, after)
+
+
 def native_unwinding_available() -> bool:
     """Whether native frames can be unwound here."""
     return bool(_native.native_unwinding_available())

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-from . import engine, late, signals, threads
+from . import engine, late, offspring, signals, threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def install() -> None:
         for name in ("register", "unregister"):
             if hasattr(faulthandler, name):
                 _replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
-    at_end, stand_in = threads.AT_THE_END_OF_A_THREAD
-    _replace(*at_end, stand_in(getattr(*at_end)))
+    at_end, deleter = threads.AT_THE_END_OF_A_THREAD
+    _replace(*at_end, deleter(getattr(*at_end)))
     for module in (os, sys.modules[os.name]):
         for name in ("execv", "execve"):
             if hasattr(module, name):
@@ -56,10 +56,13 @@ def install() -> None:
             if id(original) not in starters:
                 starters[id(original)] = engine.thread_starter(original)
             _replace(module, name, starters[id(original)])
+    for module, name, stand_in in offspring.stand_ins():
+        _replace(module, name, stand_in)
 
 
 def remove() -> None:
     """Put back what was there before."""
+    offspring.put_back({ours: original for _, _, original, ours in _replaced})
     while _replaced:
         module, name, original, ours = _replaced[-1]
         # Whoever replaced ours keeps theirs; ours passes on to the original.

@@ -23,6 +23,9 @@ _SHORTEST_MS, _LONGEST_MS = 0.1, 1000.0
 class Options:
     """Options of a session; `start` says what they mean."""
 
+    # How `processes` is asked for where these options come from, in a note.
+    processes_spelling = "processes=True"
+
     def __init__(
         self,
         interval_ms: float = 10,

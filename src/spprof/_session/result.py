@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .._profile.tables import ThreadRow
 
 
-def profile_of(raw: dict[str, Any]) -> Profile:
+def profile_of(raw: dict[str, Any], notes: list[str]) -> Profile:
     """Turn what the native session returns into a profile, without copying its columns."""
     threads: list[ThreadRow] = raw["threads"]
     for thread in threads:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
-    meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
+    meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"]).with_notes(*notes)
     sources.recorded_here(meta)
     tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
     # Debug information is large: who never looks at the profile need not wait for it.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 
-from . import engine, hooks, late, result, state
+from . import children_cpu, engine, hooks, late, offspring, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._profile.model import Profile
     from .._profile.values import NativeFrame, PathLike, ProfilerStats
 
@@ -75,7 +77,10 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         if native:
             _import_symbols()
         try:
+            offspring.forget()
             hooks.install()
+            state.children_before = children_cpu.usage()
+            state.processes_spelling = options.processes_spelling
             engine.start(
                 options.interval_ns,
                 options.mode,
@@ -150,8 +155,9 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             if not engine.is_active():
                 hooks.remove()
         path, owner = state.output_path, state.owner
-        state.output_path = state.owner = None
-    profile = result.profile_of(raw)
+        children = _children_note(raw)
+        state.output_path = state.owner = state.children_before = None
+    profile = result.profile_of(raw, children)
     if owner is not None:
         owner.profile = profile
     if path is not None:
@@ -162,6 +168,19 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             error.asked_path = path  # type: ignore[attr-defined]
             raise
     return profile
+
+
+def _children_note(raw: dict[str, Any]) -> list[str]:
+    """What to say of children whose time is not in the profile."""
+    before = state.children_before
+    if before is None:
+        return []
+    now = children_cpu.usage()
+    figures = raw["stats"]
+    own_ns = figures["duration_ns" if raw["meta"]["mode"] == "wall" else "process_cpu_ns"]
+    busy = now.busy_since(before) | offspring.made.keys()
+    note = children_cpu.note(now.since(before), len(busy), own_ns, state.processes_spelling)
+    return [] if note is None else [note]
 
 
 def keep(failure: OSError) -> str | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .._profile.model import Profile
     from .._profile.values import PathLike
+    from .children_cpu import Usage
 
     class Owner(Protocol):
         """Who started a session: gets its profile, whoever stops it."""
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 lock = threading.RLock()
 output_path: PathLike | None = None
 owner: Owner | None = None
+# Of the children, at the start; and how they are asked for.
+children_before: Usage | None = None
+processes_spelling = ""
 native_unwinding = False
 
 
 def reset_after_fork() -> None:
     """Forget the parent's session, and a lock that another of its threads may have held."""
-    global lock, output_path, owner
+    global lock, output_path, owner, children_before
     lock = threading.RLock()
-    output_path = owner = None
+    output_path = owner = children_before = None
