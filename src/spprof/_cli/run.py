@@ -87,6 +87,9 @@ def add_to(commands: Any) -> None:
         "--aggregate", action="store_true", help="keep counts only: constant memory for long runs"
     )
     parser.add_argument("--native", action="store_true", help="C and C++ frames too")
+    parser.add_argument(
+        "--processes", action="store_true", help="the Python processes that the program makes too"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print no summary")
     rest = argparse.REMAINDER
     for option, what in (("-m", "module"), ("-c", "code")):
@@ -111,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
         "mode": options.mode,
         "aggregate": options.aggregate,
         "native": options.native,
+        "processes": options.processes,
     }
     _check_before(Options(**session_options), output, options.format)
     request = {

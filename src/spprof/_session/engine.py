@@ -30,6 +30,12 @@ def stop() -> dict[str, Any]:
     return raw
 
 
+def snapshot() -> dict[str, Any] | None:
+    """What `stop` would return now; None where the engine cannot tell before its end."""
+    take = getattr(_native, "snapshot", None)
+    return None if take is None else take(_thread_names())
+
+
 def is_active() -> bool:
     """Whether a session is running in this process."""
     return bool(_native.is_active())
@@ -76,6 +82,12 @@ def register_thread() -> bool:
 def unregister_thread() -> bool:
     """Follow the calling thread no longer; whether it was followed."""
     return bool(_native.unregister_thread())
+
+
+def ignore_thread() -> None:
+    """Never follow the calling thread, which is one of ours and unknown to `threading`."""
+    _native.register_thread("", threading.get_ident())
+    _native.unregister_thread()
 
 
 def about_to_block_signal() -> None:

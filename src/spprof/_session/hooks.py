@@ -21,26 +21,30 @@ if TYPE_CHECKING:
 _replaced: list[tuple[Any, str, Any, Any]] = []
 
 
-def install() -> None:
-    """Have threads start and end, signals be set, and root and user change through us."""
+def install(processes: bool = False) -> None:
+    """Have threads start and end, signals be set, and root and user change through us.
+
+    With `processes`, whatever makes other processes tells them of the session.
+    """
     remove()  # what a KeyboardInterrupt may have left at the end of the session before
     if hasattr(_signal, "SIGPROF"):  # not on Windows, where we use no signal either
-        _replace(_signal, "signal", signals.signal_setter(_signal.signal))
+        replace(_signal, "signal", signals.signal_setter(_signal.signal))
         if hasattr(_signal, "pthread_sigmask"):
-            _replace(_signal, "pthread_sigmask", signals.mask_setter(_signal.pthread_sigmask))
+            replace(_signal, "pthread_sigmask", signals.mask_setter(_signal.pthread_sigmask))
         for name in ("register", "unregister"):
             if hasattr(faulthandler, name):
-                _replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
+                replace(faulthandler, name, signals.signal_setter(getattr(faulthandler, name)))
     at_end, deleter = threads.AT_THE_END_OF_A_THREAD
-    _replace(*at_end, deleter(getattr(*at_end)))
+    replace(*at_end, deleter(getattr(*at_end)))
     for module in (os, sys.modules[os.name]):
         for name in ("execv", "execve"):
             if hasattr(module, name):
-                _replace(module, name, signals.program_starter(getattr(module, name)))
+                starter = signals.program_starter(getattr(module, name))
+                replace(module, name, offspring.becoming(starter) if processes else starter)
     for module in (os, sys.modules[os.name]):
         for name in ("chroot", "setuid", "seteuid", "setreuid", "setresuid"):
             if hasattr(module, name):
-                _replace(module, name, late.before(getattr(module, name)))
+                replace(module, name, late.before(getattr(module, name)))
     starters: dict[int, Any] = {}
     for module in (_thread, threading):
         for name in (
@@ -55,9 +59,9 @@ def install() -> None:
                 continue
             if id(original) not in starters:
                 starters[id(original)] = engine.thread_starter(original)
-            _replace(module, name, starters[id(original)])
-    for module, name, stand_in in offspring.stand_ins():
-        _replace(module, name, stand_in)
+            replace(module, name, starters[id(original)])
+    for module, name, stand_in in offspring.stand_ins(processes):
+        replace(module, name, stand_in)
 
 
 def remove() -> None:
@@ -72,6 +76,7 @@ def remove() -> None:
         _replaced.pop()
 
 
-def _replace(module: Any, name: str, ours: Any) -> None:
+def replace(module: Any, name: str, ours: Any) -> None:
+    """Put something in the place of a module's own, until `remove`."""
     _replaced.append((module, name, getattr(module, name), ours))
     setattr(module, name, ours)

@@ -1,4 +1,4 @@
-"""Which processes this one made since the session began.
+"""Which processes this one makes while a session runs, and how they end.
 
 Must not know what is done about them, nor when the stand-ins are put in place.
 """
@@ -9,70 +9,121 @@ import os
 import sys
 import time
 
-from . import engine
+from . import engine, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+# Of processes that were made since the session began, by pid: the command ("" where it goes on as
+# this one) and when. Of a pid that is used again the latest.
+made: dict[int, tuple[str, int]] = {}
+# Of those that were waited for: the status as `os.waitpid` has it, and CPU time in ns, -1 unknown.
+ended: dict[int, tuple[int, int]] = {}
+# Whether the latest of them was made to run another program at once, which runs no hook of ours.
+executes = False
 
-class Made:
-    """A process that this one made: its command ("" where it goes on as this one), and when."""
-
-    def __init__(self, command: str, start_ns: int) -> None:
-        self.command, self.start_ns = command, start_ns
-
-
-# By pid. Of one that is used again the latest.
-made: dict[int, Made] = {}
-
-_FORKS = ("fork", "forkpty")
-_SPAWNS = ("posix_spawn", "posix_spawnp")
+# Where the environment stands among the arguments.
+_ENVIRONMENT_OF_FORK_EXEC, _ENVIRONMENT_OF_SPAWN = 5, 2
 
 
 def forget() -> None:
     """At the start of a session, and in a forked child."""
     made.clear()
+    ended.clear()
 
 
-def stand_ins() -> list[tuple[Any, str, Any]]:
-    """Module, name and stand-in of each function that makes a process."""
-    found = []
-    for module in (os, sys.modules[os.name]):
-        for names, after in ((_FORKS, _forked), (_SPAWNS, _spawned)):
-            for name in names:
-                original = getattr(module, name, None)
-                if original is not None:
-                    found.append((module, name, engine.reporting_caller(original, None, after)))
-    for module, name in _executors():
-        original = getattr(module, name)
-        found.append((module, name, engine.reporting_caller(original, None, _executed)))
-    return found
+def stand_ins(processes: bool) -> list[tuple[Any, str, Any]]:
+    """Module, name and stand-in of each function that makes a process.
 
-
-def _executors() -> list[tuple[Any, str]]:
+    Parameters
+    ----------
+    processes : bool
+        Whether children are to belong to the session: then they are told, and what waits for
+        their end tells how it was.
+    """
+    places: list[tuple[Any, str, Any, Any]] = []
+    of_the_system = (os, sys.modules[os.name])
+    for module in of_the_system:
+        places += [(module, name, _to_fork, _forked) for name in ("fork", "forkpty")]
+        places += [(module, name, _to_spawn, _spawned) for name in ("posix_spawn", "posix_spawnp")]
     try:
         import _posixsubprocess
     except ImportError:  # Windows
-        return []
-    places: list[tuple[Any, str]] = [(_posixsubprocess, "fork_exec")]
-    if hasattr(sys.modules.get("subprocess"), "_fork_exec"):  # from 3.11 on
-        places.append((sys.modules["subprocess"], "_fork_exec"))
-    return places
+        pass
+    else:
+        places.append((_posixsubprocess, "fork_exec", _to_execute, _executed))
+    places += [(*place, _to_execute, _executed) for place in _copies("_fork_exec", "")]
+    if processes:
+        for module in of_the_system:
+            places += [(module, name, None, _waited) for name in ("wait", "waitpid")]
+            places += [(module, name, None, _waited) for name in ("wait3", "wait4")]
+        places += [(*place, None, _waited) for place in _copies("", "waitpid")]
+    return [
+        (module, name, engine.reporting_caller(getattr(module, name), before, after))
+        for module, name, before, after in places
+        if hasattr(module, name)
+    ]
+
+
+def _copies(of_module: str, for_the_end: str) -> list[tuple[Any, str]]:
+    """Where `subprocess` keeps functions, from 3.11 on."""
+    module = sys.modules.get("subprocess")
+    kept = getattr(module, "_del_safe", None)
+    places = [(module, of_module), (kept, for_the_end)]
+    return [(place, name) for place, name in places if name and hasattr(place, name)]
 
 
 def put_back(originals: dict[Any, Any]) -> None:
-    """Have modules that were imported in the session use what was there before it.
+    """Have `subprocess`, where it was imported in the session, use what was there before it.
 
     Parameters
     ----------
     originals : dict
         What each stand-in stood in for.
     """
-    module = sys.modules.get("subprocess")
-    name = "_fork_exec"
-    if getattr(module, name, None) in originals:
-        setattr(module, name, originals[getattr(module, name)])
+    for place, name in _copies("_fork_exec", "waitpid"):
+        if getattr(place, name) in originals:
+            setattr(place, name, originals[getattr(place, name)])
+
+
+def _to_fork(*args: Any) -> Any:
+    global executes
+    executes = False
+    return args
+
+
+def _to_execute(*args: Any) -> Any:
+    global executes
+    executes = True
+    return _told(args, _ENVIRONMENT_OF_FORK_EXEC, lambda told, given: told.in_list(given))
+
+
+def _to_spawn(*args: Any) -> Any:
+    return _told(args, _ENVIRONMENT_OF_SPAWN, lambda told, given: told.in_mapping(given))
+
+
+def _told(args: Any, at: int, add: Callable[[Any, Any], Any]) -> Any:
+    if state.told is None or len(args) <= at:
+        return args
+    return (*args[:at], add(state.told, args[at]), *args[at + 1 :])
+
+
+def becoming(original: Any) -> Any:
+    """Stand in for `os.execv` and `os.execve`: whatever the process has so far is kept."""
+    return engine.reporting_caller(original, _to_become, None)
+
+
+def _to_become(*args: Any) -> Any:
+    if state.member is not None:
+        state.member.write_as_ended("exec")
+    elif state.folder is not None and state.told is not None:
+        # The session ends here, and nobody is left to have its profile.
+        state.told.take_back()
+        state.folder.remove()
+        state.told = state.folder = None
+    return _told(args, _ENVIRONMENT_OF_SPAWN, lambda told, given: told.in_mapping(given))
 
 
 def _forked(result: Any, *_: Any) -> None:
@@ -90,7 +141,16 @@ def _executed(pid: int, arguments: Any, *_: Any) -> None:
 
 
 def _note(pid: int, command: str) -> None:
-    made[pid] = Made(command, time.monotonic_ns())
+    made[pid] = command, time.monotonic_ns()
+    ended.pop(pid, None)
+
+
+def _waited(result: Any, *_: Any) -> None:
+    pid, status, *more = result
+    if pid:
+        used = more[0] if more else None
+        cpu_ns = -1 if used is None else round((used.ru_utime + used.ru_stime) * 1e9)
+        ended[pid] = status, cpu_ns
 
 
 def command_line(arguments: Any) -> str:

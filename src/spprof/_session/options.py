@@ -35,6 +35,7 @@ class Options:
         mode: str = "cpu",
         aggregate: bool = False,
         native: bool | None = None,
+        processes: bool = False,
     ) -> None:
         self.interval_ms = interval_ms
         self.output_path = output_path
@@ -42,6 +43,7 @@ class Options:
         self.mode = mode
         self.aggregate = aggregate
         self.native = native
+        self.processes = processes
 
     @property
     def interval_ns(self) -> int:

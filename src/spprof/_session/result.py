@@ -22,14 +22,30 @@ if TYPE_CHECKING:
 
 def profile_of(raw: dict[str, Any], notes: list[str]) -> Profile:
     """Turn what the native session returns into a profile, without copying its columns."""
+    tables = tables_of(raw)
+    return profile_over(tables.same_stacks(meta=tables.meta.with_notes(*notes)))
+
+
+def profile_over(tables: Tables) -> Profile:
+    """A profile of what was recorded here and now."""
+    sources.recorded_here(tables.meta)
+    # Debug information is large: who never looks at the profile need not wait for it.
+    return Profile._of(tables, _with_source_lines if tables.meta.modules else None)
+
+
+def tables_of(raw: dict[str, Any]) -> Tables:
+    """The tables of what a native session returned."""
     threads: list[ThreadRow] = raw["threads"]
     for thread in threads:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
-    meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"]).with_notes(*notes)
-    sources.recorded_here(meta)
-    tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
-    # Debug information is large: who never looks at the profile need not wait for it.
-    return Profile._of(tables, _with_source_lines if meta.modules else None)
+    meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
+    return Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
+
+
+def own_ns(raw: dict[str, Any]) -> int:
+    """What a session measured of its process as a whole: CPU time, or elapsed time."""
+    figures = raw["stats"]
+    return int(figures["duration_ns" if raw["meta"]["mode"] == "wall" else "process_cpu_ns"])
 
 
 def _with_source_lines(tables: Tables) -> Tables:

@@ -44,17 +44,23 @@ def start(options: Options) -> None:
     native : bool, optional
         Unwind native frames too, and sample threads that never run Python. What
         `set_native_unwinding` said last, when not given.
+    processes : bool
+        The profile has every Python process, too, that this one and those make until `stop`; each
+        takes up to `memory_limit_mb`. See docs/PROCESSES.md.
 
     Raises
     ------
     RuntimeError
-        A session is running already, or `native` is asked for where it is not available.
+        A session is running already, or `native` or `processes` is asked for where it is not
+        available.
     ValueError
         A value is out of its range.
     TypeError
         `interval_ms` or `memory_limit_mb` is not a number.
     PermissionError
         `output_path` cannot be written; checked before anything starts.
+    OSError
+        There is no place for the files of other processes.
 
     See Also
     --------
@@ -69,6 +75,9 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
     Whoever stops it, `owner` gets the profile.
     """
     native = check(options)
+    member = state.member
+    if member is not None:  # this process's own session comes before another one's
+        member.end("")
     with state.lock:
         if engine.is_active():
             raise RuntimeError("Profiler already running")
@@ -78,7 +87,12 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
             _import_symbols()
         try:
             offspring.forget()
-            hooks.install()
+            hooks.install(options.processes)
+            if options.processes:
+                children = late.module("_session.children")
+                late.module("_session.children_profile")  # for `stop`
+                state.folder = children.open_folder(options, native)
+                state.told = children.Told(state.folder.path)
             state.children_before = children_cpu.usage()
             state.processes_spelling = options.processes_spelling
             engine.start(
@@ -91,6 +105,7 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         except BaseException:
             if not engine.is_active():
                 hooks.remove()
+                _forget_children()
             raise
         # Where it was checked: the program may change the directory.
         asked = options.output_path
@@ -116,6 +131,8 @@ def check(options: Options) -> bool:
     native = state.native_unwinding if options.native is None else options.native
     if native:
         _require_native_unwinding()
+    if options.processes:
+        late.module("_session.children").check()
     return native
 
 
@@ -145,7 +162,7 @@ def end(owner: state.Owner | None = None) -> Profile | None:
     The owner has the profile even where saving it raises.
     """
     with state.lock:
-        if not engine.is_active() or (owner is not None and state.owner is not owner):
+        if not is_active() or (owner is not None and state.owner is not owner):
             return None
         try:
             engine.pause()  # what follows is no part of the profile
@@ -155,9 +172,14 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             if not engine.is_active():
                 hooks.remove()
         path, owner = state.output_path, state.owner
-        children = _children_note(raw)
-        state.output_path = state.owner = state.children_before = None
-    profile = result.profile_of(raw, children)
+        before, folder = state.children_before, state.folder
+        if state.told is not None:
+            state.told.take_back()
+        state.output_path = state.owner = state.children_before = state.folder = state.told = None
+    if folder is None:
+        profile = result.profile_of(raw, _children_note(raw, before))
+    else:
+        profile = late.module("_session.children_profile").profile_of(raw, folder, before)
     if owner is not None:
         owner.profile = profile
     if path is not None:
@@ -170,15 +192,21 @@ def end(owner: state.Owner | None = None) -> Profile | None:
     return profile
 
 
-def _children_note(raw: dict[str, Any]) -> list[str]:
+def _forget_children() -> None:
+    if state.told is not None:
+        state.told.take_back()
+    if state.folder is not None:
+        state.folder.remove()
+    state.folder = state.told = None
+
+
+def _children_note(raw: dict[str, Any], before: children_cpu.Usage | None) -> list[str]:
     """What to say of children whose time is not in the profile."""
-    before = state.children_before
     if before is None:
         return []
     now = children_cpu.usage()
-    figures = raw["stats"]
-    own_ns = figures["duration_ns" if raw["meta"]["mode"] == "wall" else "process_cpu_ns"]
     busy = now.busy_since(before) | offspring.made.keys()
+    own_ns = result.own_ns(raw)
     note = children_cpu.note(now.since(before), len(busy), own_ns, state.processes_spelling)
     return [] if note is None else [note]
 
@@ -194,8 +222,11 @@ def keep(failure: OSError) -> str | None:
 
 
 def is_active() -> bool:
-    """Whether a session is running in this process (never inherited by a forked child)."""
-    return engine.is_active()
+    """Whether a session is running in this process (never inherited by a forked child).
+
+    One that another process asked for with ``processes=True`` is not this process's own.
+    """
+    return engine.is_active() and state.member is None
 
 
 def stats() -> ProfilerStats | None:
@@ -206,7 +237,7 @@ def stats() -> ProfilerStats | None:
     ProfilerStats or None
     """
     with state.lock:
-        if not engine.is_active():
+        if not is_active():
             return None
         make = late.module("_profile.values").ProfilerStats
         figures = engine.stats()

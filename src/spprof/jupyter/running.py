@@ -120,11 +120,12 @@ class Recording:
             aggregate=chosen.aggregate,
             # None where nothing was said: then `set_native_unwinding` decides.
             native=chosen.native,
+            processes=chosen.processes,
         )
         options.processes_spelling = "%%spprof --processes"
         try:
             session.begin(options, stacklevel=2, owner=self)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OSError) as error:
             raise UsageError(str(error)) from error
 
     def stop(self) -> None:

@@ -77,8 +77,8 @@ def test_one_child_is_one() -> None:
 def test_what_is_little_or_was_before_is_not_worth_a_word() -> None:
     said = said_by(
         """
-        before = subprocess.Popen([sys.executable, "-c", BURN.format(.3) + "\\nprint(1, flush=True)\\n"
-            "time.sleep(60)"], stdout=subprocess.PIPE)
+        code = BURN.format(.3) + "\\nprint(1, flush=True)\\ntime.sleep(60)"
+        before = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         before.stdout.readline()
         spprof.start(10)
         subprocess.run(["true"])
