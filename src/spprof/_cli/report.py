@@ -127,6 +127,9 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
         name = style.native(name) if entry.is_native else style.bold(name)
         share = entry.self_share if by == "self" else entry.total_share
         write(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
+    processes = text.process_lines(tables, max(n, _FEWEST_THREADS))
+    if processes:
+        write("\n".join(["\nprocesses:", *processes]))
     threads = text.thread_lines(tables, max(n, _FEWEST_THREADS))
     if threads:
         write("\n".join(["\nthreads:", *threads]))

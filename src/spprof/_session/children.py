@@ -117,7 +117,7 @@ def _after_fork_in_child() -> None:
     state.member = state.told = state.folder = None
     if told is None or offspring.executes or engine.is_active():
         return
-    if not _begin(Folder(told.folder), ""):
+    if not _begin(told.folder, ""):
         told.take_back()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import time
 
 from . import children_cpu
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "spprof-processes-"
 _ASKED, _ENDING = "asked", ".part"
+# Who is about to kill a process waits so long for what it has; several that are killed at once are
+# asked once.
+ANSWER_S, ASK_AGAIN_S = 0.15, 0.1
 # A form that every Python reads.
 _FORM = 2
 
@@ -85,9 +89,38 @@ class Folder:
             return 0, 0
         return int(numbers[0]), int(numbers[1])
 
-    def is_over(self) -> bool:
-        """Whether the session has ended; also where the folder is gone."""
-        return not os.access(self._asked, os.F_OK)
+    def asked_at(self) -> int | None:
+        """When something was asked last, by the clock of files; None once the session has ended."""
+        try:
+            return os.stat(self._asked).st_mtime_ns
+        except OSError:
+            return None
+
+    def ask_for_part(self, pid: int) -> None:
+        """Have processes write now, and wait a moment for one that is about to be killed."""
+        try:
+            parts = self._parts_of(pid)
+            if not parts:
+                return
+            asked_at = os.stat(self._asked).st_mtime_ns
+            if time.time_ns() - asked_at > ASK_AGAIN_S * 1e9:
+                os.utime(self._asked)
+                asked_at = os.stat(self._asked).st_mtime_ns
+            until = time.monotonic() + ANSWER_S
+            while time.monotonic() < until and is_alive(*identity(pid)):
+                if any(os.stat(part).st_mtime_ns >= asked_at for part in parts):
+                    return
+                time.sleep(0.002)
+        except OSError:
+            return  # the session has ended meanwhile
+
+    def _parts_of(self, pid: int) -> list[str]:
+        names = os.listdir(self.path)
+        return [
+            os.path.join(self.path, name)
+            for name in names
+            if name.startswith(f"{pid}-") and name.endswith(_ENDING)
+        ]
 
     def end(self) -> None:
         """Tell the processes that the session has ended: nothing is asked any more."""

@@ -28,6 +28,8 @@ _start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
 LOOK_S = 0.05
 # What a killed process loses at most: this share of the time so far, and this much.
 WRITE_SHARE, WRITE_LATEST_S = 0.1, 1.0
+# A process that used less CPU time since then does not write: this thread's own is some.
+TELLING_NS = 5_000_000
 # Writing takes at most this share of the time.
 WRITE_COST = 0.05
 
@@ -103,7 +105,7 @@ class Member:
                     hooks.remove()
                 raise
             state.member = self
-            state.told = Told(self._folder.path)
+            state.told = Told(self._folder)
         self.begin_thread()
 
     def begin_thread(self) -> None:
@@ -133,17 +135,20 @@ class Member:
             engine.ignore_thread()
             due = time.monotonic() + LOOK_S
             written_ns = 0
+            answered_at = self._folder.asked_at()
             while not wake.acquire(timeout=LOOK_S):
-                if self._folder.is_over():
+                asked_at = self._folder.asked_at()
+                if asked_at is None:
                     self.finish("")
                     return
                 begin = time.monotonic()
-                if begin < due:
+                if begin < due and asked_at == answered_at:
                     continue
                 used_ns = time.process_time_ns()
-                if used_ns != written_ns and not self.write():
-                    return
-                written_ns = used_ns
+                if asked_at != answered_at or used_ns > written_ns + TELLING_NS:
+                    if not self.write():
+                        return
+                    written_ns, answered_at = used_ns, asked_at
                 took = time.monotonic() - begin
                 due = time.monotonic() + pause_before_next(begin - self._start_s, took)
                 if not is_alive(*self._folder.owner):
@@ -164,7 +169,7 @@ class Member:
             try:
                 self._write(raw)
             except OSError:
-                if self._folder.is_over():
+                if self._folder.asked_at() is None:
                     self.leave()
                     return False
                 # No room: what was written before stays, and there may be room later.

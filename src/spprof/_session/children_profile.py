@@ -11,6 +11,7 @@ import signal
 import sys
 from operator import itemgetter
 
+from .._profile.names import process_name
 from .._profile.tables import Builder, Tables
 from . import children, children_cpu, children_folder, offspring, result
 
@@ -35,6 +36,7 @@ def profile_of(raw: dict[str, Any], folder: Folder, before: Usage | None) -> Pro
         parts = children.gather(folder)
     except (OSError, ValueError, EOFError) as error:
         trouble.append(f"what other processes recorded could not be read: {error}")
+    _name_forks(parts)
     own = result.tables_of(raw)
     start_ns = raw["meta"]["start_monotonic_ns"]
     recorded = [(part["process"], *_recorded(part, start_ns)) for part in parts]
@@ -55,14 +57,35 @@ def profile_of(raw: dict[str, Any], folder: Folder, before: Usage | None) -> Pro
     return result.profile_over(tables.same_stacks(meta=meta))
 
 
+def _own_command() -> str:
+    return offspring.command_line(getattr(sys, "orig_argv", sys.argv))
+
+
+def _name_forks(parts: list[dict[str, Any]]) -> None:
+    """A process that was forked runs what its parent does."""
+    commands = {os.getpid(): _own_command()}
+    for about in sorted((part["process"] for part in parts), key=itemgetter("start_ns")):
+        about["command"] = about["command"] or commands.get(about["ppid"], "")
+        commands[about["pid"]] = about["command"]
+
+
 def _recorded(part: dict[str, Any], start_ns: int) -> tuple[Tables | None, int]:
     """A part's tables, and what its times are behind the profile's."""
     raw = part["raw"]
     if raw is None:
         return None, 0
+    about = part["process"]
+    name = process_name(about["name"], about["command"])
+    for thread in raw["threads"]:
+        thread["name"] = _lane(name, thread["name"], is_main=thread["tid"] == about["pid"])
     tables = result.tables_of(raw)
-    tables.meta = tables.meta.but(python_version=part["process"]["python_version"])
+    tables.meta = tables.meta.but(python_version=about["python_version"])
     return tables, raw["meta"]["start_monotonic_ns"] - start_ns
+
+
+def _lane(process: str, thread: str, *, is_main: bool) -> str:
+    """What a thread of another process is called: wherever names are shown, its process is."""
+    return process if is_main else f"{process}: {thread or 'thread'}"
 
 
 def merged(own: Tables, others: list[tuple[Tables, int]]) -> Tables:
@@ -121,7 +144,7 @@ def _process_rows(
         {
             "pid": pid,
             "ppid": os.getppid(),
-            "command": offspring.command_line(getattr(sys, "orig_argv", sys.argv)),
+            "command": _own_command(),
             "name": "",
             "start_ns": 0,
             "end_ns": None,
@@ -130,18 +153,15 @@ def _process_rows(
             "profile_ns": sum(own.sample_weight),
         }
     ]
-    commands = {pid: rows[0]["command"]}
     last = {about["pid"]: about["start_ns"] for about, _, _ in recorded}
     for about, tables, _ in sorted(recorded, key=lambda part: int(part[0]["start_ns"])):
         is_last = last[about["pid"]] == about["start_ns"]
         ended = how_it_ended(about, statuses.get(about["pid"]) if is_last else None)
-        command = about["command"] or commands.get(about["ppid"], "")
-        commands[about["pid"]] = command
         rows.append(
             {
                 "pid": about["pid"],
                 "ppid": about["ppid"],
-                "command": command,
+                "command": about["command"],
                 "name": about["name"],
                 "start_ns": about["start_ns"] - start_ns,
                 "end_ns": None if ended == RUNNING else about["end_ns"] - start_ns,

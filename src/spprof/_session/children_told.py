@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from .children_folder import Folder
+
 FOLDER = "SPPROF_PROCESSES"
 _PACKAGE, _BEFORE, _PATH = "SPPROF_RUN_PACKAGE", "SPPROF_RUN_PYTHONPATH", "PYTHONPATH"
 _ALL = (FOLDER, _PACKAGE, _BEFORE, _PATH)
@@ -34,14 +36,14 @@ def environment(folder: str, path: str | None) -> dict[str, str]:
 class Told:
     """The environment as children get it, for the session in a folder; `take_back` ends it."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self._path: str | None = None
         self._tell()
 
     def _tell(self) -> None:
         self._path = os.environ.get(_PATH)
-        for name, value in environment(self.folder, self._path).items():
+        for name, value in environment(self.folder.path, self._path).items():
             os.putenv(name, value)
 
     def take_back(self) -> None:
@@ -62,7 +64,7 @@ class Told:
         path = next(
             (os.fsdecode(entry)[len(_PATH) + 1 :] for entry in given if _names(entry, _PATH)), None
         )
-        told = environment(self.folder, path)
+        told = environment(self.folder.path, path)
         return [*kept, *(os.fsencode(f"{name}={value}") for name, value in told.items())]
 
     def in_mapping(self, given: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -71,7 +73,7 @@ class Told:
             self._again()
         named = {os.fsdecode(name): value for name, value in given.items()}
         path = named.get(_PATH)
-        told = environment(self.folder, None if path is None else os.fsdecode(path))
+        told = environment(self.folder.path, None if path is None else os.fsdecode(path))
         kept = {name: value for name, value in named.items() if name not in _ALL}
         return {**kept, **told}
 

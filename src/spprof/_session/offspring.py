@@ -5,6 +5,7 @@ Must not know what is done about them, nor when the stand-ins are put in place.
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 import time
@@ -23,6 +24,13 @@ made: dict[int, tuple[str, int]] = {}
 ended: dict[int, tuple[int, int]] = {}
 # Whether the latest of them was made to run another program at once, which runs no hook of ours.
 executes = False
+
+# What ends a process at once, unless it has a handler.
+_DEADLY = {
+    getattr(_signal, name)
+    for name in ("SIGTERM", "SIGKILL", "SIGHUP", "SIGQUIT", "SIGABRT", "SIGSEGV")
+    if hasattr(_signal, name)
+}
 
 # Where the environment stands among the arguments.
 _ENVIRONMENT_OF_FORK_EXEC, _ENVIRONMENT_OF_SPAWN = 5, 2
@@ -59,6 +67,7 @@ def stand_ins(processes: bool) -> list[tuple[Any, str, Any]]:
         for module in of_the_system:
             places += [(module, name, None, _waited) for name in ("wait", "waitpid")]
             places += [(module, name, None, _waited) for name in ("wait3", "wait4")]
+            places += [(module, "kill", _to_kill, None), (module, "abort", _to_abort, None)]
         places += [(*place, None, _waited) for place in _copies("", "waitpid")]
     return [
         (module, name, engine.reporting_caller(getattr(module, name), before, after))
@@ -124,6 +133,22 @@ def _to_become(*args: Any) -> Any:
         state.folder.remove()
         state.told = state.folder = None
     return _told(args, _ENVIRONMENT_OF_SPAWN, lambda told, given: told.in_mapping(given))
+
+
+def _to_kill(*args: Any) -> Any:
+    pid, number = args if len(args) == 2 else (0, 0)
+    if number in _DEADLY and isinstance(pid, int):
+        if state.member is not None and pid == os.getpid():
+            state.member.write()
+        elif state.told is not None and pid > 0:
+            state.told.folder.ask_for_part(pid)
+    return args
+
+
+def _to_abort(*args: Any) -> Any:
+    if state.member is not None:
+        state.member.write()
+    return args
 
 
 def _forked(result: Any, *_: Any) -> None:

@@ -92,7 +92,7 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
                 children = late.module("_session.children")
                 late.module("_session.children_profile")  # for `stop`
                 state.folder = children.open_folder(options, native)
-                state.told = children.Told(state.folder.path)
+                state.told = children.Told(state.folder)
             state.children_before = children_cpu.usage()
             state.processes_spelling = options.processes_spelling
             engine.start(
