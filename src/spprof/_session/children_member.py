@@ -164,8 +164,6 @@ class Member:
             if self._over:
                 return False
             raw = engine.snapshot()
-            if raw is None:
-                return True
             try:
                 self._write(raw)
             except OSError:

@@ -30,10 +30,10 @@ def stop() -> dict[str, Any]:
     return raw
 
 
-def snapshot() -> dict[str, Any] | None:
-    """What `stop` would return now; None where the engine cannot tell before its end."""
-    take = getattr(_native, "snapshot", None)
-    return None if take is None else take(_thread_names())
+def snapshot() -> dict[str, Any]:
+    """What the session has recorded up to now; it goes on."""
+    raw: dict[str, Any] = _native.snapshot(_thread_names())
+    return raw
 
 
 def is_active() -> bool:

@@ -15,12 +15,13 @@ from .._profile.tables import Meta, Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .._profile.tables import ThreadRow
 
 
-def profile_of(raw: dict[str, Any], notes: list[str]) -> Profile:
+def profile_of(raw: dict[str, Any], notes: Iterable[str] = ()) -> Profile:
     """Turn what the native session returns into a profile, without copying its columns."""
     tables = tables_of(raw)
     return profile_over(tables.same_stacks(meta=tables.meta.with_notes(*notes)))
