@@ -68,6 +68,7 @@ class Member:
             "name": "",
             "python_version": sys.version.partition(" ")[0],
             "start_ns": time.monotonic_ns(),
+            "lost_s": LOOK_S,
             "final": False,
             "ended": "",
         }
@@ -150,7 +151,9 @@ class Member:
                         return
                     written_ns, answered_at = used_ns, asked_at
                 took = time.monotonic() - begin
-                due = time.monotonic() + pause_before_next(begin - self._start_s, took)
+                pause = pause_before_next(begin - self._start_s, took)
+                self._about["lost_s"] = max(LOOK_S, pause)
+                due = time.monotonic() + pause
                 if not is_alive(*self._folder.owner):
                     self.leave()
                     self._folder.remove()
@@ -230,11 +233,18 @@ class Member:
         return (status, *more)
 
     def _write(self, raw: dict[str, Any] | None) -> None:
-        module = sys.modules.get("multiprocessing.process")
-        if module is not None:
-            self._about["name"] = str(module.current_process().name)
+        self._about["name"] = _role() or self._about["name"]
         self._about["cpu_ns"] = time.process_time_ns()
         self._about["end_ns"] = time.monotonic_ns()
         self._about["reaped"] = dict(offspring.ended)
         self._about["made"] = dict(offspring.made)
         self._folder.write_part(self._name, {"process": self._about, "raw": raw})
+
+
+def _role() -> str:
+    """What `multiprocessing` calls this process; it may be in the middle of its import."""
+    who = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
+    try:
+        return "" if who is None else str(who().name)
+    except Exception:  # noqa: BLE001 - programs make processes of their own kind
+        return ""

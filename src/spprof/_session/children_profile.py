@@ -282,9 +282,10 @@ def _notes_of_parts(
             said.setdefault(note, []).append(about["pid"])
     notes = [f"{note} ({_processes(pids)})" for note, pids in said.items()]
     if killed:
+        lost_s = max(about["lost_s"] for about, _, _ in recorded if about["pid"] in killed)
         notes.append(
             f"{_processes(killed)} ended without a word (killed, or crashed): up to the last "
-            "second of each is missing"
+            f"{lost_s:.2g} s of each may be missing"
         )
     if silent:
         notes.append(
