@@ -178,6 +178,7 @@ if TYPE_CHECKING:
         end_ns: int | None
         ended: str
         cpu_ns: int | None
+        profiler_ns: int
         profile_ns: int
 
     class ModuleRow(TypedDict):

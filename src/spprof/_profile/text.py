@@ -51,6 +51,7 @@ def process_lines(tables: Tables, n: int) -> list[str]:
         name = shown(process_name(process["name"], process["command"]), 60)
         said = [process["ended"]] if process["ended"] else []
         cpu_ns, own_ns = process["cpu_ns"], process["profile_ns"]
+        cpu_ns = cpu_ns and max(1, cpu_ns - process["profiler_ns"])
         if cpu_ns and tables.meta.mode == "cpu":
             part = f"{min(own_ns / cpu_ns, 1):.0%} of its {format_ns(cpu_ns)} of CPU time here"
             said.append(part)

@@ -27,7 +27,7 @@ _start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
 # How often a process asks whether the session is over, which its owner waits for.
 LOOK_S = 0.05
 # What a killed process loses at most: this share of the time so far, and this much.
-WRITE_SHARE, WRITE_LATEST_S = 0.1, 1.0
+WRITE_SHARE, WRITE_LATEST_S = 0.25, 1.0
 # A process that used less CPU time since then does not write: this thread's own is some.
 TELLING_NS = 5_000_000
 # Writing takes at most this share of the time.
@@ -56,6 +56,7 @@ class Member:
         self._wake: Any = None
         self._ended: Any = None
         self._over = False
+        self._writer_ns = 0
         self._options = folder.asked()["options"]
         self._start_s = time.monotonic()
         self._pid = os.getpid()
@@ -151,6 +152,7 @@ class Member:
                         return
                     written_ns, answered_at = used_ns, asked_at
                 took = time.monotonic() - begin
+                self._writer_ns = time.thread_time_ns()
                 pause = pause_before_next(begin - self._start_s, took)
                 self._about["lost_s"] = max(LOOK_S, pause)
                 due = time.monotonic() + pause
@@ -235,6 +237,8 @@ class Member:
     def _write(self, raw: dict[str, Any] | None) -> None:
         self._about["name"] = _role() or self._about["name"]
         self._about["cpu_ns"] = time.process_time_ns()
+        ours_ns = 0 if raw is None else raw["stats"]["background_cpu_ns"]
+        self._about["profiler_ns"] = ours_ns + self._writer_ns
         self._about["end_ns"] = time.monotonic_ns()
         self._about["reaped"] = dict(offspring.ended)
         self._about["made"] = dict(offspring.made)

@@ -150,6 +150,7 @@ def _process_rows(
             "end_ns": None,
             "ended": "",
             "cpu_ns": None,
+            "profiler_ns": 0,
             "profile_ns": sum(own.sample_weight),
         }
     ]
@@ -167,6 +168,7 @@ def _process_rows(
                 "end_ns": None if ended == RUNNING else about["end_ns"] - start_ns,
                 "ended": ended,
                 "cpu_ns": about["cpu_ns"],
+                "profiler_ns": about["profiler_ns"],
                 "profile_ns": 0 if tables is None else sum(tables.sample_weight),
             }
         )
@@ -183,6 +185,7 @@ def _process_rows(
                     "end_ns": None,
                     "ended": _ended_outside(stranger, status),
                     "cpu_ns": cpu_ns if cpu_ns >= 0 else None,
+                    "profiler_ns": 0,
                     "profile_ns": 0,
                 }
             )

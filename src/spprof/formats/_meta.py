@@ -115,6 +115,7 @@ _PROCESS: dict[str, tuple[type, ...]] = {
     "end_ns": (int, type(None)),
     "ended": (str,),
     "cpu_ns": (int, type(None)),
+    "profiler_ns": (int,),
     "profile_ns": (int,),
 }
 

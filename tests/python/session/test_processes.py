@@ -146,7 +146,9 @@ if __name__ == "__main__":
 @
     finally:
         profile = spprof.stop()
-    print(used() - before, seconds_of(profile, "in_child"))
+    # The profiler's own threads are none of the program's.
+    ours = sum(p["profiler_ns"] for p in processes(profile)) / 1e9
+    print(used() - before - ours, seconds_of(profile, "in_child"))
     print(sum(p["profile_ns"] for p in processes(profile)) / 1e9)
     print(*{p["ended"] for p in processes(profile)}, sep="; ")
 """
