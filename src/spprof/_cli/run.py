@@ -55,7 +55,8 @@ def add_to(commands: Any) -> None:
         "formats, by the ending of -o or by --format:\n" + formats_help() + "\n\n"
         "The program has its own arguments, signals, standard streams and exit status. The\n"
         "profile is saved when it ends: normally, by an exception, by sys.exit(), by Ctrl-C or\n"
-        "by SIGTERM or SIGHUP. It is not after os._exit(), os.exec*() and SIGKILL.",
+        "by SIGTERM or SIGHUP. It is not after os._exit(), os.exec*() and SIGKILL. Child\n"
+        "processes are in it with --processes, however they end.",
     )
     parser.usage = "spprof run [options] (script | -m module | -c code) [arguments]"
     parser.add_argument(

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from . import engine, offspring, state
+from . import children_cpu, engine, offspring, state
 from .children_folder import Folder, is_alive
 from .children_member import Member
 from .children_told import Told
@@ -50,16 +50,8 @@ def open_folder(options: Options, native: bool) -> Folder:
 
 def begin_here(folder: str) -> None:
     """Make this process, just started, part of a session; without a word where that is over."""
-    command = getattr(sys, "orig_argv", None) or _arguments() or sys.argv
+    command = getattr(sys, "orig_argv", None) or children_cpu.arguments(os.getpid()) or sys.argv
     _begin(Folder(folder), offspring.command_line(command))
-
-
-def _arguments() -> list[bytes]:
-    try:
-        with open("/proc/self/cmdline", "rb") as file:
-            return file.read().rstrip(b"\0").split(b"\0")
-    except OSError:
-        return []
 
 
 def _begin(folder: Folder, command: str) -> bool:

@@ -87,6 +87,15 @@ def status(pid: int) -> tuple[str, int, int] | None:
     return None if fields is None else (fields[0], int(fields[1]), int(fields[19]))
 
 
+def arguments(pid: int) -> list[bytes]:
+    """The command line of a process; empty where Linux does not tell it."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
+
+
 def _reaped_ns() -> int:
     if resource is None:
         return 0

@@ -20,7 +20,7 @@ _PREFIX = "spprof-processes-"
 _ASKED, _ENDING = "asked", ".part"
 # Who is about to kill a process waits so long for what it has; several that are killed at once are
 # asked once.
-ANSWER_S, ASK_AGAIN_S = 0.15, 0.1
+ANSWER_S, ASK_AGAIN_S = 0.3, 0.1
 # A form that every Python reads.
 _FORM = 2
 

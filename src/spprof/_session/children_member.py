@@ -13,7 +13,7 @@ import threading
 import time
 
 from . import engine, hooks, offspring, state
-from .children_folder import Folder, identity, is_alive
+from .children_folder import ANSWER_S, Folder, identity, is_alive
 from .children_told import Told
 
 TYPE_CHECKING = False
@@ -147,6 +147,8 @@ class Member:
                 if begin < due and asked_at == answered_at:
                     continue
                 used_ns = time.process_time_ns()
+                if asked_at != answered_at:
+                    self._about["lost_s"] = ANSWER_S  # it is about to be killed
                 if asked_at != answered_at or used_ns > written_ns + TELLING_NS:
                     if not self.write():
                         return

@@ -258,7 +258,8 @@ def _strangers(
     found = {pid: command for pid, (command, _) in made.items() if pid not in members}
     for pid in children_cpu.usage().busy_since(before):
         if pid not in members and pid not in found:
-            found[pid] = "one that was there before" if pid in before.living else ""
+            was_there = "there before: " if pid in before.living else ""
+            found[pid] = was_there + offspring.command_line(children_cpu.arguments(pid))
     return found
 
 
