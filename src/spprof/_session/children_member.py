@@ -90,9 +90,6 @@ class Member:
             offspring.forget()
             try:
                 hooks.install(processes=True)
-                for module in (os, sys.modules[os.name]):
-                    stand_in = engine.reporting_caller(module._exit, self._exiting, None)
-                    hooks.replace(module, "_exit", stand_in)
                 engine.start(
                     o["interval_ns"],
                     o["mode"],
@@ -231,10 +228,6 @@ class Member:
         """As `finish`; the thread that writes has ended after it, which does not call this."""
         self.finish(how)
         self.end_thread()
-
-    def _exiting(self, status: Any = 0, *more: Any) -> tuple[Any, ...]:
-        self.finish(f"exit {status}")
-        return (status, *more)
 
     def _write(self, raw: dict[str, Any] | None) -> None:
         self._about["name"] = _role() or self._about["name"]

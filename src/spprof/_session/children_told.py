@@ -67,10 +67,11 @@ class Told:
         told = environment(self.folder.path, path)
         return [*kept, *(os.fsencode(f"{name}={value}") for name, value in told.items())]
 
-    def in_mapping(self, given: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Add it to an environment as `os.execve` takes it."""
-        if given is os.environ:
+    def in_mapping(self, given: Mapping[Any, Any] | None) -> dict[Any, Any] | None:
+        """Add it to an environment as `os.execve` and `os.posix_spawn` take it; None is our own."""
+        if given is None:
             self._again()
+            return None
         named = {os.fsdecode(name): value for name, value in given.items()}
         path = named.get(_PATH)
         told = environment(self.folder.path, None if path is None else os.fsdecode(path))

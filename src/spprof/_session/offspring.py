@@ -68,6 +68,7 @@ def stand_ins(processes: bool) -> list[tuple[Any, str, Any]]:
             places += [(module, name, None, _waited) for name in ("wait", "waitpid")]
             places += [(module, name, None, _waited) for name in ("wait3", "wait4")]
             places += [(module, "kill", _to_kill, None), (module, "abort", _to_abort, None)]
+            places += [(module, "_exit", _to_exit, None)]
         places += [(*place, None, _waited) for place in _copies("", "waitpid")]
     return [
         (module, name, engine.reporting_caller(getattr(module, name), before, after))
@@ -124,14 +125,27 @@ def becoming(original: Any) -> Any:
     return engine.reporting_caller(original, _to_become, None)
 
 
-def _to_become(*args: Any) -> Any:
-    if state.member is not None:
-        state.member.write_as_ended("exec")
-    elif state.folder is not None and state.told is not None:
-        # The session ends here, and nobody is left to have its profile.
+def _abandon() -> None:
+    """The session's own process is about to end, and nobody is left to have its profile."""
+    if state.folder is not None and state.told is not None:
         state.told.take_back()
         state.folder.remove()
         state.told = state.folder = None
+
+
+def _to_exit(*args: Any) -> Any:
+    if state.member is not None:
+        state.member.finish(f"exit {args[0]}" if args else "exit")
+    else:
+        _abandon()
+    return args
+
+
+def _to_become(*args: Any) -> Any:
+    if state.member is not None:
+        state.member.write_as_ended("exec")
+    else:
+        _abandon()
     return _told(args, _ENVIRONMENT_OF_SPAWN, lambda told, given: told.in_mapping(given))
 
 
