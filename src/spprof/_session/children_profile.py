@@ -266,6 +266,9 @@ def _strangers(
 def missing_note(cpu_ns: int, strangers: dict[int, str], own_ns: int) -> str | None:
     """What to say of children that could not be reached; None where they used little."""
     named = list(dict.fromkeys(command[:_LONGEST] for command in strangers.values() if command))
+    if not strangers:
+        why = "what their starts and ends took, and what was lost where they were killed"
+        return children_cpu.note(cpu_ns, 0, own_ns, why)
     why = "those that are no Python, or run with -I, -E or -S, cannot be reached"
     more = "" if len(named) <= _COMMANDS else f", and {len(named) - _COMMANDS} more"
     what = f" ({', '.join(named[:_COMMANDS])}{more})" if named else ""

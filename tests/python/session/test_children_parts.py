@@ -187,3 +187,15 @@ def test_options_are_checked_where_there_is_no_fork(monkeypatch) -> None:
     with pytest.raises(RuntimeError, match="processes is not available on"):
         spprof.start(processes=True)
     assert not spprof.is_active()
+
+
+def test_what_is_missing_is_laid_to_those_who_are_missing() -> None:
+    note = children_profile.missing_note
+    assert note(10**7, {5: "gcc"}, 0) is None
+    assert note(10**9, {}, 0) == (
+        "child processes used 1.0 s of CPU time that is not in this profile: what their starts "
+        "and ends took, and what was lost where they were killed"
+    )
+    said = note(2 * 10**9, {5: "gcc -c a.c", 6: "gcc -c a.c", 7: "a", 8: "b", 9: "c"}, 0) or ""
+    assert said.startswith("5 child processes used 2.0 s")
+    assert said.endswith("(gcc -c a.c, a, b, and 1 more)")
