@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "interpreter/call_report.h"
 #include "interpreter/collection.h"
 #include "interpreter/regions.h"
 #include "interpreter/self_test.h"
@@ -99,8 +100,7 @@ std::string start(std::int64_t interval_ns, const std::string& mode, std::size_t
     return session().start(settings, to_names(names));
 }
 
-nb::dict stop(const ThreadNames& names) {
-    spprof::sampling::Outcome outcome = session().stop(to_names(names));
+nb::dict to_dict(spprof::sampling::Outcome outcome) {
     spprof::profile::Tables& tables = outcome.tables;
     nb::dict columns;
     columns["func.name"] = to_bytes(tables.func_name);
@@ -148,6 +148,7 @@ nb::dict stop(const ThreadNames& names) {
     }
     nb::dict meta;
     meta["start_realtime_ns"] = outcome.start_realtime_ns;
+    meta["start_monotonic_ns"] = outcome.start_ns;
     meta["end_realtime_ns"] = outcome.end_realtime_ns;
     meta["duration_ns"] = outcome.figures.duration_ns;
     meta["interval_ns"] = outcome.settings.interval_ns;
@@ -192,6 +193,17 @@ nb::object thread_starter(const nb::object& original) {
     return nb::steal(starter);
 }
 
+// Stands in for a function whose calls are reported.
+nb::object reporting_caller(const nb::object& original, const nb::object& before,
+                            const nb::object& after) {
+    PyObject* caller =
+        spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr());
+    if (caller == nullptr) {
+        throw nb::python_error();
+    }
+    return nb::steal(caller);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -205,7 +217,13 @@ NB_MODULE(_native, module) {
     module.def("start", &start, nb::arg("interval_ns"), nb::arg("mode"),
                nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"),
                nb::arg("names") = ThreadNames{});
-    module.def("stop", &stop, nb::arg("names") = ThreadNames{});
+    module.def(
+        "stop", [](const ThreadNames& names) { return to_dict(session().stop(to_names(names))); },
+        nb::arg("names") = ThreadNames{});
+    module.def(
+        "snapshot",
+        [](const ThreadNames& names) { return to_dict(session().snapshot(to_names(names))); },
+        nb::arg("names") = ThreadNames{});
     module.def("is_active", [] { return session().active(); });
     module.def("stats", [] { return to_dict(session().figures()); });
     module.def("notes", [] { return to_list(session().notes()); });
@@ -266,4 +284,6 @@ NB_MODULE(_native, module) {
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));
+    module.def("reporting_caller", &reporting_caller, nb::arg("original"), nb::arg("before").none(),
+               nb::arg("after").none());
 }

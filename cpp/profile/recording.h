@@ -152,6 +152,7 @@ public:
             return label.size() > 0 ? label[row] : kNone;
         }
         void make_room();  // for one row more
+        Samples copy() const;
         void clear() noexcept;
     };
     Samples& samples() noexcept { return samples_; }

@@ -56,7 +56,9 @@ def begin(request: str, path: list[str], known: set[str]) -> None:
         aside = _set_aside([*path, *asked["program_path"]], known)
         ending = _Ending(saving, aside, asked["kind"] == "-m")
         ending.hide_handlers()
-        session.begin(Options(**asked["options"]), stacklevel=1)
+        options = Options(**asked["options"])
+        options.processes_spelling = "--processes"
+        session.begin(options, stacklevel=1)
         # Before the program: its own exit functions run first then, and are in the profile.
         atexit.register(ending.finish)
         ending.catch_termination()

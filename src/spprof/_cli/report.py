@@ -142,6 +142,9 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
     what_else = text.what_else_lines(tables)
     if what_else:
         write("\n".join(["", *what_else]))
+    processes = text.process_lines(tables, max(n, _FEWEST_THREADS))
+    if processes:
+        write("\n".join(["\nprocesses:", *processes]))
     threads = text.thread_lines(tables, max(n, _FEWEST_THREADS))
     if threads:
         write("\n".join(["\nthreads:", *threads]))

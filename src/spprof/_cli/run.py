@@ -55,7 +55,8 @@ def add_to(commands: Any) -> None:
         "formats, by the ending of -o or by --format:\n" + formats_help() + "\n\n"
         "The program has its own arguments, signals, standard streams and exit status. The\n"
         "profile is saved when it ends: normally, by an exception, by sys.exit(), by Ctrl-C or\n"
-        "by SIGTERM or SIGHUP. It is not after os._exit(), os.exec*() and SIGKILL.",
+        "by SIGTERM or SIGHUP. It is not after os._exit(), os.exec*() and SIGKILL. Child\n"
+        "processes are in it with --processes, however they end.",
     )
     parser.usage = "spprof run [options] (script | -m module | -c code) [arguments]"
     parser.add_argument(
@@ -87,6 +88,9 @@ def add_to(commands: Any) -> None:
         "--aggregate", action="store_true", help="keep counts only: constant memory for long runs"
     )
     parser.add_argument("--native", action="store_true", help="C and C++ frames too")
+    parser.add_argument(
+        "--processes", action="store_true", help="the Python processes that the program makes too"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print no summary")
     rest = argparse.REMAINDER
     for option, what in (("-m", "module"), ("-c", "code")):
@@ -111,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
         "mode": options.mode,
         "aggregate": options.aggregate,
         "native": options.native,
+        "processes": options.processes,
     }
     _check_before(Options(**session_options), output, options.format)
     request = {

@@ -117,6 +117,7 @@ def merge(several: Sequence[Tables]) -> Tables:
         notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
         modules=tuple(modules),
         timestamps_until_ns=min(limits, default=None),
+        processes=tuple(process for meta in metas for process in meta.processes),
     )
     return tables
 

@@ -395,3 +395,44 @@ def module(name: str, path: str, native: bool) -> str:
     called = title(name, path, native)
     said = where == called or called.startswith(f"{where}.") or called == f"import {where}"
     return "" if said else where
+
+
+_INTERPRETER = re.compile(r"(?:.*[\\/])?(?:python|pypy)[\w.]*(?:\.exe)?")
+
+
+def process_name(name: str, command: str) -> str:
+    """What people call a process: by its role, or by the program that it runs.
+
+    Parameters
+    ----------
+    name : str
+        What `multiprocessing` calls it, "" where it calls it nothing.
+    command : str
+        Its command line.
+    """
+    if name and name != "MainProcess":
+        return name
+    program, *arguments = command.split(" ")
+    if not program or not _INTERPRETER.fullmatch(program):
+        return _base_name(program) or "process"
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "-c":
+            return _role(" ".join(rest))
+        if argument == "-m":
+            return next(rest, "python")
+        if argument in ("-W", "-X"):
+            next(rest, None)
+        elif not argument.startswith("-"):
+            return _base_name(argument)
+    return "python"
+
+
+def _role(code: str) -> str:
+    """Code of a helper that `multiprocessing` starts is known by its module."""
+    found = re.match(r"from multiprocessing\.(\w+) import main", code)
+    return found[1].replace("_", " ") if found else "python -c"
+
+
+def _base_name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]

@@ -206,6 +206,20 @@ if TYPE_CHECKING:
         pid: int
         host: str
 
+    class ProcessRow(TypedDict):
+        """A process of a profile; docs/ARCHITECTURE.md says what each member means."""
+
+        pid: int
+        ppid: int
+        command: str
+        name: str
+        start_ns: int
+        end_ns: int | None
+        ended: str
+        cpu_ns: int | None
+        profiler_ns: int
+        profile_ns: int
+
     class ModuleRow(TypedDict):
         """A loaded machine code file; build_id "" where it is unknown."""
 
@@ -217,7 +231,7 @@ if TYPE_CHECKING:
         """Make a frozen dataclass."""
 
 else:
-    ThreadRow = ModuleRow = dict
+    ThreadRow = ProcessRow = ModuleRow = dict
 
     def _record(cls):
         """Make what a frozen dataclass is where every member has a default."""
@@ -265,6 +279,8 @@ class Meta:
     notes: tuple[str, ...] = ()
     modules: tuple[ModuleRow, ...] = ()
     timestamps_until_ns: int | None = None
+    # Where it has several processes: the one that was asked first, callers before what they made.
+    processes: tuple[ProcessRow, ...] = ()
     # A difference holds two profiles side by side: rows of the threads of each.
     difference: dict[str, list[int]] | None = None
 
@@ -309,6 +325,9 @@ class Meta:
         """As files hold it: plain lists and dicts, `difference` only where it is one."""
         members = dict(self.__dict__)
         members["notes"], members["modules"] = list(self.notes), list(self.modules)
+        members["processes"] = list(self.processes)
+        if not self.processes:
+            del members["processes"]
         if self.difference is None:
             del members["difference"]
         return {"version": LAYOUT_VERSION, **members}

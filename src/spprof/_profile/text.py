@@ -8,7 +8,7 @@ from __future__ import annotations
 from .causes import collection_ns, waits
 from .compare import Difference
 from .folding import folded
-from .names import short
+from .names import process_name, short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
 from .tables import NATIVE, Tables, measure
@@ -57,6 +57,27 @@ def what_else_lines(tables: Tables) -> list[str]:
     return lines
 
 
+def process_lines(tables: Tables, n: int) -> list[str]:
+    """The `n` processes with most time, a line each: how they ended, and what is in the profile."""
+    processes = tables.meta.processes
+    whole = sum(process["profile_ns"] for process in processes) or 1
+    lines = []
+    for process in sorted(processes, key=lambda process: -process["profile_ns"])[:n]:
+        name = shown(process_name(process["name"], process["command"]), 60)
+        said = [process["ended"]] if process["ended"] else []
+        cpu_ns, own_ns = process["cpu_ns"], process["profile_ns"]
+        cpu_ns = cpu_ns and max(1, cpu_ns - process["profiler_ns"])
+        if cpu_ns and tables.meta.mode == "cpu":
+            part = f"{min(own_ns / cpu_ns, 1):.0%} of its {format_ns(cpu_ns)} of CPU time here"
+            said.append(part)
+        elif cpu_ns:
+            said.append(f"{format_ns(cpu_ns)} of CPU time")
+        lines.append(f"{own_ns / whole:7.1%}  {name} ({process['pid']}): {', '.join(said)}")
+    if len(processes) > n:
+        lines.append(f"         and {len(processes) - n} more")
+    return [line.removesuffix(": ") for line in lines]
+
+
 def notes(tables: Tables) -> list[str]:
     """What a reader should know, lost samples first unless a note speaks of them."""
     dropped = tables.meta.dropped_count
@@ -71,6 +92,9 @@ def summary(tables: Tables, n: int = 10) -> str:
     if tables.rows:
         lines += function_lines(top(folded(tables), n, "self", lines=False))
     lines += what_else_lines(tables)
+    of_processes = process_lines(tables, n)
+    if of_processes:
+        lines += ["processes:", *of_processes]
     of_threads = thread_lines(tables, n)
     if of_threads:
         lines += ["threads:", *of_threads]

@@ -30,6 +30,12 @@ def stop() -> dict[str, Any]:
     return raw
 
 
+def snapshot() -> dict[str, Any]:
+    """What the session has recorded up to now; it goes on."""
+    raw: dict[str, Any] = _native.snapshot(_thread_names())
+    return raw
+
+
 def is_active() -> bool:
     """Whether a session is running in this process."""
     return bool(_native.is_active())
@@ -78,6 +84,12 @@ def unregister_thread() -> bool:
     return bool(_native.unregister_thread())
 
 
+def ignore_thread() -> None:
+    """Never follow the calling thread, which is one of ours and unknown to `threading`."""
+    _native.register_thread("", threading.get_ident())
+    _native.unregister_thread()
+
+
 def about_to_block_signal() -> None:
     """The calling thread is about to block SIGPROF: it is sent no signal until it has it open."""
     _native.about_to_block_signal()
@@ -96,6 +108,11 @@ def settle_thread(name: str) -> None:
 def thread_starter(original: Any) -> Any:
     """Stand in for `_thread.start_new_thread` and its like."""
     return _native.thread_starter(original)
+
+
+def reporting_caller(original: Any, before: Any, after: Any) -> Any:
+    """Stand in for a function: before(*args) makes its arguments, after(result, *args) follows."""
+    return _native.reporting_caller(original, before, after)
 
 
 def native_unwinding_available() -> bool:

@@ -20,6 +20,8 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
+    if state.member is not None:
+        state.member.end("exit")
     if engine.is_active():
         try:
             session.stop()

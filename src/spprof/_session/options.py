@@ -23,6 +23,9 @@ _SHORTEST_MS, _LONGEST_MS = 0.1, 1000.0
 class Options:
     """Options of a session; `start` says what they mean."""
 
+    # How `processes` is asked for where these options come from, in a note.
+    processes_spelling = "processes=True"
+
     def __init__(
         self,
         interval_ms: float = 10,
@@ -32,6 +35,7 @@ class Options:
         mode: str = "cpu",
         aggregate: bool = False,
         native: bool | None = None,
+        processes: bool = False,
     ) -> None:
         self.interval_ms = interval_ms
         self.output_path = output_path
@@ -39,6 +43,7 @@ class Options:
         self.mode = mode
         self.aggregate = aggregate
         self.native = native
+        self.processes = processes
 
     @property
     def interval_ns(self) -> int:

@@ -15,21 +15,38 @@ from .._profile.tables import Meta, Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .._profile.tables import ThreadRow
 
 
-def profile_of(raw: dict[str, Any]) -> Profile:
+def profile_of(raw: dict[str, Any], notes: Iterable[str] = ()) -> Profile:
     """Turn what the native session returns into a profile, without copying its columns."""
+    tables = tables_of(raw)
+    return profile_over(tables.same_stacks(meta=tables.meta.with_notes(*notes)))
+
+
+def profile_over(tables: Tables) -> Profile:
+    """A profile of what was recorded here and now."""
+    sources.recorded_here(tables.meta)
+    # Debug information is large: who never looks at the profile need not wait for it.
+    return Profile._of(tables, _with_source_lines if tables.meta.modules else None)
+
+
+def tables_of(raw: dict[str, Any]) -> Tables:
+    """The tables of what a native session returned."""
     threads: list[ThreadRow] = raw["threads"]
     for thread in threads:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
     meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
-    sources.recorded_here(meta)
-    tables = causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
-    # Debug information is large: who never looks at the profile need not wait for it.
-    return Profile._of(tables, _with_source_lines if meta.modules else None)
+    return causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
+
+
+def own_ns(raw: dict[str, Any]) -> int:
+    """What a session measured of its process as a whole: CPU time, or elapsed time."""
+    figures = raw["stats"]
+    return int(figures["duration_ns" if raw["meta"]["mode"] == "wall" else "process_cpu_ns"])
 
 
 def _with_source_lines(tables: Tables) -> Tables:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 
-from . import engine, hooks, late, result, state
+from . import children_cpu, engine, hooks, late, offspring, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._profile.model import Profile
     from .._profile.values import NativeFrame, PathLike, ProfilerStats
 
@@ -42,17 +44,23 @@ def start(options: Options) -> None:
     native : bool, optional
         Unwind native frames too, and sample threads that never run Python. What
         `set_native_unwinding` said last, when not given.
+    processes : bool
+        The profile has every Python process, too, that this one and those make until `stop`; each
+        takes up to `memory_limit_mb`. See docs/PROCESSES.md.
 
     Raises
     ------
     RuntimeError
-        A session is running already, or `native` is asked for where it is not available.
+        A session is running already, or `native` or `processes` is asked for where it is not
+        available.
     ValueError
         A value is out of its range.
     TypeError
         `interval_ms` or `memory_limit_mb` is not a number.
     PermissionError
         `output_path` cannot be written; checked before anything starts.
+    OSError
+        There is no place for the files of other processes.
 
     See Also
     --------
@@ -67,6 +75,9 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
     Whoever stops it, `owner` gets the profile.
     """
     native = check(options)
+    member = state.member
+    if member is not None:  # this process's own session comes before another one's
+        member.end("")
     with state.lock:
         if engine.is_active():
             raise RuntimeError("Profiler already running")
@@ -75,7 +86,15 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         if native:
             _import_symbols()
         try:
-            hooks.install()
+            offspring.forget()
+            hooks.install(options.processes)
+            if options.processes:
+                children = late.module("_session.children")
+                late.module("_session.children_profile")  # for `stop`
+                state.folder = children.open_folder(options, native)
+                state.told = children.Told(state.folder)
+            state.children_before = children_cpu.usage()
+            state.processes_spelling = options.processes_spelling
             engine.start(
                 options.interval_ns,
                 options.mode,
@@ -86,6 +105,7 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         except BaseException:
             if not engine.is_active():
                 hooks.remove()
+                _forget_children()
             raise
         # Where it was checked: the program may change the directory.
         asked = options.output_path
@@ -111,6 +131,8 @@ def check(options: Options) -> bool:
     native = state.native_unwinding if options.native is None else options.native
     if native:
         _require_native_unwinding()
+    if options.processes:
+        late.module("_session.children").check()
     return native
 
 
@@ -140,7 +162,7 @@ def end(owner: state.Owner | None = None) -> Profile | None:
     The owner has the profile even where saving it raises.
     """
     with state.lock:
-        if not engine.is_active() or (owner is not None and state.owner is not owner):
+        if not is_active() or (owner is not None and state.owner is not owner):
             return None
         try:
             engine.pause()  # what follows is no part of the profile
@@ -150,8 +172,14 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             if not engine.is_active():
                 hooks.remove()
         path, owner = state.output_path, state.owner
-        state.output_path = state.owner = None
-    profile = result.profile_of(raw)
+        before, folder = state.children_before, state.folder
+        if state.told is not None:
+            state.told.take_back()
+        state.output_path = state.owner = state.children_before = state.folder = state.told = None
+    if folder is None:
+        profile = result.profile_of(raw, _children_note(raw, before))
+    else:
+        profile = late.module("_session.children_profile").profile_of(raw, folder, before)
     if owner is not None:
         owner.profile = profile
     if path is not None:
@@ -162,6 +190,48 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             error.asked_path = path  # type: ignore[attr-defined]
             raise
     return profile
+
+
+def _forget_children() -> None:
+    if state.told is not None:
+        state.told.take_back()
+    if state.folder is not None:
+        state.folder.remove()
+    state.folder = state.told = None
+
+
+def _children_note(raw: dict[str, Any], before: children_cpu.Usage | None) -> list[str]:
+    """What to say of children whose time is not in the profile."""
+    if before is None:
+        return []
+    now = children_cpu.usage()
+    busy = now.busy_since(before) | offspring.made.keys()
+    own_ns = result.own_ns(raw)
+    note = children_cpu.note(now.since(before), len(busy), own_ns, state.processes_spelling)
+    return [] if note is None else [note]
+
+
+def snapshot() -> Profile:
+    """Return what the running session has recorded up to now; it goes on as if nobody had asked.
+
+    Any thread may ask. The profile ends with each thread's last sample: what it has used since then
+    is in the next one. Native functions go by the names that are known by now; some may still be
+    addresses.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    with state.lock:
+        if not is_active():
+            raise RuntimeError("Profiler not running")
+        raw = engine.snapshot()
+    return result.profile_of(raw)
 
 
 def keep(failure: OSError) -> str | None:
@@ -175,8 +245,11 @@ def keep(failure: OSError) -> str | None:
 
 
 def is_active() -> bool:
-    """Whether a session is running in this process (never inherited by a forked child)."""
-    return engine.is_active()
+    """Whether a session is running in this process (never inherited by a forked child).
+
+    One that another process asked for with ``processes=True`` is not this process's own.
+    """
+    return engine.is_active() and state.member is None
 
 
 def stats() -> ProfilerStats | None:
@@ -187,7 +260,7 @@ def stats() -> ProfilerStats | None:
     ProfilerStats or None
     """
     with state.lock:
-        if not engine.is_active():
+        if not is_active():
             return None
         make = late.module("_profile.values").ProfilerStats
         figures = engine.stats()

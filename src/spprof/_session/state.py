@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from .._profile.model import Profile
     from .._profile.values import PathLike
+    from .children_cpu import Usage
+    from .children_folder import Folder
+    from .children_member import Member
+    from .children_told import Told
 
     class Owner(Protocol):
         """Who started a session: gets its profile, whoever stops it."""
@@ -24,11 +28,19 @@ if TYPE_CHECKING:
 lock = threading.RLock()
 output_path: PathLike | None = None
 owner: Owner | None = None
+# Of the children, at the start; and how they are asked for.
+children_before: Usage | None = None
+processes_spelling = ""
+# Where other processes belong to the session: their folder, if the session is this process's; what
+# its children are told; and this process, where it is another one's session.
+folder: Folder | None = None
+told: Told | None = None
+member: Member | None = None
 native_unwinding = False
 
 
 def reset_after_fork() -> None:
     """Forget the parent's session, and a lock that another of its threads may have held."""
-    global lock, output_path, owner
+    global lock, output_path, owner, children_before
     lock = threading.RLock()
-    output_path = owner = None
+    output_path = owner = children_before = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .._profile.names import process_name
 from .._profile.tables import NATIVE, FrameIndex, Tables, ThreadRow
 from .._version import __version__
 
@@ -28,6 +29,14 @@ def exporter() -> str:
 def processes(tables: Tables) -> set[tuple[str, int]]:
     """Distinct (host, pid) among the threads."""
     return {(thread["host"], thread["pid"]) for thread in tables.threads}
+
+
+def process_names(tables: Tables) -> dict[int, str]:
+    """What people call the processes of this machine that the profile tells of, by pid."""
+    return {
+        process["pid"]: process_name(process["name"], process["command"])
+        for process in tables.meta.processes
+    }
 
 
 def process_label(thread: ThreadRow) -> str:

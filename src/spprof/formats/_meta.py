@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
-from .._profile.tables import MODES, Meta, ThreadRow, parse_time
+from .._profile.tables import MODES, Meta, ProcessRow, ThreadRow, parse_time
 from ._errors import FormatError
 
 # Means something beside spprof's own columns only.
@@ -38,7 +38,7 @@ def kept_meta(meta: Meta) -> dict[str, Any]:
 
 def with_kept(meta: Meta, kept: dict[str, Any]) -> Meta:
     """Circumstances with what a file carried along of `kept_meta`; raises FormatError."""
-    known = {name: kept[name] for name in _KINDS if name in kept}
+    known = {name: kept[name] for name in (*_KINDS, "processes") if name in kept}
     return check_meta({**meta.as_dict(), **known})
 
 
@@ -98,7 +98,39 @@ def check_meta(meta: dict[str, Any]) -> Meta:
         {"path": module["path"], "build_id": str(module.get("build_id") or "")}
         for module in meta["modules"]
     )
-    return Meta(**members, timestamps_until_ns=until, difference=_check_difference(meta))
+    return Meta(
+        **members,
+        timestamps_until_ns=until,
+        difference=_check_difference(meta),
+        processes=_check_processes(meta),
+    )
+
+
+_PROCESS: dict[str, tuple[type, ...]] = {
+    "pid": (int,),
+    "ppid": (int,),
+    "command": (str,),
+    "name": (str,),
+    "start_ns": (int,),
+    "end_ns": (int, type(None)),
+    "ended": (str,),
+    "cpu_ns": (int, type(None)),
+    "profiler_ns": (int,),
+    "profile_ns": (int,),
+}
+
+
+def _check_processes(meta: dict[str, Any]) -> tuple[ProcessRow, ...]:
+    processes = meta.get("processes", [])
+    if not isinstance(processes, list):
+        raise FormatError("meta.processes should be a list")
+    for number, process in enumerate(processes):
+        for name, kinds in _PROCESS.items():
+            value = process.get(name) if isinstance(process, dict) else ""
+            if type(value) not in kinds or (type(value) is int and not -(2**63) <= value < 2**63):
+                raise FormatError(f"meta.processes: {name} of process {number} is no {kinds[0]}")
+    known = [{name: process[name] for name in _PROCESS if name in process} for process in processes]
+    return tuple(cast("list[ProcessRow]", known))
 
 
 def _check_difference(meta: dict[str, Any]) -> dict[str, list[int]] | None:

@@ -11,7 +11,16 @@ from array import array
 from itertools import islice
 from typing import Any, BinaryIO
 
-from .._profile.tables import NATIVE, WAITING, FrameIndex, StackIndex, Tables, ThreadIndex, measure
+from .._profile.tables import (
+    NATIVE,
+    WAITING,
+    FrameIndex,
+    StackIndex,
+    Tables,
+    ThreadIndex,
+    ThreadRow,
+    measure,
+)
 from . import _labels as labels
 
 # https://github.com/firefox-devtools/profiler/blob/main/docs-developer/CHANGELOG-formats.md
@@ -52,6 +61,7 @@ class _Writer:
                 rows = self._rows[thread] = array("I")
             rows.append(row)
         self._threads = sorted(self._rows)
+        self._process_names = labels.process_names(tables)
 
     def write(self) -> None:
         """Write the whole document."""
@@ -215,14 +225,14 @@ class _Writer:
         pid = str(entry["pid"])
         head = {
             "processType": "default",
-            "processName": labels.process_label(entry) if entry["pid"] else "Python",
+            "processName": self._process_name(entry),
             "processStartupTime": 0,
             "processShutdownTime": None,
             "registerTime": 0,
             "unregisterTime": None,
             "pausedRanges": [],
             "name": entry["name"] or f"thread {entry['tid']}",
-            "isMainThread": number == 0,
+            "isMainThread": number == 0 or (entry["tid"] == entry["pid"] and not entry["host"]),
             "pid": f"{pid} on {entry['host']}" if entry["host"] else pid,
             "tid": entry["tid"],
             "markers": {
@@ -256,6 +266,12 @@ class _Writer:
             self._file.write(b',"threadCPUDelta":')
             self._write_list(str(t.sample_weight[row]) for row in rows)
         self._file.write(b"}}")
+
+    def _process_name(self, thread: ThreadRow) -> str:
+        if not thread["pid"]:
+            return "Python"
+        name = None if thread["host"] else self._process_names.get(thread["pid"])
+        return labels.process_label(thread) if name is None else name
 
     def _write_list(self, items: Any) -> None:
         self._file.write(b"[")

@@ -77,6 +77,11 @@ def parser() -> MagicArgumentParser:
         metavar="MIB",
         help="memory for the profile (default: 100); over it timestamps are given up",
     )
+    made.add_argument(
+        "--processes",
+        action="store_true",
+        help="the Python processes that the cell makes as well: pools, workers, subprocesses",
+    )
     made.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
     made.add_argument(
         "-f",

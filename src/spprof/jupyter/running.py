@@ -112,21 +112,20 @@ class Recording:
 
     def start(self) -> None:
         """Start the session; what it refuses is the user's to know."""
-        options = self._options
+        chosen = self._options
+        options = Options(
+            chosen.interval,
+            memory_limit_mb=chosen.memory_limit,
+            mode=chosen.mode,
+            aggregate=chosen.aggregate,
+            # None where nothing was said: then `set_native_unwinding` decides.
+            native=chosen.native,
+            processes=chosen.processes,
+        )
+        options.processes_spelling = "%%spprof --processes"
         try:
-            session.begin(
-                Options(
-                    options.interval,
-                    memory_limit_mb=options.memory_limit,
-                    mode=options.mode,
-                    aggregate=options.aggregate,
-                    # None where nothing was said: then `set_native_unwinding` decides.
-                    native=options.native,
-                ),
-                stacklevel=2,
-                owner=self,
-            )
-        except (ValueError, RuntimeError) as error:
+            session.begin(options, stacklevel=2, owner=self)
+        except (ValueError, RuntimeError, OSError) as error:
             raise UsageError(str(error)) from error
 
     def stop(self) -> None:

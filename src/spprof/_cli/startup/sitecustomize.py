@@ -1,8 +1,9 @@
-"""Starts the profiler in a program that Python is about to run for `spprof run`.
+"""Starts the profiler in a program that Python is about to run for `spprof run`, or as a child.
 
-`run` puts this folder first on the program's path, so that Python's own `site` imports this before
-anything of the program. It leaves no trace of itself, and then what it stands before: a
-`sitecustomize` of the user's own. Must not know how the profiler is started.
+`run`, and a session that has its child processes, put this folder first on the program's path, so
+that Python's own `site` imports this before anything of the program. It leaves no trace of itself,
+and then what it stands before: a `sitecustomize` of the user's own. Must not know how the profiler
+is started.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ class _Finder:
 def _start() -> None:
     here = os.path.dirname(__file__)
     request = os.environ.pop("SPPROF_RUN", None)
+    processes = os.environ.pop("SPPROF_PROCESSES", None)
     package = os.environ.pop("SPPROF_RUN_PACKAGE", "")
     before = os.environ.pop("SPPROF_RUN_PYTHONPATH", None)
-    if request is None:
+    if request is None and processes is None:
         return
     if before is None:
         os.environ.pop("PYTHONPATH", None)
@@ -48,13 +50,27 @@ def _start() -> None:
     finder = _Finder(package)
     sys.meta_path.insert(0, finder)
     try:
-        from spprof._cli import inside
+        if request is not None:
+            from spprof._cli import inside
 
-        inside.begin(request, own, known)
+            inside.begin(request, own, known)
+        elif processes is not None:
+            _join(processes)
     finally:
         sys.meta_path.remove(finder)
         sys.path[:] = path
         sys.path_importer_cache.pop(here, None)
+
+
+def _join(processes: str) -> None:
+    """Become part of another process's session; another Python may not have what that takes."""
+    try:
+        from spprof._session import children
+    except ImportError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "spprof"]:
+            del sys.modules[name]
+        return
+    children.begin_here(processes)
 
 
 def _hand_on() -> None:
