@@ -32,6 +32,7 @@ class Options:
         mode: str = "cpu",
         aggregate: bool = False,
         native: bool | None = None,
+        tasks: bool = True,
     ) -> None:
         self.interval_ms = interval_ms
         self.output_path = output_path
@@ -39,6 +40,7 @@ class Options:
         self.mode = mode
         self.aggregate = aggregate
         self.native = native
+        self.tasks = tasks
 
     @property
     def interval_ns(self) -> int:

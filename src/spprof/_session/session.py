@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import engine, hooks, late, result, state
+from . import engine, hooks, late, result, state, tasks
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -42,6 +42,9 @@ def start(options: Options) -> None:
     native : bool, optional
         Unwind native frames too, and sample threads that never run Python. What
         `set_native_unwinding` said last, when not given.
+    tasks : bool
+        In "wall" mode, look at the suspended tasks of asyncio's event loops too: who awaits whom,
+        where, and for how long. They are in threads of their own, ``asyncio tasks of MainThread``.
 
     Raises
     ------
@@ -87,6 +90,8 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
             if not engine.is_active():
                 hooks.remove()
             raise
+        if options.mode == "wall" and options.tasks:
+            tasks.begin(options.interval_ns, engine.stats()["duration_ns"])
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
@@ -144,14 +149,16 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             return None
         try:
             engine.pause()  # what follows is no part of the profile
+            tasks.settle()
             raw = engine.stop()
         finally:
             # After a KeyboardInterrupt the session may go on; after a MemoryError it has ended.
             if not engine.is_active():
                 hooks.remove()
+                waited = tasks.take()
         path, owner = state.output_path, state.owner
         state.output_path = state.owner = None
-    profile = result.profile_of(raw)
+    profile = result.profile_of(raw, *waited)
     if owner is not None:
         owner.profile = profile
     if path is not None:
@@ -216,6 +223,7 @@ def pause() -> None:
         No session is running.
     """
     engine.pause()
+    tasks.pause()
 
 
 def resume() -> None:
@@ -227,6 +235,7 @@ def resume() -> None:
         No session is running.
     """
     engine.resume()
+    tasks.resume()
 
 
 def register_thread() -> bool:

@@ -1,0 +1,269 @@
+"""Tasks of asyncio while a session runs: which loops there are, and when their tasks are looked at.
+
+A loop asks for two of its own methods in each round: `_run_once` before it looks for something to
+do, `_process_events` when it has waited for that. Descriptors in their place take the time and hand
+out the methods themselves, so no function of ours stands in the program's stacks. When a loop has
+waited, none of its tasks has moved yet: they are looked at then.
+
+Must not know what is made of it, nor import asyncio. What a look finds is `waits`' business.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from time import monotonic_ns
+
+from .await_trees import Stacks
+from .waits import Accounts, Moment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .waits import Row
+
+# The next look comes so many times later than one took. There are two kinds of them (in idle time,
+# and where there is none), so together they take at most 1 % of the time.
+_SHARE = 200
+# A loop that is never idle is looked at, too: after so many intervals.
+_BUSY_INTERVALS = 4
+
+
+class Found:
+    """What a session learnt of the tasks of one thread's loops.
+
+    Attributes
+    ----------
+    tid, thread
+        The thread that ran the loops: its native id, and its name.
+    stacks : await_trees.Stacks
+        Of all loops of the session.
+    rows : list
+        As `waits.Accounts.rows`.
+    """
+
+    def __init__(self, tid: int, thread: str, stacks: Stacks) -> None:
+        self.tid, self.thread, self.stacks = tid, thread, stacks
+        self.rows: list[Row] = []
+
+
+class _Clock:
+    """Time of a session without its pauses, in ns."""
+
+    def __init__(self, since_start: int) -> None:
+        self.paused = 0  # for how long it was
+        self.offset = monotonic_ns() - since_start
+        self._stopped_at: int | None = None
+
+    def now(self) -> int:
+        return (monotonic_ns() if self._stopped_at is None else self._stopped_at) - self.offset
+
+    def pause(self) -> None:
+        if self._stopped_at is None:
+            self._stopped_at = monotonic_ns()
+
+    def resume(self) -> None:
+        if self._stopped_at is not None:
+            length = monotonic_ns() - self._stopped_at
+            self.offset, self.paused = self.offset + length, self.paused + length
+            self._stopped_at = None
+
+
+class _Watch:
+    """One loop, from its first round in a session on."""
+
+    def __init__(self, session: _Session, loop: Any, now: int) -> None:
+        self._session = session
+        self._loop = weakref.ref(loop, lambda _: session.forget(self))
+        self.key, self.ident, self.tid = id(loop), threading.get_ident(), threading.get_native_id()
+        self.waits_since: int | None = now
+        self.idle = 0
+        self.accounts = Accounts(session.stacks, Moment(now, 0, now + session.clock.paused))
+        self._due_idle = self._due = 0
+        self._chance = id(self) >> 4 & 0x7FFFFFFF
+
+    def has_waited(self, now: int) -> None:
+        """The loop goes on; its tasks have not."""
+        if self.waits_since is not None:
+            self.idle += now - self.waits_since
+            self.waits_since = None
+        if self.idle >= self._due_idle or now >= self._due:
+            self.look(now, fair=self.idle >= self._due_idle)
+
+    def look(self, now: int, *, fair: bool) -> None:
+        loop, session = self._loop(), self._session
+        if loop is None or session.failure is not None:
+            return
+        clock = session.clock
+        try:
+            moment = Moment(now, self.idle, now + clock.paused)
+            self.accounts.look(session.all_tasks(loop), moment, fair=fair)
+        except Exception as error:  # noqa: BLE001 - said in the profile; the loop must go on
+            session.failure = error
+            return
+        took, interval = clock.now() - now, session.interval_ns
+        self._due = now + max(interval * _BUSY_INTERVALS, took * _SHARE)
+        if fair:
+            # At random, so that no rhythm of the program meets ours; on average one an interval.
+            self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
+            jittered = (interval >> 1) + interval * (self._chance >> 11 & 1023) // 1024
+            self._due_idle = self.idle + max(jittered, took * _SHARE)
+
+    def end(self) -> None:
+        """Look a last time, where the tasks do not move meanwhile."""
+        now, since = self._session.clock.now(), self.waits_since
+        if since is not None:
+            self.idle += now - since
+            self.waits_since = None
+        if since is not None or self.ident == threading.get_ident():
+            self.look(now, fair=True)
+        self._session.forget(self)
+
+
+class _Hook:
+    """Stands for a method in a class of loops and hands it out; whoever asks is told of."""
+
+    def __init__(self, session: _Session, owner: type, name: str) -> None:
+        self.session, self.owner, self.name = session, owner, name
+        self.original = vars(owner)[name]
+
+    def install(self) -> None:
+        setattr(self.owner, self.name, self)
+
+    def remove(self) -> None:
+        # Whoever replaced ours keeps theirs.
+        if vars(self.owner).get(self.name) is self:
+            setattr(self.owner, self.name, self.original)
+
+
+class _BeforeWaiting(_Hook):
+    def __get__(self, loop: Any, owner: type | None = None) -> Any:
+        session = self.session
+        if loop is not None and not session.is_paused:
+            now = monotonic_ns() - session.clock.offset
+            watch = session.watches.get(id(loop))
+            if watch is None:
+                watch = session.watch(loop, now)
+            watch.waits_since = now
+        return self.original.__get__(loop, owner)
+
+
+class _AfterWaiting(_Hook):
+    def __get__(self, loop: Any, owner: type | None = None) -> Any:
+        session = self.session
+        if loop is not None and not session.is_paused:
+            watch = session.watches.get(id(loop))
+            if watch is None:  # it has waited since before the session
+                watch = session.watch(loop, 0)
+            watch.has_waited(monotonic_ns() - session.clock.offset)
+        return self.original.__get__(loop, owner)
+
+
+class _Session:
+    """The hooks of one session, and what it has learnt."""
+
+    def __init__(self, interval_ns: int, since_start: int) -> None:
+        self.interval_ns, self.clock = interval_ns, _Clock(since_start)
+        self.is_paused = False
+        self.stacks = Stacks()
+        self.watches: dict[int, _Watch] = {}
+        self.found: dict[int, Found] = {}  # by the thread's id
+        self.failure: Exception | None = None
+        self.all_tasks: Callable[[Any], set[Any]] = sys.modules["asyncio"].all_tasks
+        self._hooks: list[_Hook] = []
+        for module, name, method, kind in (
+            ("base_events", "BaseEventLoop", "_run_once", _BeforeWaiting),
+            ("selector_events", "BaseSelectorEventLoop", "_process_events", _AfterWaiting),
+            ("proactor_events", "BaseProactorEventLoop", "_process_events", _AfterWaiting),
+        ):
+            known = sys.modules.get(f"asyncio.{module}")
+            if known is not None:
+                self._hooks.append(kind(self, getattr(known, name), method))
+
+    def install(self) -> None:
+        for hook in self._hooks:
+            hook.install()
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def watch(self, loop: Any, now: int) -> _Watch:
+        """Watch a loop of the calling thread's."""
+        watch = self.watches[id(loop)] = _Watch(self, loop, now)
+        if watch.tid not in self.found:
+            # `current_thread` would make one up where threading does not know it.
+            names = [one.name for one in threading.enumerate() if one.ident == watch.ident]
+            name = names[0] if names else f"Thread {watch.tid}"
+            self.found[watch.tid] = Found(watch.tid, name, self.stacks)
+        return watch
+
+    def forget(self, watch: _Watch) -> None:
+        """Keep what was learnt of a loop that is no more."""
+        if self.watches.get(watch.key) is watch:
+            del self.watches[watch.key]
+        watch.accounts.end()
+        self.found[watch.tid].rows += watch.accounts.rows
+        watch.accounts.rows = []
+
+
+_session: _Session | None = None
+
+
+def begin(interval_ns: int, since_start: int) -> None:
+    """Look at the tasks of all loops from now on.
+
+    Parameters
+    ----------
+    interval_ns : int
+        Idle time of a loop between two looks at its tasks, at least.
+    since_start : int
+        How long the session runs already, in ns.
+    """
+    global _session
+    remove()
+    if "asyncio" in sys.modules:
+        _session = _Session(interval_ns, since_start)
+        _session.install()
+
+
+def pause() -> None:
+    """Count no time until `resume`."""
+    if _session is not None:
+        _session.is_paused = True
+        _session.clock.pause()
+
+
+def resume() -> None:
+    """Go on after `pause`."""
+    if _session is not None:
+        _session.clock.resume()
+        _session.is_paused = False
+
+
+def settle() -> None:
+    """Look a last time, before `take`."""
+    if _session is not None:
+        pause()
+        for watch in list(_session.watches.values()):
+            watch.end()
+
+
+def take() -> tuple[list[Found], Exception | None]:
+    """What was found, and what ended the looking before its time; takes the hooks out."""
+    if _session is None:
+        return [], None
+    session = _session
+    remove()
+    return [found for found in session.found.values() if found.rows], session.failure
+
+
+def remove() -> None:
+    """Take the hooks out."""
+    global _session
+    if _session is not None:
+        _session.remove()
+        _session = None

@@ -1,0 +1,185 @@
+"""How long each task of a loop has waited, and where: accounts of looks at suspended tasks.
+
+Works on numbers and on what it is told of tasks; must not know clocks, nor how loops are hooked.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+from .await_trees import ROOT, Stacks, leaves, root_first, tree_of
+from .awaiting import awaiters_of, chain_of, may_wait_for_tasks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from .await_trees import AwaitFrame
+
+    Row = tuple[int, int, int, int]  # stack, first and last time on the profile's axis, ns waited
+
+# Tasks whose frames are read at one look; what is left of them is counted, and read at the next.
+READ_AT_ONCE = 1000
+_NOT_READ: AwaitFrame = ("[tasks not read yet]", "", 0, 0)
+
+
+class Moment:
+    """When a look is taken, in ns.
+
+    Attributes
+    ----------
+    now : int
+        Without the time in which the session was paused.
+    idle : int
+        How much of it the loop had nothing to do.
+    time : int
+        On the profile's axis.
+    """
+
+    __slots__ = ("idle", "now", "time")
+
+    def __init__(self, now: int, idle: int, time: int) -> None:
+        self.now, self.idle, self.time = now, idle, time
+
+
+class _Wait:
+    """A task that stands still, since it was first met so."""
+
+    __slots__ = ("begin", "chain", "credit", "owed", "parent", "since", "stack", "task", "waiter")
+
+    task: weakref.ref[Any]
+    waiter: weakref.ref[Any]
+    chain: tuple[AwaitFrame, ...]
+    parent: int | None  # id of the task that it is shown below
+    stack: int | None  # None: what it waits for is shown below it, and has its time
+    begin: int  # on the profile's axis
+    since: int
+    credit: int  # ns that it waited before `since`
+    owed: int  # idle time of the loop that was not yet given to what the task waits at
+
+
+class Accounts:
+    """What the tasks of one loop waited.
+
+    A task that did not move between two looks waited all that time. One that did is given the time
+    in which the loop was idle, for then nothing of it ran: of the time in which the loop worked
+    nobody knows how much was this task's work. Which of its waits gets that time is a matter of
+    chance, if looks come at moments that have nothing to do with the program.
+    """
+
+    def __init__(self, stacks: Stacks, at: Moment) -> None:
+        self._stacks = stacks
+        self._waits: dict[int, _Wait] = {}
+        self._last = at
+        self.rows: list[Row] = []
+
+    def look(self, tasks: Iterable[Any], at: Moment, *, fair: bool) -> None:
+        """Take in how the tasks stand now.
+
+        Parameters
+        ----------
+        tasks : iterable
+            All of the loop's that are not done.
+        at : Moment
+        fair : bool
+            Whether the moment was chosen by the loop's idle time alone. If not, the idle time of
+            those that moved is given to what they wait at when they are met next.
+        """
+        before = self._waits
+        seen: dict[int, _Wait] = {}
+        fresh: list[tuple[Any, Any, int]] = []
+        idle = at.idle - self._last.idle
+        unread = 0
+        arrange = False
+        for task in tasks:
+            waiter = getattr(task, "_fut_waiter", None)
+            if waiter is None:
+                continue
+            wait = before.get(id(task))
+            if wait is not None and wait.waiter() is waiter and wait.task() is task:
+                seen[id(task)] = wait
+                if fair and wait.owed:
+                    wait.credit, wait.owed = wait.credit + wait.owed, 0
+            elif len(fresh) < READ_AT_ONCE:
+                owed = wait.owed if wait is not None and wait.task() is task else 0
+                fresh.append((task, waiter, owed + idle))
+            else:
+                unread += 1
+        if len(seen) < len(before):  # some have ended or moved
+            parents = {wait.parent for wait in seen.values()}
+            for key, wait in before.items():
+                if key not in seen:
+                    self._pay(wait)
+                    arrange = arrange or key in parents
+        self._waits = seen
+        added = []
+        for task, waiter, owed in fresh:
+            wait = self._met(task, waiter, owed if fair else 0, 0 if fair else owed, at)
+            if wait is not None:
+                seen[id(task)] = wait
+                added.append(task)
+                arrange = arrange or may_wait_for_tasks(waiter, wait.chain)
+        awaiters = {id(task): [id(by) for by in awaiters_of(task)] for task in added}
+        if arrange or any(awaiters.values()):
+            for key, wait in seen.items():
+                if key not in awaiters:
+                    task = wait.task()
+                    awaiters[key] = [id(by) for by in awaiters_of(task)]
+            self._arrange(awaiters, at)
+        else:
+            for key in awaiters:
+                wait = seen[key]
+                wait.stack = self._stacks.below(ROOT, wait.chain)
+        if unread and fair:
+            stack = self._stacks.below(ROOT, (_NOT_READ,))
+            self.rows.append((stack, self._last.time, at.time, unread * idle))
+        self._last = at
+
+    def end(self) -> None:
+        """Pay out what the tasks waited until the last look."""
+        for wait in self._waits.values():
+            self._pay(wait)
+        self._waits = {}
+
+    def _met(self, task: Any, waiter: Any, credit: int, owed: int, at: Moment) -> _Wait | None:
+        get_coro = getattr(task, "get_coro", None)
+        chain = chain_of(get_coro()) if get_coro is not None else ()
+        if not chain:
+            return None
+        wait = _Wait()
+        try:
+            wait.task, wait.waiter = weakref.ref(task), weakref.ref(waiter)
+        except TypeError:  # a future of the program's own
+            return None
+        wait.chain, wait.parent, wait.stack = chain, None, None
+        # When it began is not known: in the idle time before this look, as a rule.
+        wait.begin, wait.since = max(at.time - credit, self._last.time), at.now
+        wait.credit, wait.owed = credit, owed
+        return wait
+
+    def _arrange(self, awaiters: dict[int, list[int]], at: Moment) -> None:
+        """Place every task below the one that waits for it."""
+        parents = tree_of(awaiters)
+        without = leaves(parents)
+        placed: dict[int, int] = {}
+        for key, wait in self._waits.items():
+            for one in root_first(key, parents):
+                if one not in placed:
+                    above = parents[one]
+                    placed[one] = self._stacks.below(
+                        ROOT if above is None else placed[above], self._waits[one].chain
+                    )
+            wait.parent = parents[key]
+            stack = placed[key] if key in without else None
+            if wait.since < at.now and stack != wait.stack:
+                # From the last look on it waits in its new place.
+                self._pay(wait)
+                wait.begin, wait.since, wait.credit = self._last.time, self._last.now, 0
+            wait.stack = stack
+
+    def _pay(self, wait: _Wait) -> None:
+        """Write down what it waited until the last look."""
+        waited = wait.credit + max(0, self._last.now - wait.since)
+        if wait.stack is not None and waited > 0:
+            self.rows.append((wait.stack, wait.begin, max(self._last.time, wait.begin), waited))
