@@ -79,7 +79,7 @@ def _is_opaque(awaitable: Any) -> bool:
 
 def may_wait_for_tasks(waiter: Any, chain: tuple[AwaitFrame, ...]) -> bool:
     """Whether a task with this chain, suspended at this future, may wait for other tasks."""
-    if hasattr(type(waiter), "get_coro") or type(waiter).__name__ == "_GatheringFuture":
+    if _is_task(waiter) or type(waiter).__name__ == "_GatheringFuture":
         return True
     callbacks = getattr(waiter, "_callbacks", None)
     if callbacks is not None and len(callbacks) > 1:
@@ -105,7 +105,8 @@ def awaiters_of(task: Any) -> list[Any]:
                 if getattr(thing, "_fut_waiter", None) is future:
                     if thing not in found:
                         found.append(thing)
-                elif id(thing) not in met and len(met) < _FARTHEST:
+                # A task that is held is one that began to wait, not one that this leads to.
+                elif not _is_task(thing) and id(thing) not in met and len(met) < _FARTHEST:
                     met.add(id(thing))
                     futures.append(thing)
     return found
@@ -113,6 +114,10 @@ def awaiters_of(task: Any) -> list[Any]:
 
 def _is_future(thing: Any) -> bool:
     return getattr(type(thing), "_asyncio_future_blocking", None) is not None
+
+
+def _is_task(thing: Any) -> bool:
+    return hasattr(type(thing), "get_coro")
 
 
 def _held_by(callback: Any) -> Iterator[Any]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .._profile.tables import ThreadRow
     from .tasks import Found
 
+# How the threads are called that stand for tasks, before the name of the one that ran their loops.
+TASKS_OF = "asyncio tasks of "
+
 
 def profile_of(
     raw: dict[str, Any], waited: Sequence[Found] = (), failure: Exception | None = None
@@ -64,7 +67,7 @@ def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
         stacks.append(builder.stack(stacks[parent] if parent >= 0 else ROOT, frame))
     builder.tables = tables
     for found in waited:
-        thread = builder.thread(found.tid, f"asyncio tasks of {found.thread}", os.getpid())
+        thread = builder.thread(found.tid, TASKS_OF + found.thread, os.getpid())
         for stack, begin, last, weight in sorted(found.rows, key=lambda row: row[1]):
             builder.row(
                 thread,

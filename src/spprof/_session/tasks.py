@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from .waits import Row
 
-# The next look comes so many times later than one took. There are two kinds of them (in idle time,
-# and where there is none), so together they take at most 1 % of the time.
-_SHARE = 200
+# Looks take one part in so many of a loop's time; what they did not take they may take later, but
+# for no more than that at once.
+_SHARE, _AT_ONCE_NS = 100, 20_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 
@@ -83,6 +83,7 @@ class _Watch:
         self.idle = 0
         self.accounts = Accounts(session.stacks, Moment(now, 0, now + session.clock.paused))
         self._due_idle = self._due = 0
+        self._looked, self._spare = now, _AT_ONCE_NS
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
     def has_waited(self, now: int) -> None:
@@ -104,13 +105,16 @@ class _Watch:
         except Exception as error:  # noqa: BLE001 - said in the profile; the loop must go on
             session.failure = error
             return
-        took, interval = clock.now() - now, session.interval_ns
-        self._due = now + max(interval * _BUSY_INTERVALS, took * _SHARE)
+        self._spare = min(_AT_ONCE_NS, self._spare + (now - self._looked) // _SHARE)
+        self._spare -= clock.now() - now
+        self._looked, rest = now, -self._spare * _SHARE
+        interval = session.interval_ns
+        self._due = now + max(interval * _BUSY_INTERVALS, rest)
         if fair:
             # At random, so that no rhythm of the program meets ours; on average one an interval.
             self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
             jittered = (interval >> 1) + interval * (self._chance >> 11 & 1023) // 1024
-            self._due_idle = self.idle + max(jittered, took * _SHARE)
+            self._due_idle = self.idle + max(jittered, rest)
 
     def end(self) -> None:
         """Look a last time, where the tasks do not move meanwhile."""
