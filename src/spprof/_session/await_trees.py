@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     AwaitFrame = tuple[str, str, int, int]
 
 ROOT = -1
+_MOST = 50_000  # different ways down of a session; further ones are one
+_NO_ROOM: AwaitFrame = ("[memory limit]", "", 0, 0)
 
 
 def tree_of(awaiters: Mapping[Key, Sequence[Key]]) -> dict[Key, Key | None]:
@@ -78,6 +80,8 @@ class Stacks:
         """Return the stack that leads from `stack` (`ROOT`: none) through `chain`, root first."""
         found = self._chains.get((stack, chain))
         if found is None:
+            if len(self._chains) >= _MOST:
+                stack, chain = ROOT, (_NO_ROOM,)
             found = stack
             for frame in chain:
                 row = self._rows.get((found, frame))

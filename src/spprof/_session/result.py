@@ -47,6 +47,8 @@ def profile_of(
     if failure is not None:
         note = f"tasks of asyncio could not be looked at any more: {failure!r}"
         meta = meta.with_notes(note)
+    if any(found.rows.were_summed for found in waited):
+        meta = meta.with_notes("waits of tasks were too many to keep all their times")
     tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
     if waited:
         tables = _with_tasks(tables, waited)
@@ -68,7 +70,7 @@ def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
     builder.tables = tables
     for found in waited:
         thread = builder.thread(found.tid, TASKS_OF + found.thread, os.getpid())
-        for stack, begin, last, weight in sorted(found.rows, key=lambda row: row[1]):
+        for stack, begin, last, weight in found.rows:
             builder.row(
                 thread,
                 stacks[stack],

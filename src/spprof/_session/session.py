@@ -91,7 +91,8 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
                 hooks.remove()
             raise
         if options.mode == "wall" and options.tasks:
-            tasks.begin(options.interval_ns, engine.stats()["duration_ns"])
+            room = 0 if options.aggregate else options.memory_limit_bytes // 10
+            tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)

@@ -5,7 +5,8 @@ do, `_process_events` when it has waited for that. Descriptors in their place ta
 out the methods themselves, so no function of ours stands in the program's stacks. When a loop has
 waited, none of its tasks has moved yet: they are looked at then.
 
-Must not know what is made of it, nor import asyncio. What a look finds is `waits`' business.
+Must not know what is made of it, nor import asyncio: until the program has, there is nothing to
+hook. What a look finds is `waits`' business.
 """
 
 from __future__ import annotations
@@ -16,20 +17,19 @@ import weakref
 from time import monotonic_ns
 
 from .await_trees import Stacks
-from .waits import Accounts, Moment
+from .imported import Awaited
+from .waits import Accounts, Moment, Rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
-
-    from .waits import Row
 
 # Looks take one part in so many of a loop's time; what they did not take they may take later, but
 # for no more than that at once.
 _SHARE, _AT_ONCE_NS = 100, 20_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
+_ROW_BYTES = 32
 
 
 class Found:
@@ -41,13 +41,11 @@ class Found:
         The thread that ran the loops: its native id, and its name.
     stacks : await_trees.Stacks
         Of all loops of the session.
-    rows : list
-        As `waits.Accounts.rows`.
+    rows : waits.Rows
     """
 
-    def __init__(self, tid: int, thread: str, stacks: Stacks) -> None:
-        self.tid, self.thread, self.stacks = tid, thread, stacks
-        self.rows: list[Row] = []
+    def __init__(self, tid: int, thread: str, stacks: Stacks, rows: Rows) -> None:
+        self.tid, self.thread, self.stacks, self.rows = tid, thread, stacks, rows
 
 
 class _Clock:
@@ -78,10 +76,11 @@ class _Watch:
     def __init__(self, session: _Session, loop: Any, now: int) -> None:
         self._session = session
         self._loop = weakref.ref(loop, lambda _: session.forget(self))
-        self.key, self.ident, self.tid = id(loop), threading.get_ident(), threading.get_native_id()
+        self.key, self.ident = id(loop), threading.get_ident()
         self.waits_since: int | None = now
         self.idle = 0
-        self.accounts = Accounts(session.stacks, Moment(now, 0, now + session.clock.paused))
+        rows = session.found_here().rows
+        self.accounts = Accounts(session.stacks, rows, Moment(now, 0, now + session.clock.paused))
         self._due_idle = self._due = 0
         self._looked, self._spare = now, _AT_ONCE_NS
         self._chance = id(self) >> 4 & 0x7FFFFFFF
@@ -166,58 +165,80 @@ class _AfterWaiting(_Hook):
         return self.original.__get__(loop, owner)
 
 
+_METHODS: tuple[tuple[str, str, str, type[_Hook]], ...] = (
+    ("base_events", "BaseEventLoop", "_run_once", _BeforeWaiting),
+    ("selector_events", "BaseSelectorEventLoop", "_process_events", _AfterWaiting),
+    ("proactor_events", "BaseProactorEventLoop", "_process_events", _AfterWaiting),
+)
+# Modules that are there when loops can be made.
+_LOOPS = ("selector_events", "proactor_events") if sys.platform == "win32" else ("selector_events",)
+
+
 class _Session:
     """The hooks of one session, and what it has learnt."""
 
-    def __init__(self, interval_ns: int, since_start: int) -> None:
+    def __init__(self, interval_ns: int, since_start: int, memory_bytes: int) -> None:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.is_paused = False
+        self._most_rows = memory_bytes // _ROW_BYTES
         self.stacks = Stacks()
         self.watches: dict[int, _Watch] = {}
-        self.found: dict[int, Found] = {}  # by the thread's id
+        self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
-        self.all_tasks: Callable[[Any], set[Any]] = sys.modules["asyncio"].all_tasks
         self._hooks: list[_Hook] = []
-        for module, name, method, kind in (
-            ("base_events", "BaseEventLoop", "_run_once", _BeforeWaiting),
-            ("selector_events", "BaseSelectorEventLoop", "_process_events", _AfterWaiting),
-            ("proactor_events", "BaseProactorEventLoop", "_process_events", _AfterWaiting),
-        ):
-            known = sys.modules.get(f"asyncio.{module}")
-            if known is not None:
-                self._hooks.append(kind(self, getattr(known, name), method))
+        self._awaited = Awaited((f"asyncio.{name}" for name in _LOOPS), self._hook)
 
     def install(self) -> None:
-        for hook in self._hooks:
-            hook.install()
+        """Hook what there is of asyncio, and what is imported later."""
+        self._hook()
+        self._awaited.begin()
 
     def remove(self) -> None:
+        """Take all hooks out."""
+        self._awaited.end()
         for hook in self._hooks:
             hook.remove()
+
+    def _hook(self) -> None:
+        done = {(hook.owner, hook.name) for hook in self._hooks}
+        for module, name, method, kind in _METHODS:
+            owner = getattr(sys.modules.get(f"asyncio.{module}"), name, None)
+            if owner is not None and (owner, method) not in done:
+                hook = kind(self, owner, method)
+                self._hooks.append(hook)
+                hook.install()
+
+    def all_tasks(self, loop: Any) -> set[Any]:
+        """All tasks of a loop that are not done."""
+        found: set[Any] = sys.modules["asyncio.tasks"].all_tasks(loop)
+        return found
 
     def watch(self, loop: Any, now: int) -> _Watch:
         """Watch a loop of the calling thread's."""
         watch = self.watches[id(loop)] = _Watch(self, loop, now)
-        if watch.tid not in self.found:
-            # `current_thread` would make one up where threading does not know it.
-            names = [one.name for one in threading.enumerate() if one.ident == watch.ident]
-            name = names[0] if names else f"Thread {watch.tid}"
-            self.found[watch.tid] = Found(watch.tid, name, self.stacks)
         return watch
 
+    def found_here(self) -> Found:
+        """Where it is kept what is learnt of the calling thread's loops."""
+        tid, ident = threading.get_native_id(), threading.get_ident()
+        # `current_thread` would make one up where threading does not know it.
+        names = [one.name for one in threading.enumerate() if one.ident == ident]
+        name = names[0] if names else f"Thread {tid}"
+        if (tid, name) not in self.found:
+            self.found[tid, name] = Found(tid, name, self.stacks, Rows(self._most_rows))
+        return self.found[tid, name]
+
     def forget(self, watch: _Watch) -> None:
-        """Keep what was learnt of a loop that is no more."""
+        """No more is learnt of a loop."""
         if self.watches.get(watch.key) is watch:
             del self.watches[watch.key]
         watch.accounts.end()
-        self.found[watch.tid].rows += watch.accounts.rows
-        watch.accounts.rows = []
 
 
 _session: _Session | None = None
 
 
-def begin(interval_ns: int, since_start: int) -> None:
+def begin(interval_ns: int, since_start: int, memory_bytes: int) -> None:
     """Look at the tasks of all loops from now on.
 
     Parameters
@@ -226,12 +247,13 @@ def begin(interval_ns: int, since_start: int) -> None:
         Idle time of a loop between two looks at its tasks, at least.
     since_start : int
         How long the session runs already, in ns.
+    memory_bytes : int
+        For times of waits, a thread that runs loops. Beyond it they are only summed.
     """
     global _session
     remove()
-    if "asyncio" in sys.modules:
-        _session = _Session(interval_ns, since_start)
-        _session.install()
+    _session = _Session(interval_ns, since_start, memory_bytes)
+    _session.install()
 
 
 def pause() -> None:

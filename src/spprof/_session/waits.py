@@ -6,22 +6,51 @@ Works on numbers and on what it is told of tasks; must not know clocks, nor how 
 from __future__ import annotations
 
 import weakref
+from array import array
 
 from .await_trees import ROOT, Stacks, leaves, root_first, tree_of
 from .awaiting import awaiters_of, chain_of, may_wait_for_tasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from .await_trees import AwaitFrame
 
-    Row = tuple[int, int, int, int]  # stack, first and last time on the profile's axis, ns waited
-
 # Tasks whose frames are read at one look; what is left of them is counted, and read at the next.
 READ_AT_ONCE = 1000
 _NOT_READ: AwaitFrame = ("[tasks not read yet]", "", 0, 0)
+
+
+class Rows:
+    """What was waited, where and when; without times where there are more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._columns = most, array("q")
+        self._sums: dict[int, int] = {}
+
+    def add(self, stack: int, begin: int, last: int, waited: int) -> None:
+        """Append a wait: times on the profile's axis and what it weighs, in ns."""
+        if len(self._columns) < 4 * self._most:
+            self._columns.extend((stack, begin, last, waited))
+        else:
+            self._sums[stack] = self._sums.get(stack, 0) + waited
+
+    def __bool__(self) -> bool:
+        return bool(self._columns) or bool(self._sums)
+
+    @property
+    def were_summed(self) -> bool:
+        """Whether there were too many of them to keep all times."""
+        return bool(self._sums)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        """Stack, first and last time, ns waited, as they began; times are -1 where not kept."""
+        values = iter(self._columns)
+        yield from sorted(zip(values, values, values, values), key=lambda row: row[1])
+        for stack, waited in self._sums.items():
+            yield stack, -1, -1, waited
 
 
 class Moment:
@@ -68,11 +97,10 @@ class Accounts:
     chance, if looks come at moments that have nothing to do with the program.
     """
 
-    def __init__(self, stacks: Stacks, at: Moment) -> None:
-        self._stacks = stacks
+    def __init__(self, stacks: Stacks, rows: Rows, at: Moment) -> None:
+        self._stacks, self._rows = stacks, rows
         self._waits: dict[int, _Wait] = {}
         self._last = at
-        self.rows: list[Row] = []
 
     def look(self, tasks: Iterable[Any], at: Moment, *, fair: bool) -> None:
         """Take in how the tasks stand now.
@@ -133,7 +161,7 @@ class Accounts:
                 wait.stack = self._stacks.below(ROOT, wait.chain)
         if unread and fair:
             stack = self._stacks.below(ROOT, (_NOT_READ,))
-            self.rows.append((stack, self._last.time, at.time, unread * idle))
+            self._rows.add(stack, self._last.time, at.time, unread * idle)
         self._last = at
 
     def end(self) -> None:
@@ -182,4 +210,4 @@ class Accounts:
         """Write down what it waited until the last look."""
         waited = wait.credit + max(0, self._last.now - wait.since)
         if wait.stack is not None and waited > 0:
-            self.rows.append((wait.stack, wait.begin, max(self._last.time, wait.begin), waited))
+            self._rows.add(wait.stack, wait.begin, max(self._last.time, wait.begin), waited)
