@@ -7,10 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
-    from typing import TypeVar
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
-    Key = TypeVar("Key", bound=Hashable)
+    Key = Any  # whatever tasks are known by
     # Name, file, first line of the definition, line that is awaited at.
     AwaitFrame = tuple[str, str, int, int]
 
@@ -19,52 +19,56 @@ _MOST = 50_000  # different ways down of a session; further ones are one
 _NO_ROOM: AwaitFrame = ("[memory limit]", "", 0, 0)
 
 
-def tree_of(awaiters: Mapping[Key, Sequence[Key]]) -> dict[Key, Key | None]:
-    """Choose for each task the one that it is shown below, so that they make a forest.
+class Forest:
+    """Suspended tasks, each below one that waits for it, or a root.
 
-    Parameters
-    ----------
-    awaiters : mapping
-        For each suspended task those that wait for it. Who is no key of it is left out: it does not
-        wait. Order matters: a task that several wait for is shown once, below the first.
-
-    Returns
-    -------
-    dict
-        The parent of each task; None for a root. Of tasks that wait for each other in a circle one
-        is a root.
+    A task that several wait for is below the first of them. Of tasks that wait for each other in a
+    circle one is a root.
     """
-    parents: dict[Key, Key | None] = {
-        task: next((by for by in waiting if by in awaiters and by != task), None)
-        for task, waiting in awaiters.items()
-    }
-    settled: set[Key] = set()
-    for start in parents:
-        way: dict[Key, None] = {}
-        task: Key | None = start
-        while task is not None and task not in settled:
-            if task in way:
-                parents[task] = None
-                break
-            way[task] = None
-            task = parents[task]
-        settled.update(way)
-    return parents
 
+    def __init__(self) -> None:
+        self.parents: dict[Key, Key | None] = {}
+        self._children: dict[Key, set[Key]] = {}
 
-def leaves(parents: Mapping[Key, Key | None]) -> set[Key]:
-    """The tasks that none is shown below: the time of the others is that of these."""
-    return set(parents) - set(parents.values())
+    def add(self, task: Key) -> None:
+        """Take in a task, as a root."""
+        self.parents[task] = None
 
+    def remove(self, task: Key) -> set[Key]:
+        """Forget a task; those below it, which are roots now, are returned."""
+        self._part(task)
+        del self.parents[task]
+        orphans = self._children.pop(task, set())
+        for orphan in orphans:
+            self.parents[orphan] = None
+        return orphans
 
-def root_first(task: Key, parents: Mapping[Key, Key | None]) -> list[Key]:
-    """The way from the root down to a task."""
-    way = []
-    at: Key | None = task
-    while at is not None:
-        way.append(at)
-        at = parents[at]
-    return way[::-1]
+    def hang(self, task: Key, awaiters: Iterable[Key]) -> None:
+        """Put a task below the first of those that wait for it, of which some may not be here."""
+        self._part(task)
+        for by in awaiters:
+            if by in self.parents and task not in self.up_from(by):
+                self.parents[task] = by
+                self._children.setdefault(by, set()).add(task)
+                return
+
+    def children(self, task: Key) -> set[Key]:
+        """The tasks right below one. Where there are none, its time is nobody else's."""
+        return self._children.get(task, set())
+
+    def up_from(self, task: Key) -> Iterator[Key]:
+        """A task, and those above it."""
+        at: Key | None = task
+        while at is not None:
+            yield at
+            at = self.parents[at]
+
+    def _part(self, task: Key) -> None:
+        parent, self.parents[task] = self.parents[task], None
+        if parent is not None:
+            self._children[parent].discard(task)
+            if not self._children[parent]:
+                del self._children[parent]
 
 
 class Stacks:

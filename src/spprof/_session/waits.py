@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from array import array
 
-from .await_trees import ROOT, Stacks, leaves, root_first, tree_of
+from .await_trees import ROOT, Forest, Stacks
 from .awaiting import awaiters_of, chain_of, may_wait_for_tasks
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .await_trees import AwaitFrame
 
 # Tasks whose frames are read at one look; what is left of them is counted, and read at the next.
-READ_AT_ONCE = 1000
+READ_AT_ONCE = 250
 _NOT_READ: AwaitFrame = ("[tasks not read yet]", "", 0, 0)
 
 
@@ -75,13 +75,13 @@ class Moment:
 class _Wait:
     """A task that stands still, since it was first met so."""
 
-    __slots__ = ("begin", "chain", "credit", "owed", "parent", "since", "stack", "task", "waiter")
+    __slots__ = ("begin", "chain", "credit", "owed", "since", "stack", "task", "waiter", "way")
 
     task: weakref.ref[Any]
     waiter: weakref.ref[Any]
     chain: tuple[AwaitFrame, ...]
-    parent: int | None  # id of the task that it is shown below
-    stack: int | None  # None: what it waits for is shown below it, and has its time
+    way: int  # the stack from the root of its tree down to its innermost await
+    stack: int | None  # where its time goes; None: to the tasks below it
     begin: int  # on the profile's axis
     since: int
     credit: int  # ns that it waited before `since`
@@ -99,7 +99,8 @@ class Accounts:
 
     def __init__(self, stacks: Stacks, rows: Rows, at: Moment) -> None:
         self._stacks, self._rows = stacks, rows
-        self._waits: dict[int, _Wait] = {}
+        self._waits: dict[int, _Wait] = {}  # by the task's id
+        self._forest = Forest()
         self._last = at
 
     def look(self, tasks: Iterable[Any], at: Moment, *, fair: bool) -> None:
@@ -119,7 +120,6 @@ class Accounts:
         fresh: list[tuple[Any, Any, int]] = []
         idle = at.idle - self._last.idle
         unread = 0
-        arrange = False
         for task in tasks:
             waiter = getattr(task, "_fut_waiter", None)
             if waiter is None:
@@ -134,31 +134,27 @@ class Accounts:
                 fresh.append((task, waiter, owed + idle))
             else:
                 unread += 1
+        # Whose place among the others has to be found anew, and whose stack.
+        lost: set[Any] = set()
+        stale: set[Any] = set()
         if len(seen) < len(before):  # some have ended or moved
-            parents = {wait.parent for wait in seen.values()}
             for key, wait in before.items():
                 if key not in seen:
                     self._pay(wait)
-                    arrange = arrange or key in parents
+                    stale.add(self._forest.parents[key])
+                    lost |= self._forest.remove(key)
         self._waits = seen
-        added = []
         for task, waiter, owed in fresh:
             wait = self._met(task, waiter, owed if fair else 0, 0 if fair else owed, at)
             if wait is not None:
-                seen[id(task)] = wait
-                added.append(task)
-                arrange = arrange or may_wait_for_tasks(waiter, wait.chain)
-        awaiters = {id(task): [id(by) for by in awaiters_of(task)] for task in added}
-        if arrange or any(awaiters.values()):
-            for key, wait in seen.items():
-                if key not in awaiters:
-                    task = wait.task()
-                    awaiters[key] = [id(by) for by in awaiters_of(task)]
-            self._arrange(awaiters, at)
-        else:
-            for key in awaiters:
-                wait = seen[key]
-                wait.stack = self._stacks.below(ROOT, wait.chain)
+                key = id(task)
+                seen[key] = wait
+                self._forest.add(key)
+                lost.add(key)
+        lost &= seen.keys()
+        if any(may_wait_for_tasks(seen[key].waiter(), seen[key].chain) for key in lost):
+            lost.update(key for key, parent in self._forest.parents.items() if parent is None)
+        self._arrange(lost, stale & seen.keys(), at)
         if unread and fair:
             stack = self._stacks.below(ROOT, (_NOT_READ,))
             self._rows.add(stack, self._last.time, at.time, unread * idle)
@@ -180,31 +176,39 @@ class Accounts:
             wait.task, wait.waiter = weakref.ref(task), weakref.ref(waiter)
         except TypeError:  # a future of the program's own
             return None
-        wait.chain, wait.parent, wait.stack = chain, None, None
+        wait.chain, wait.way, wait.stack = chain, ROOT, None
         # When it began is not known: in the idle time before this look, as a rule.
         wait.begin, wait.since = max(at.time - credit, self._last.time), at.now
         wait.credit, wait.owed = credit, owed
         return wait
 
-    def _arrange(self, awaiters: dict[int, list[int]], at: Moment) -> None:
-        """Place every task below the one that waits for it."""
-        parents = tree_of(awaiters)
-        without = leaves(parents)
-        placed: dict[int, int] = {}
-        for key, wait in self._waits.items():
-            for one in root_first(key, parents):
-                if one not in placed:
-                    above = parents[one]
-                    placed[one] = self._stacks.below(
-                        ROOT if above is None else placed[above], self._waits[one].chain
-                    )
-            wait.parent = parents[key]
-            stack = placed[key] if key in without else None
-            if wait.since < at.now and stack != wait.stack:
-                # From the last look on it waits in its new place.
-                self._pay(wait)
-                wait.begin, wait.since, wait.credit = self._last.time, self._last.now, 0
-            wait.stack = stack
+    def _arrange(self, lost: set[int], stale: set[int], at: Moment) -> None:
+        """Find the places of some tasks among the others, and what changes by that."""
+        forest = self._forest
+        for key in lost:
+            forest.hang(key, map(id, awaiters_of(self._waits[key].task())))
+        again = [*lost]
+        while again:
+            key = again.pop()
+            wait, parent = self._waits[key], forest.parents[key]
+            if parent is not None:
+                stale.add(parent)
+            way = self._stacks.below(
+                ROOT if parent is None else self._waits[parent].way, wait.chain
+            )
+            stale.add(key)
+            if way != wait.way:
+                wait.way = way
+                again.extend(forest.children(key))
+        for key in stale:
+            wait = self._waits[key]
+            stack = None if forest.children(key) else wait.way
+            if stack != wait.stack:
+                if wait.since < at.now:
+                    # From the last look on it waits in its new place.
+                    self._pay(wait)
+                    wait.begin, wait.since, wait.credit = self._last.time, self._last.now, 0
+                wait.stack = stack
 
     def _pay(self, wait: _Wait) -> None:
         """Write down what it waited until the last look."""

@@ -8,8 +8,29 @@ import sys
 
 import pytest
 
-from spprof._session.await_trees import ROOT, Stacks, leaves, root_first, tree_of
+from spprof._session.await_trees import ROOT, Forest, Stacks
 from spprof._session.awaiting import awaiters_of, chain_of, may_wait_for_tasks
+
+
+def forest_of(awaiters):
+    forest = Forest()
+    for task in awaiters:
+        forest.add(task)
+    for task, waiting in awaiters.items():
+        forest.hang(task, waiting)
+    return forest
+
+
+def tree_of(awaiters):
+    return forest_of(awaiters).parents
+
+
+def leaves(parents):
+    return set(parents) - set(parents.values())
+
+
+def root_first(task, parents):
+    return [*root_first(parents[task], parents), task] if task is not None else []
 
 
 def test_a_task_is_below_the_one_that_waits_for_it() -> None:
@@ -47,6 +68,18 @@ def test_a_circle_has_one_root_and_one_leaf(length) -> None:
 def test_what_hangs_on_a_circle_stays_below_it() -> None:
     parents = tree_of({"a": ["b"], "b": ["a"], "c": ["a"], "d": ["c"]})
     assert root_first("d", parents)[-3:] == ["a", "c", "d"]
+
+
+def test_who_is_removed_leaves_roots() -> None:
+    forest = forest_of({"main": [], "a": ["main"], "b": ["a"], "c": ["a"]})
+    assert forest.remove("a") == {"b", "c"}
+    assert forest.parents == {"main": None, "b": None, "c": None}
+    assert forest.children("main") == set()
+    forest.hang("b", ["a", "main"])
+    assert forest.children("main") == {"b"}
+    forest.hang("b", [])
+    assert forest.parents["b"] is None
+    assert forest.children("main") == set()
 
 
 def test_random_forests_are_forests() -> None:
