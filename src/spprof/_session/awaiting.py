@@ -7,6 +7,7 @@ Imported where asyncio is; must not import it.
 from __future__ import annotations
 
 from gc import get_referents
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ _KINDS = (
     ("gi_code", "gi_frame", "gi_yieldfrom"),
     ("ag_code", "ag_frame", "ag_await"),
 )
+# Those of the interpreter; compilers of Python have coroutines of their own.
+_KIND_OF_TYPE: dict[type, tuple[str, str, str] | None] = {
+    CoroutineType: _KINDS[0],
+    GeneratorType: _KINDS[1],
+    AsyncGeneratorType: _KINDS[2],
+}
 # Those that tell nobody what they drive, but the garbage collector.
 _OPAQUE = {
     "async_generator_asend",
@@ -29,10 +36,11 @@ _OPAQUE = {
     "coroutine_wrapper",
 }
 _DEEPEST = 200  # frames of a task; what awaits further down is left out
-_FARTHEST = 100  # futures that are asked for one task's awaiters
+_FARTHEST = 20  # futures between a task and one that waits for it
 
 _METHODS = {"method", "builtin_function_or_method", "TaskWakeupMethWrapper"}
 _PACKAGES = {"asyncio", "anyio"}
+_PLAIN = {int, bool, str, list, set, tuple, dict, type(None)}
 
 # Functions that wait for several tasks, or for one through a future of their own.
 _WAITING_FOR_TASKS = {"_wait", "wait_for", "_wait_for", "__aexit__", "_wait_for_one"}
@@ -59,11 +67,13 @@ def chain_of(coroutine: Any) -> tuple[AwaitFrame, ...]:
 
 
 def _kind_of(awaitable: Any) -> tuple[str, str, str] | None:
-    for kind in _KINDS:
-        # Asked of the type: an object of the program's own may run code when it is asked.
-        if hasattr(type(awaitable), kind[0]):
-            return kind
-    return None
+    # Asked of the type: an object of the program's own may run code when it is asked.
+    cls = type(awaitable)
+    if cls in _KIND_OF_TYPE:
+        return _KIND_OF_TYPE[cls]
+    if cls.__module__ == "_asyncio":  # the innermost await, as a rule
+        return None
+    return next((kind for kind in _KINDS if hasattr(cls, kind[0])), None)
 
 
 def _driven_by(awaitable: Any) -> Any:
@@ -87,28 +97,37 @@ def may_wait_for_tasks(waiter: Any, chain: tuple[AwaitFrame, ...]) -> bool:
     return any(frame[0].rpartition(".")[2] in _WAITING_FOR_TASKS for frame in chain[-2:])
 
 
-def awaiters_of(task: Any) -> list[Any]:
-    """The tasks that are suspended until `task` is done, first come first.
+def awaiters_of(future: Any, known: dict[int, list[Any]], depth: int = 0) -> list[Any]:
+    """The tasks that are suspended until `future`, a task as a rule, is done, first come first.
 
     Directly, or through futures that its callbacks set: those of gather, shield, wait, wait_for,
     as_completed, TaskGroup and of whoever does likewise.
+
+    Parameters
+    ----------
+    future
+        A future of asyncio's or a task.
+    known : dict
+        What was found out, by the futures' ids: for as long as nothing runs.
+    depth : int
+        Futures on the way from the task that was asked for.
     """
+    if id(future) in known:
+        return known[id(future)]
     found: list[Any] = []
-    futures = [task]
-    met = {id(task)}
-    for future in futures:
-        for entry in getattr(future, "_callbacks", None) or ():
-            callback = entry[0] if isinstance(entry, tuple) else entry
-            for thing in _held_by(callback):
-                if not _is_future(thing):
-                    continue
-                if getattr(thing, "_fut_waiter", None) is future:
-                    if thing not in found:
-                        found.append(thing)
-                # A task that is held is one that began to wait, not one that this leads to.
-                elif not _is_task(thing) and id(thing) not in met and len(met) < _FARTHEST:
-                    met.add(id(thing))
-                    futures.append(thing)
+    callbacks = getattr(future, "_callbacks", None)
+    if not callbacks or depth > _FARTHEST:
+        return found
+    known[id(future)] = found  # already now, for futures in a circle
+    for entry in callbacks:
+        callback = entry[0] if isinstance(entry, tuple) else entry
+        for thing in _held_by(callback):
+            if not _is_future(thing):
+                continue
+            if getattr(thing, "_fut_waiter", None) is future:
+                found.append(thing)
+            elif not _is_task(thing):  # one that is held began to wait; this does not lead to it
+                found += awaiters_of(thing, known, depth + 1)
     return found
 
 
@@ -135,8 +154,10 @@ def _held_by(callback: Any) -> Iterator[Any]:
             except ValueError:  # it is empty
                 continue
     for thing in held:
+        if type(thing) in _PLAIN:
+            continue
         yield thing
-        if type(thing).__module__.partition(".")[0] in _PACKAGES:
+        if not _is_future(thing) and type(thing).__module__.partition(".")[0] in _PACKAGES:
             # A group of tasks: what the task that leaves it waits at.
             yield getattr(thing, "_on_completed_fut", None)
             # as_completed: a queue of results, from 3.13 on held by an iterator.

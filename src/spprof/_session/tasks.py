@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Looks take one part in so many of a loop's time; what they did not take they may take later, but
 # for no more than that at once.
-_SHARE, _AT_ONCE_NS = 100, 20_000_000
+_SHARE, _AT_ONCE_NS = 200, 20_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 _ROW_BYTES = 32

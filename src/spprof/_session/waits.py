@@ -185,8 +185,9 @@ class Accounts:
     def _arrange(self, lost: set[int], stale: set[int], at: Moment) -> None:
         """Find the places of some tasks among the others, and what changes by that."""
         forest = self._forest
+        known: dict[int, list[Any]] = {}
         for key in lost:
-            forest.hang(key, map(id, awaiters_of(self._waits[key].task())))
+            forest.hang(key, map(id, awaiters_of(self._waits[key].task(), known)))
         again = [*lost]
         while again:
             key = again.pop()

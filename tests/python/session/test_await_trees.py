@@ -175,7 +175,9 @@ class Graph:
 
     def seen(self) -> set[tuple[str, str]]:
         names = {task: name for name, task in self.tasks.items()}
-        return {(names[by], name) for name, task in self.tasks.items() for by in awaiters_of(task)}
+        return {
+            (names[by], name) for name, task in self.tasks.items() for by in awaiters_of(task, {})
+        }
 
 
 @pytest.mark.parametrize("first", range(0, 200, 25))
@@ -291,7 +293,7 @@ def test_objects_of_the_program_are_not_asked() -> None:
         task = asyncio.ensure_future(sleeper())
         task.add_done_callback(lambda _: proxy)
         await asyncio.sleep(0)
-        assert awaiters_of(task) == []
+        assert awaiters_of(task, {}) == []
         task.cancel()
 
     class Odd:
