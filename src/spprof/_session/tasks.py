@@ -73,31 +73,38 @@ class _Clock:
 class _Watch:
     """One loop, from its first round in a session on."""
 
-    def __init__(self, session: _Session, loop: Any, now: int) -> None:
+    __slots__ = (
+        *("_chance", "_loop", "_looked", "_session", "_spare", "accounts", "due", "due_idle"),
+        *("idle", "ident", "key", "waits_since"),
+    )
+
+    def __init__(self, session: _Session, loop: Any, since: int) -> None:
         self._session = session
         self._loop = weakref.ref(loop, lambda _: session.forget(self))
         self.key, self.ident = id(loop), threading.get_ident()
-        self.waits_since: int | None = now
+        self.waits_since = since  # as the system's clock has it; 0: the loop works
         self.idle = 0
+        now = since - session.clock.offset
         rows = session.found_here().rows
         self.accounts = Accounts(session.stacks, rows, Moment(now, 0, now + session.clock.paused))
-        self._due_idle = self._due = 0
+        self.due_idle = self.due = 0  # when it is looked at next: idle time, the system's clock
         self._looked, self._spare = now, _AT_ONCE_NS
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
-    def has_waited(self, now: int) -> None:
-        """The loop goes on; its tasks have not."""
-        if self.waits_since is not None:
-            self.idle += now - self.waits_since
-            self.waits_since = None
-        if self.idle >= self._due_idle or now >= self._due:
-            self.look(now, fair=self.idle >= self._due_idle)
+    def look(self, *, fair: bool) -> None:
+        """Read how the tasks stand, unless another look is being taken, as at the session's end."""
+        if self._session.looking.acquire(blocking=False):
+            try:
+                self._look(fair=fair)
+            finally:
+                self._session.looking.release()
 
-    def look(self, now: int, *, fair: bool) -> None:
+    def _look(self, *, fair: bool) -> None:
         loop, session = self._loop(), self._session
         if loop is None or session.failure is not None:
             return
         clock = session.clock
+        now = clock.now()
         try:
             moment = Moment(now, self.idle, now + clock.paused)
             self.accounts.look(session.all_tasks(loop), moment, fair=fair)
@@ -108,30 +115,41 @@ class _Watch:
         self._spare -= clock.now() - now
         self._looked, rest = now, -self._spare * _SHARE
         interval = session.interval_ns
-        self._due = now + max(interval * _BUSY_INTERVALS, rest)
+        self.due = clock.offset + now + max(interval * _BUSY_INTERVALS, rest)
         if fair:
             # At random, so that no rhythm of the program meets ours; on average one an interval.
             self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
             jittered = (interval >> 1) + interval * (self._chance >> 11 & 1023) // 1024
-            self._due_idle = self.idle + max(jittered, rest)
+            self.due_idle = self.idle + max(jittered, rest)
 
-    def end(self) -> None:
+    def pause(self, now: int) -> bool:
+        """Count no idle time until `resume`; whether the loop had nothing to do."""
+        waits = self.waits_since != 0
+        if waits:
+            self.idle += now - self.waits_since
+            self.waits_since = 0
+        return waits
+
+    def end(self, waits: bool) -> None:
         """Look a last time, where the tasks do not move meanwhile."""
-        now, since = self._session.clock.now(), self.waits_since
-        if since is not None:
-            self.idle += now - since
-            self.waits_since = None
-        if since is not None or self.ident == threading.get_ident():
-            self.look(now, fair=True)
+        if waits or self.ident == threading.get_ident():
+            self.look(fair=True)
         self._session.forget(self)
 
 
 class _Hook:
-    """Stands for a method in a class of loops and hands it out; whoever asks is told of."""
+    """Stands for a method in a class of loops and hands it out; whoever asks is told of.
+
+    Loops ask in every round: what is done here is written for that.
+    """
+
+    __slots__ = ("bind", "name", "original", "owner", "session", "watches")
 
     def __init__(self, session: _Session, owner: type, name: str) -> None:
         self.session, self.owner, self.name = session, owner, name
+        self.watches = session.watches
         self.original = vars(owner)[name]
+        self.bind = self.original.__get__
 
     def install(self) -> None:
         setattr(self.owner, self.name, self)
@@ -143,26 +161,34 @@ class _Hook:
 
 
 class _BeforeWaiting(_Hook):
+    __slots__ = ()
+
     def __get__(self, loop: Any, owner: type | None = None) -> Any:
-        session = self.session
-        if loop is not None and not session.is_paused:
-            now = monotonic_ns() - session.clock.offset
-            watch = session.watches.get(id(loop))
+        if loop is not None:
+            watch = self.watches.get(id(loop))
             if watch is None:
-                watch = session.watch(loop, now)
-            watch.waits_since = now
-        return self.original.__get__(loop, owner)
+                watch = self.session.watch(loop, monotonic_ns())
+            watch.waits_since = monotonic_ns()
+        return self.bind(loop, owner)
 
 
 class _AfterWaiting(_Hook):
+    __slots__ = ()
+
     def __get__(self, loop: Any, owner: type | None = None) -> Any:
-        session = self.session
-        if loop is not None and not session.is_paused:
-            watch = session.watches.get(id(loop))
+        if loop is not None:
+            now = monotonic_ns()
+            watch = self.watches.get(id(loop))
             if watch is None:  # it has waited since before the session
-                watch = session.watch(loop, 0)
-            watch.has_waited(monotonic_ns() - session.clock.offset)
-        return self.original.__get__(loop, owner)
+                watch = self.session.watch(loop, self.session.clock.offset)
+            if watch.waits_since:
+                watch.idle += now - watch.waits_since
+                watch.waits_since = 0
+            if watch.idle >= watch.due_idle:
+                watch.look(fair=True)
+            elif now >= watch.due:
+                watch.look(fair=False)
+        return self.bind(loop, owner)
 
 
 _METHODS: tuple[tuple[str, str, str, type[_Hook]], ...] = (
@@ -179,12 +205,13 @@ class _Session:
 
     def __init__(self, interval_ns: int, since_start: int, memory_bytes: int) -> None:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
-        self.is_paused = False
+        self.looking = threading.RLock()
         self._most_rows = memory_bytes // _ROW_BYTES
         self.stacks = Stacks()
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
+        self.idle: list[_Watch] | None = None  # while it is paused: loops that had nothing to do
         self._hooks: list[_Hook] = []
         self._awaited = Awaited((f"asyncio.{name}" for name in _LOOPS), self._hook)
 
@@ -206,16 +233,45 @@ class _Session:
             if owner is not None and (owner, method) not in done:
                 hook = kind(self, owner, method)
                 self._hooks.append(hook)
-                hook.install()
+                if self.idle is None:
+                    hook.install()
 
     def all_tasks(self, loop: Any) -> set[Any]:
         """All tasks of a loop that are not done."""
         found: set[Any] = sys.modules["asyncio.tasks"].all_tasks(loop)
         return found
 
-    def watch(self, loop: Any, now: int) -> _Watch:
+    def pause(self) -> None:
+        """Count no time until `resume`."""
+        if self.idle is None:
+            for hook in self._hooks:
+                hook.remove()
+            self.clock.pause()
+            now = self.clock.offset + self.clock.now()
+            self.idle = [watch for watch in list(self.watches.values()) if watch.pause(now)]
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self.idle is not None:
+            self.clock.resume()
+            now = monotonic_ns()
+            for watch in self.idle:
+                watch.waits_since = now
+            self.idle = None
+            for hook in self._hooks:
+                hook.install()
+
+    def settle(self) -> None:
+        """Look a last time."""
+        with self.looking:
+            self.pause()
+            idle = self.idle or ()
+            for watch in list(self.watches.values()):
+                watch.end(watch in idle)
+
+    def watch(self, loop: Any, since: int) -> _Watch:
         """Watch a loop of the calling thread's."""
-        watch = self.watches[id(loop)] = _Watch(self, loop, now)
+        watch = self.watches[id(loop)] = _Watch(self, loop, since)
         return watch
 
     def found_here(self) -> Found:
@@ -259,23 +315,19 @@ def begin(interval_ns: int, since_start: int, memory_bytes: int) -> None:
 def pause() -> None:
     """Count no time until `resume`."""
     if _session is not None:
-        _session.is_paused = True
-        _session.clock.pause()
+        _session.pause()
 
 
 def resume() -> None:
     """Go on after `pause`."""
     if _session is not None:
-        _session.clock.resume()
-        _session.is_paused = False
+        _session.resume()
 
 
 def settle() -> None:
     """Look a last time, before `take`."""
     if _session is not None:
-        pause()
-        for watch in list(_session.watches.values()):
-            watch.end()
+        _session.settle()
 
 
 def take() -> tuple[list[Found], Exception | None]:

@@ -63,6 +63,11 @@ async def nap(seconds: float, name: str = "nap") -> None:
     slept[name] = slept.get(name, 0) + time.perf_counter() - begin
 
 
+def near(seconds: float):
+    """To 5 %, and what a busy machine may take from a loop's waking to its task's."""
+    return pytest.approx(seconds, rel=0.05, abs=0.02)
+
+
 async def short() -> None:
     await nap(0.1, "short")
 
@@ -84,9 +89,9 @@ def test_known_sleeps_below_the_one_that_waits_for_them(interval_ms) -> None:
 
     profile = profiled(main, interval_ms)
     found = waits(profile)
-    assert found.pop("main > short") == pytest.approx(slept["short"], rel=0.05)
-    assert found.pop("main > long > below_long") == pytest.approx(slept["below long"], rel=0.05)
-    assert found.pop("main > long") == pytest.approx(slept["long"], rel=0.05)
+    assert found.pop("main > short") == near(slept["short"])
+    assert found.pop("main > long > below_long") == near(slept["below long"])
+    assert found.pop("main > long") == near(slept["long"])
     assert sum(found.values()) < 0.01
     # The thread's own row is the clock's.
     (thread,) = [one for one in profile.threads if one.thread_name == "MainThread"]
@@ -109,15 +114,18 @@ def test_tasks_wait_while_another_one_runs() -> None:
 
     async def main() -> None:
         event = asyncio.Event()
+        begin = time.perf_counter()
         task = asyncio.ensure_future(waiter(event))
         for _ in range(40):
             burn(0.01)
             await asyncio.sleep(0)
         event.set()
+        slept["waiter"] = time.perf_counter() - begin
         await task
 
+    found = waits(profiled(main))["waiter"]
     # But for what it waited before the first look.
-    assert 0.3 < waits(profiled(main))["waiter"] < 0.6
+    assert 0.7 < found / slept["waiter"] < 1.01
 
 
 def test_a_task_that_runs_does_not_wait() -> None:
@@ -158,8 +166,8 @@ def test_every_loop_has_its_own_thread_of_tasks() -> None:
         for thread in threads:
             thread.join()
     weights = {thread.thread_name: thread.weight_ns / 1e9 for thread in profiler.profile.threads}
-    assert weights["asyncio tasks of one"] == pytest.approx(slept["one"], rel=0.05)
-    assert weights["asyncio tasks of two"] == pytest.approx(slept["two"], rel=0.05)
+    assert weights["asyncio tasks of one"] == near(slept["one"])
+    assert weights["asyncio tasks of two"] == near(slept["two"])
 
 
 def test_a_loop_that_waits_before_and_after_the_session_is_seen() -> None:
@@ -199,7 +207,7 @@ def test_a_session_within_a_coroutine() -> None:
     profile = asyncio.run(main())
     found = waits(profile)
     assert found["other"] == pytest.approx(profile.total_duration_ms / 1e3, rel=0.1)
-    assert found["main"] == pytest.approx(slept["nap"], rel=0.05)
+    assert found["main"] == near(slept["nap"])
 
 
 def test_a_pause_is_not_counted() -> None:
@@ -210,7 +218,7 @@ def test_a_pause_is_not_counted() -> None:
         spprof.resume()
         await nap(0.1)
 
-    assert waits(profiled(main))["main"] == pytest.approx(slept["nap"], rel=0.05)
+    assert waits(profiled(main))["main"] == near(slept["nap"])
 
 
 @pytest.mark.parametrize("options", [{"mode": "cpu"}, {"mode": "wall", "tasks": False}])
@@ -313,7 +321,7 @@ def test_loops_come_and_go_also_in_debug_mode() -> None:
             asyncio.run(main(), debug=True)
         gc.collect()
         assert len(tasks._session.watches) == 0
-    assert waits(profiler.profile)["main"] == pytest.approx(slept["nap"], rel=0.15)
+    assert 0.6 < waits(profiler.profile)["main"] / slept["nap"] < 1.05
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
@@ -322,7 +330,7 @@ def test_eager_tasks() -> None:
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         await asyncio.gather(short(), short())
 
-    assert waits(profiled(main))["main > short"] == pytest.approx(slept["short"], rel=0.05)
+    assert waits(profiled(main))["main > short"] == near(slept["short"])
 
 
 def test_anyio_on_asyncio() -> None:
@@ -330,12 +338,12 @@ def test_anyio_on_asyncio() -> None:
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(anyio.sleep, 0.1)
+            group.start_soon(long)
             group.start_soon(short)
 
     found = waits(profiled(main))
-    assert found["main > short"] == pytest.approx(slept["short"], rel=0.05)
-    assert found["main"] == pytest.approx(0.1, rel=0.3)  # anyio's own sleep
+    assert found["main > short"] == near(slept["short"])
+    assert found["main > long"] == near(slept["long"])
 
 
 def test_who_waits_for_tasks_that_none_awaits_waits_alone() -> None:
@@ -348,7 +356,7 @@ def test_who_waits_for_tasks_that_none_awaits_waits_alone() -> None:
         task.cancel()
 
     found = waits(profiled(main))
-    assert found["forgotten"] == found["main"] == pytest.approx(slept["nap"], rel=0.05)
+    assert found["forgotten"] == found["main"] == near(slept["nap"])
 
 
 def test_when_memory_is_short_waits_are_summed() -> None:
@@ -358,7 +366,7 @@ def test_when_memory_is_short_waits_are_summed() -> None:
 
     profile = profiled(main, 1, aggregate=True)
     assert {sample.timestamp_ns for sample in profile.filter(thread=TASKS).samples} == {None}
-    assert waits(profile)["main"] == pytest.approx(slept["nap"], rel=0.1)
+    assert waits(profile)["main"] == near(slept["nap"])
 
 
 def test_a_task_that_cannot_be_read_ends_the_looking_and_not_the_loop() -> None:
