@@ -71,13 +71,14 @@ def test_what_a_cell_awaits_is_below_it_and_the_kernels_tasks_are_not_there(kern
     assert reply["status"] == "ok"
     cell = f"In [{reply['execution_count']}]"
     profile = kernel.profile()
-    assert profile["threads"] == ["MainThread", "asyncio tasks of MainThread"]
+    assert "asyncio tasks of MainThread" in profile["threads"]
+    assert {*profile["threads"]} <= {"MainThread", "asyncio tasks of MainThread"}
     assert {stack[0] for stack in profile["stacks"]} == {f"{cell} {cell}", f"forgotten {cell}"}
     ways = [[place.split()[0] for place in stack] for stack in profile["stacks"]]
     below = [way[way.index("nap") :] for way in ways if "nap" in way]
-    assert len(below) == pytest.approx(40, abs=8)
+    assert len(below) > 35
     assert all(way == ["nap", "sleep"] for way in below)
-    assert len([way for way in ways if way[0] == "forgotten"]) == pytest.approx(30, abs=6)
+    assert len([way for way in ways if way[0] == "forgotten"]) > 25
 
 
 def test_top_level_await_runs_on_the_kernels_own_loop(kernel):
