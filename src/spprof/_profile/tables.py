@@ -606,6 +606,8 @@ class Builder:
             t.sample_count.append(part_count)
             t.sample_weight.append(part_weight)
             t.sample_state.append(state)
+            if len(t.sample_label):
+                t.sample_label.append(NO_LABEL)
 
     def add_stacks(self, other: Tables, wanted: Sequence[int] | None = None) -> list[StackIndex]:
         """Intern the stacks of other tables here.

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 _COMMANDS, _LONGEST = 3, 60
 
 
-def profile_of(raw: dict[str, Any], folder: Folder, before: Usage | None) -> Profile:
-    """End the session in all processes; returns the profile of this one and of all of them."""
+def profile_of(own: Tables, raw: dict[str, Any], folder: Folder, before: Usage | None) -> Profile:
+    """End the session in all processes; returns the profile of this one and of all of them.
+
+    Parameters
+    ----------
+    own : Tables
+        What this process recorded.
+    raw : dict
+        The same as the native session returned it.
+    """
     trouble: list[str] = []
     parts: list[dict[str, Any]] = []
     try:
@@ -37,7 +45,6 @@ def profile_of(raw: dict[str, Any], folder: Folder, before: Usage | None) -> Pro
     except (OSError, ValueError, EOFError) as error:
         trouble.append(f"what other processes recorded could not be read: {error}")
     _name_forks(parts)
-    own = result.tables_of(raw)
     start_ns = raw["meta"]["start_monotonic_ns"]
     recorded = [(part["process"], *_recorded(part, start_ns)) for part in parts]
     statuses = dict(offspring.ended)

@@ -9,13 +9,14 @@ import atexit
 import os
 import sys
 
-from . import engine, hooks, session, state
+from . import engine, hooks, session, state, tasks
 
 
 def _after_fork_in_child() -> None:
     state.reset_after_fork()
     if not engine.is_active():
         hooks.remove()
+        tasks.remove()
     engine.after_fork_in_child()
 
 

@@ -36,6 +36,7 @@ class Options:
         aggregate: bool = False,
         native: bool | None = None,
         processes: bool = False,
+        tasks: bool = True,
     ) -> None:
         self.interval_ms = interval_ms
         self.output_path = output_path
@@ -44,6 +45,7 @@ class Options:
         self.aggregate = aggregate
         self.native = native
         self.processes = processes
+        self.tasks = tasks
 
     @property
     def interval_ns(self) -> int:

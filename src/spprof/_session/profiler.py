@@ -44,7 +44,7 @@ class Profiler(Options):
 
     Parameters
     ----------
-    interval_ms, output_path, memory_limit_mb, mode, aggregate, native, processes
+    interval_ms, output_path, memory_limit_mb, mode, aggregate, native, processes, tasks
         As for `spprof.start`.
 
     Attributes

@@ -9,22 +9,26 @@ import os
 import sys
 from datetime import datetime, timezone
 
-from .._profile import causes, sources
+from .._profile import causes, rows, sources
 from .._profile.model import Profile
-from .._profile.tables import Meta, Tables
+from .._profile.tables import ROOT, WAITING, Builder, Meta, StackIndex, Tables
+from . import tasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from typing import Any
 
     from .._profile.tables import ThreadRow
+    from .tasks import Found
+
+# How the threads are called that stand for tasks, before the name of the one that ran their loops.
+TASKS_OF = "asyncio tasks of "
 
 
-def profile_of(raw: dict[str, Any], notes: Iterable[str] = ()) -> Profile:
+def profile_of(raw: dict[str, Any]) -> Profile:
     """Turn what the native session returns into a profile, without copying its columns."""
-    tables = tables_of(raw)
-    return profile_over(tables.same_stacks(meta=tables.meta.with_notes(*notes)))
+    return profile_over(tables_of(raw))
 
 
 def profile_over(tables: Tables) -> Profile:
@@ -34,19 +38,77 @@ def profile_over(tables: Tables) -> Profile:
     return Profile._of(tables, _with_source_lines if tables.meta.modules else None)
 
 
-def tables_of(raw: dict[str, Any]) -> Tables:
-    """The tables of what a native session returned."""
+def tables_of(
+    raw: dict[str, Any], waited: Sequence[Found] = (), failure: Exception | None = None
+) -> Tables:
+    """The tables of what a native session returned.
+
+    Parameters
+    ----------
+    raw : dict
+    waited : sequence of Found
+        What tasks of asyncio waited for. With any, columns are copied after all.
+    failure : Exception, optional
+        Why that is not all of it.
+    """
     threads: list[ThreadRow] = raw["threads"]
     for thread in threads:
         thread["name"] = thread["name"] or f"Thread {thread['tid']}"
     meta = _meta_of(raw["meta"], raw["stats"]["calls_cut_short"])
-    return causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
+    if failure is not None:
+        note = f"tasks of asyncio could not be looked at any more: {failure!r}"
+        meta = meta.with_notes(note)
+    if any(found.rows.were_summed for found in waited):
+        meta = meta.with_notes("waits of tasks were too many to keep all their times")
+    tables = causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
+    return _with_tasks(tables, waited) if waited else tables
 
 
 def own_ns(raw: dict[str, Any]) -> int:
     """What a session measured of its process as a whole: CPU time, or elapsed time."""
     figures = raw["stats"]
     return int(figures["duration_ns" if raw["meta"]["mode"] == "wall" else "process_cpu_ns"])
+
+
+def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
+    """Add what tasks waited for: for each thread that ran their loops one of its own."""
+    builder = Builder()
+    mapped = _without_looks(tables, builder)
+    builder.add_threads(tables)
+    known = range(tables.rows)
+    tables = rows.restack(tables, builder, known, [mapped[row] for row in tables.sample_stack])
+    stacks: list[StackIndex] = []
+    for parent, (name, file, first_line, line) in waited[0].stacks:
+        frame = builder.frame(builder.func(name, file, first_line), line)
+        stacks.append(builder.stack(stacks[parent] if parent >= 0 else ROOT, frame))
+    builder.tables = tables
+    for found in waited:
+        thread = builder.thread(found.tid, TASKS_OF + found.thread, os.getpid())
+        for stack, begin, last, weight in found.rows:
+            builder.row(
+                thread,
+                stacks[stack],
+                weight=weight,
+                time=begin,
+                last=last,
+                count=max(1, round(weight / (tables.meta.interval_ns or 1))),
+                state=WAITING,
+            )
+    return tables
+
+
+def _without_looks(tables: Tables, builder: Builder) -> list[StackIndex]:
+    """Intern stacks without what looks at tasks, whose time is that of the loop's round."""
+    ours = {row for row, text in enumerate(tables.strings) if text == tasks.__file__}
+    wanted = bytearray(len(tables.stack_frame))
+    for row, (parent, frame) in enumerate(zip(tables.stack_parent, tables.stack_frame)):
+        above = parent < 0 or wanted[parent]
+        wanted[row] = above and tables.func_file[tables.frame_func[frame]] not in ours
+    mapped = builder.add_stacks(tables, wanted)
+    for row, parent in enumerate(tables.stack_parent):
+        if not wanted[row] and parent >= 0:
+            mapped[row] = mapped[parent]
+    return mapped
 
 
 def _with_source_lines(tables: Tables) -> Tables:

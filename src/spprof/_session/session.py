@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import children_cpu, engine, hooks, late, offspring, result, state
+from . import children_cpu, engine, hooks, late, offspring, result, state, tasks
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -47,6 +47,9 @@ def start(options: Options) -> None:
     processes : bool
         The profile has every Python process, too, that this one and those make until `stop`; each
         takes up to `memory_limit_mb`. See docs/PROCESSES.md.
+    tasks : bool
+        In "wall" mode, look at the suspended tasks of asyncio's event loops too: who awaits whom,
+        where, and for how long. They are in threads of their own, ``asyncio tasks of MainThread``.
 
     Raises
     ------
@@ -107,6 +110,9 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
                 hooks.remove()
                 _forget_children()
             raise
+        if options.mode == "wall" and options.tasks:
+            room = 0 if options.aggregate else options.memory_limit_bytes // 10
+            tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
@@ -166,20 +172,25 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             return None
         try:
             engine.pause()  # what follows is no part of the profile
+            tasks.settle()
             raw = engine.stop()
         finally:
             # After a KeyboardInterrupt the session may go on; after a MemoryError it has ended.
             if not engine.is_active():
                 hooks.remove()
+                waited = tasks.take()
         path, owner = state.output_path, state.owner
         before, folder = state.children_before, state.folder
         if state.told is not None:
             state.told.take_back()
         state.output_path = state.owner = state.children_before = state.folder = state.told = None
+    own = result.tables_of(raw, *waited)
     if folder is None:
-        profile = result.profile_of(raw, _children_note(raw, before))
+        meta = own.meta.with_notes(*_children_note(raw, before))
+        profile = result.profile_over(own.same_stacks(meta=meta))
     else:
-        profile = late.module("_session.children_profile").profile_of(raw, folder, before)
+        all_of = late.module("_session.children_profile").profile_of
+        profile = all_of(own, raw, folder, before)
     if owner is not None:
         owner.profile = profile
     if path is not None:
@@ -289,6 +300,7 @@ def pause() -> None:
         No session is running.
     """
     engine.pause()
+    tasks.pause()
 
 
 def resume() -> None:
@@ -300,6 +312,7 @@ def resume() -> None:
         No session is running.
     """
     engine.resume()
+    tasks.resume()
 
 
 def register_thread() -> bool:

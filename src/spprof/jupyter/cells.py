@@ -9,13 +9,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from .._profile import sources
 from .._profile.model import Profile
 from .._profile.rows import restack, take_rows
 from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, StringIndex, Tables
+from .._session.result import TASKS_OF
 
 # IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
 _IPYTHON_NAME = re.compile(r"<ipython-input-(\d+)-[0-9a-f]+>")
@@ -177,7 +178,8 @@ def localise(
     that ran the cell everything above the cell's own code is cut off, and samples that never
     reached it (the kernel before and after the cell) are left out; so are the kernel's own threads,
     and the way from a cell through another magic to the code that it runs. Tasks of an event loop
-    that a cell awaits begin at the task.
+    that a cell awaits begin at the task. Of what tasks wait for, the part below the cell is kept,
+    and all of tasks that are not the kernel's; then the loop that waits for them is left out.
 
     Parameters
     ----------
@@ -194,6 +196,9 @@ def localise(
     found = _cells(t, cell_of)
     for cell in found.values():
         sources.keep(t.meta, cell.label, cell.text)
+    of_tasks = {row for row, entry in enumerate(t.threads) if entry["name"].startswith(TASKS_OF)}
+    if of_tasks:
+        host = replace(host, loop=(*host.loop, *_prefixes(("selectors",))))
     parts = _parts(t, found, host)
 
     # One function a cell, though each of its statements was compiled on its own.
@@ -264,6 +269,8 @@ def localise(
     for row, (thread, stack) in enumerate(zip(t.sample_thread, t.sample_stack)):
         elsewhere = ROOT if kernels[stack] else whole[stack]
         new = from_cell[stack] if thread in cell_rows else elsewhere
+        if thread in of_tasks and new < 0:
+            new = elsewhere
         if new >= 0:
             rows.append(row)
             shown.append(new)

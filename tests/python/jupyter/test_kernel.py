@@ -52,6 +52,35 @@ def test_only_the_cell_is_in_the_profile(kernel):
     assert profile["weight"] == pytest.approx(0.3e9, rel=0.1)
 
 
+def test_what_a_cell_awaits_is_below_it_and_the_kernels_tasks_are_not_there(kernel):
+    reply, _ = kernel.run(
+        """
+        %%spprof --mode wall
+        async def nap(seconds):
+            await asyncio.sleep(seconds)
+
+        async def forgotten():
+            await asyncio.sleep(10)
+
+        left = asyncio.create_task(forgotten())
+        await asyncio.gather(nap(0.2), nap(0.1))
+        await asyncio.wait_for(nap(0.1), 10)
+        left.cancel()
+        """
+    )
+    assert reply["status"] == "ok"
+    cell = f"In [{reply['execution_count']}]"
+    profile = kernel.profile()
+    assert "asyncio tasks of MainThread" in profile["threads"]
+    assert {*profile["threads"]} <= {"MainThread", "asyncio tasks of MainThread"}
+    assert {stack[0] for stack in profile["stacks"]} == {f"{cell} {cell}", f"forgotten {cell}"}
+    ways = [[place.split()[0] for place in stack] for stack in profile["stacks"]]
+    below = [way[way.index("nap") :] for way in ways if "nap" in way]
+    assert len(below) > 35
+    assert all(way == ["nap", "sleep"] for way in below)
+    assert len([way for way in ways if way[0] == "forgotten"]) > 25
+
+
 def test_top_level_await_runs_on_the_kernels_own_loop(kernel):
     reply, outputs = kernel.run(
         """

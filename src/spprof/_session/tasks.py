@@ -1,0 +1,347 @@
+"""Tasks of asyncio while a session runs: which loops there are, and when their tasks are looked at.
+
+A loop asks for two of its own methods in each round: `_run_once` before it looks for something to
+do, `_process_events` when it has waited for that. Descriptors in their place take the time and hand
+out the methods themselves, so no function of ours stands in the program's stacks. When a loop has
+waited, none of its tasks has moved yet: they are looked at then.
+
+Must not know what is made of it, nor import asyncio: until the program has, there is nothing to
+hook. What a look finds is `waits`' business.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from time import monotonic_ns
+
+from .await_trees import Stacks
+from .imported import Awaited
+from .waits import Accounts, Moment, Rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Looks take one part in so many of a loop's time; what they did not take they may take later, but
+# for no more than that at once.
+_SHARE, _AT_ONCE_NS = 200, 20_000_000
+# A loop that is never idle is looked at, too: after so many intervals.
+_BUSY_INTERVALS = 4
+_ROW_BYTES = 32
+
+
+class Found:
+    """What a session learnt of the tasks of one thread's loops.
+
+    Attributes
+    ----------
+    tid, thread
+        The thread that ran the loops: its native id, and its name.
+    stacks : await_trees.Stacks
+        Of all loops of the session.
+    rows : waits.Rows
+    """
+
+    def __init__(self, tid: int, thread: str, stacks: Stacks, rows: Rows) -> None:
+        self.tid, self.thread, self.stacks, self.rows = tid, thread, stacks, rows
+
+
+class _Clock:
+    """Time of a session without its pauses, in ns."""
+
+    def __init__(self, since_start: int) -> None:
+        self.paused = 0  # for how long it was
+        self.offset = monotonic_ns() - since_start
+        self._stopped_at: int | None = None
+
+    def now(self) -> int:
+        return (monotonic_ns() if self._stopped_at is None else self._stopped_at) - self.offset
+
+    def pause(self) -> None:
+        if self._stopped_at is None:
+            self._stopped_at = monotonic_ns()
+
+    def resume(self) -> None:
+        if self._stopped_at is not None:
+            length = monotonic_ns() - self._stopped_at
+            self.offset, self.paused = self.offset + length, self.paused + length
+            self._stopped_at = None
+
+
+class _Watch:
+    """One loop, from its first round in a session on."""
+
+    __slots__ = (
+        *("_chance", "_loop", "_looked", "_session", "_spare", "accounts", "due", "due_idle"),
+        *("idle", "ident", "key", "waits_since"),
+    )
+
+    def __init__(self, session: _Session, loop: Any, since: int) -> None:
+        self._session = session
+        self._loop = weakref.ref(loop, lambda _: session.forget(self))
+        self.key, self.ident = id(loop), threading.get_ident()
+        self.waits_since = since  # as the system's clock has it; 0: the loop works
+        self.idle = 0
+        now = since - session.clock.offset
+        rows = session.found_here().rows
+        self.accounts = Accounts(session.stacks, rows, Moment(now, 0, now + session.clock.paused))
+        self.due_idle = self.due = 0  # when it is looked at next: idle time, the system's clock
+        self._looked, self._spare = now, _AT_ONCE_NS
+        self._chance = id(self) >> 4 & 0x7FFFFFFF
+
+    def look(self, *, fair: bool) -> None:
+        """Read how the tasks stand, unless another look is being taken, as at the session's end."""
+        if self._session.looking.acquire(blocking=False):
+            try:
+                self._look(fair=fair)
+            finally:
+                self._session.looking.release()
+
+    def _look(self, *, fair: bool) -> None:
+        loop, session = self._loop(), self._session
+        if loop is None or session.failure is not None:
+            return
+        clock = session.clock
+        now = clock.now()
+        try:
+            moment = Moment(now, self.idle, now + clock.paused)
+            self.accounts.look(session.all_tasks(loop), moment, fair=fair)
+        except Exception as error:  # noqa: BLE001 - said in the profile; the loop must go on
+            session.failure = error
+            return
+        self._spare = min(_AT_ONCE_NS, self._spare + (now - self._looked) // _SHARE)
+        self._spare -= clock.now() - now
+        self._looked, rest = now, -self._spare * _SHARE
+        interval = session.interval_ns
+        self.due = clock.offset + now + max(interval * _BUSY_INTERVALS, rest)
+        if fair:
+            # At random, so that no rhythm of the program meets ours; on average one an interval.
+            self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
+            jittered = (interval >> 1) + interval * (self._chance >> 11 & 1023) // 1024
+            self.due_idle = self.idle + max(jittered, rest)
+
+    def pause(self, now: int) -> bool:
+        """Count no idle time until `resume`; whether the loop had nothing to do."""
+        waits = self.waits_since != 0
+        if waits:
+            self.idle += now - self.waits_since
+            self.waits_since = 0
+        return waits
+
+    def end(self, waits: bool) -> None:
+        """Look a last time, where the tasks do not move meanwhile."""
+        if waits or self.ident == threading.get_ident():
+            self.look(fair=True)
+        self._session.forget(self)
+
+
+class _Hook:
+    """Stands for a method in a class of loops and hands it out; whoever asks is told of.
+
+    Loops ask in every round: what is done here is written for that.
+    """
+
+    __slots__ = ("bind", "name", "original", "owner", "session", "watches")
+
+    def __init__(self, session: _Session, owner: type, name: str) -> None:
+        self.session, self.owner, self.name = session, owner, name
+        self.watches = session.watches
+        self.original = vars(owner)[name]
+        self.bind = self.original.__get__
+
+    def install(self) -> None:
+        setattr(self.owner, self.name, self)
+
+    def remove(self) -> None:
+        # Whoever replaced ours keeps theirs.
+        if vars(self.owner).get(self.name) is self:
+            setattr(self.owner, self.name, self.original)
+
+
+class _BeforeWaiting(_Hook):
+    __slots__ = ()
+
+    def __get__(self, loop: Any, owner: type | None = None) -> Any:
+        if loop is not None:
+            watch = self.watches.get(id(loop))
+            if watch is None:
+                watch = self.session.watch(loop, monotonic_ns())
+            watch.waits_since = monotonic_ns()
+        return self.bind(loop, owner)
+
+
+class _AfterWaiting(_Hook):
+    __slots__ = ()
+
+    def __get__(self, loop: Any, owner: type | None = None) -> Any:
+        if loop is not None:
+            now = monotonic_ns()
+            watch = self.watches.get(id(loop))
+            if watch is None:  # it has waited since before the session
+                watch = self.session.watch(loop, self.session.clock.offset)
+            if watch.waits_since:
+                watch.idle += now - watch.waits_since
+                watch.waits_since = 0
+            if watch.idle >= watch.due_idle:
+                watch.look(fair=True)
+            elif now >= watch.due:
+                watch.look(fair=False)
+        return self.bind(loop, owner)
+
+
+_METHODS: tuple[tuple[str, str, str, type[_Hook]], ...] = (
+    ("base_events", "BaseEventLoop", "_run_once", _BeforeWaiting),
+    ("selector_events", "BaseSelectorEventLoop", "_process_events", _AfterWaiting),
+    ("proactor_events", "BaseProactorEventLoop", "_process_events", _AfterWaiting),
+)
+# Modules that are there when loops can be made.
+_LOOPS = ("selector_events", "proactor_events") if sys.platform == "win32" else ("selector_events",)
+
+
+class _Session:
+    """The hooks of one session, and what it has learnt."""
+
+    def __init__(self, interval_ns: int, since_start: int, memory_bytes: int) -> None:
+        self.interval_ns, self.clock = interval_ns, _Clock(since_start)
+        self.looking = threading.RLock()
+        self._most_rows = memory_bytes // _ROW_BYTES
+        self.stacks = Stacks()
+        self.watches: dict[int, _Watch] = {}
+        self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
+        self.failure: Exception | None = None
+        self.idle: list[_Watch] | None = None  # while it is paused: loops that had nothing to do
+        self._hooks: list[_Hook] = []
+        self._awaited = Awaited((f"asyncio.{name}" for name in _LOOPS), self._hook)
+
+    def install(self) -> None:
+        """Hook what there is of asyncio, and what is imported later."""
+        self._hook()
+        self._awaited.begin()
+
+    def remove(self) -> None:
+        """Take all hooks out."""
+        self._awaited.end()
+        for hook in self._hooks:
+            hook.remove()
+
+    def _hook(self) -> None:
+        done = {(hook.owner, hook.name) for hook in self._hooks}
+        for module, name, method, kind in _METHODS:
+            owner = getattr(sys.modules.get(f"asyncio.{module}"), name, None)
+            if owner is not None and (owner, method) not in done:
+                hook = kind(self, owner, method)
+                self._hooks.append(hook)
+                if self.idle is None:
+                    hook.install()
+
+    def all_tasks(self, loop: Any) -> set[Any]:
+        """All tasks of a loop that are not done."""
+        found: set[Any] = sys.modules["asyncio.tasks"].all_tasks(loop)
+        return found
+
+    def pause(self) -> None:
+        """Count no time until `resume`."""
+        if self.idle is None:
+            for hook in self._hooks:
+                hook.remove()
+            self.clock.pause()
+            now = self.clock.offset + self.clock.now()
+            self.idle = [watch for watch in list(self.watches.values()) if watch.pause(now)]
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self.idle is not None:
+            self.clock.resume()
+            now = monotonic_ns()
+            for watch in self.idle:
+                watch.waits_since = now
+            self.idle = None
+            for hook in self._hooks:
+                hook.install()
+
+    def settle(self) -> None:
+        """Look a last time."""
+        with self.looking:
+            self.pause()
+            idle = self.idle or ()
+            for watch in list(self.watches.values()):
+                watch.end(watch in idle)
+
+    def watch(self, loop: Any, since: int) -> _Watch:
+        """Watch a loop of the calling thread's."""
+        watch = self.watches[id(loop)] = _Watch(self, loop, since)
+        return watch
+
+    def found_here(self) -> Found:
+        """Where it is kept what is learnt of the calling thread's loops."""
+        tid, ident = threading.get_native_id(), threading.get_ident()
+        # `current_thread` would make one up where threading does not know it.
+        names = [one.name for one in threading.enumerate() if one.ident == ident]
+        name = names[0] if names else f"Thread {tid}"
+        if (tid, name) not in self.found:
+            self.found[tid, name] = Found(tid, name, self.stacks, Rows(self._most_rows))
+        return self.found[tid, name]
+
+    def forget(self, watch: _Watch) -> None:
+        """No more is learnt of a loop."""
+        if self.watches.get(watch.key) is watch:
+            del self.watches[watch.key]
+        watch.accounts.end()
+
+
+_session: _Session | None = None
+
+
+def begin(interval_ns: int, since_start: int, memory_bytes: int) -> None:
+    """Look at the tasks of all loops from now on.
+
+    Parameters
+    ----------
+    interval_ns : int
+        Idle time of a loop between two looks at its tasks, at least.
+    since_start : int
+        How long the session runs already, in ns.
+    memory_bytes : int
+        For times of waits, a thread that runs loops. Beyond it they are only summed.
+    """
+    global _session
+    remove()
+    _session = _Session(interval_ns, since_start, memory_bytes)
+    _session.install()
+
+
+def pause() -> None:
+    """Count no time until `resume`."""
+    if _session is not None:
+        _session.pause()
+
+
+def resume() -> None:
+    """Go on after `pause`."""
+    if _session is not None:
+        _session.resume()
+
+
+def settle() -> None:
+    """Look a last time, before `take`."""
+    if _session is not None:
+        _session.settle()
+
+
+def take() -> tuple[list[Found], Exception | None]:
+    """What was found, and what ended the looking before its time; takes the hooks out."""
+    if _session is None:
+        return [], None
+    session = _session
+    remove()
+    return [found for found in session.found.values() if found.rows], session.failure
+
+
+def remove() -> None:
+    """Take the hooks out."""
+    global _session
+    if _session is not None:
+        _session.remove()
+        _session = None
