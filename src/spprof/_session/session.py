@@ -61,19 +61,28 @@ def start(options: Options) -> None:
     begin(options, stacklevel=4)
 
 
-def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -> None:
+def begin(
+    options: Options,
+    stacklevel: int,
+    owner: state.Owner | None = None,
+    *,
+    gives_way: bool = False,
+) -> None:
     """Start a session; see `start`. Warnings point so many calls up from here.
 
-    Whoever stops it, `owner` gets the profile.
+    Whoever stops it, `owner` gets the profile. One that gives way is stopped by the next start, one
+    that gives way itself excepted.
     """
     native = check(options)
     with state.lock:
-        if engine.is_active():
+        if is_taken() or (gives_way and engine.is_active()):
             raise RuntimeError("Profiler already running")
         if options.output_path is not None:
             _prepare_output(options.output_path)
         if native:
             _import_symbols()
+        if engine.is_active():
+            end()
         try:
             hooks.install()
             engine.start(
@@ -90,7 +99,7 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
-        state.owner = owner
+        state.owner, state.gives_way = owner, gives_way
         for note in engine.notes():
             if note not in _warned:
                 import warnings
@@ -151,6 +160,7 @@ def end(owner: state.Owner | None = None) -> Profile | None:
                 hooks.remove()
         path, owner = state.output_path, state.owner
         state.output_path = state.owner = None
+        state.gives_way = False
     profile = result.profile_of(raw)
     if owner is not None:
         owner.profile = profile
@@ -177,6 +187,12 @@ def keep(failure: OSError) -> str | None:
 def is_active() -> bool:
     """Whether a session is running in this process (never inherited by a forked child)."""
     return engine.is_active()
+
+
+def is_taken() -> bool:
+    """Whether a session is running that does not give way to another."""
+    with state.lock:
+        return engine.is_active() and not state.gives_way
 
 
 def stats() -> ProfilerStats | None:

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 lock = threading.RLock()
 output_path: PathLike | None = None
 owner: Owner | None = None
+# Whether the session ends by itself where somebody else wants to start one.
+gives_way = False
 native_unwinding = False
 
 
 def reset_after_fork() -> None:
     """Forget the parent's session, and a lock that another of its threads may have held."""
-    global lock, output_path, owner
+    global lock, output_path, owner, gives_way
     lock = threading.RLock()
     output_path = owner = None
+    gives_way = False

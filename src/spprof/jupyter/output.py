@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union
 
 from .._profile import compare
 from .._profile.model import ProfileDiff
+from .._profile.words import format_ns
 from ..formats import container, svg
 from . import cells
 from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
@@ -23,6 +24,7 @@ from .texts import CellTexts
 if TYPE_CHECKING:
     from .._profile.model import AggregatedProfile, Profile
     from .._profile.tables import Tables
+    from .history import Run
     from .widget import FlameGraphWidget
 
     Displayable = Union[Profile, AggregatedProfile, ProfileDiff]
@@ -84,6 +86,13 @@ def display(
     widget.publish(fallback=str(profile))
     _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
+
+
+def offer(run: Run) -> None:
+    """One line about a cell that took long, with the way to its profile."""
+    top = "" if run.top is None else f", {run.top.share:.0%} in {run.top.function}"
+    of = f" {run.number}" if run.number is not None else ""
+    print(f"spprof: {format_ns(run.wall_ns)}{top}; %spprof last{of} shows it")
 
 
 def checked_options(

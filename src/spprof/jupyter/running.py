@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -40,19 +40,43 @@ class Execution:
 
     The shell's events cannot be counted: of an empty cell `post_execute` alone is fired, of an
     awaited one `pre_execute` alone.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    info : ExecutionInfo, optional
+        Of a cell that is about to be run, as callbacks of `pre_run_cell` get it.
     """
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, info: Any = None) -> None:
         self._shell = shell
-        self.result = shell.displayhook.exec_result
+        self._result = shell.displayhook.exec_result if info is None else None
+        self._info = info or getattr(self._result, "info", None)
         # None where the kernel awaits the cell itself.
         self._caller = _innermost(_RUN)
 
+    @property
+    def result(self) -> Any:
+        """What the shell says of it; None where no cell runs, or before its code is compiled."""
+        if self._result is None and self._info is not None:
+            for each in (self._shell.displayhook.exec_result, self._shell.last_execution_result):
+                if each is not None and each.info is self._info:
+                    self._result = each
+        return self._result
+
     def is_over(self) -> bool:
         """Whether the shell is done with it: to be asked by callbacks of `post_execute`."""
+        last = self._shell.last_execution_result
         # An interrupted event loop leaves without a result, but not without its caller.
-        return self._shell.last_execution_result is self.result or (
+        return (last is not None and last.info is self._info) or (
             self._caller is not None and _innermost(_RUN, _RUN_ASYNC) is self._caller
+        )
+
+    def was_left(self) -> bool:
+        """Whether it is over though nobody was told: to be asked as another cell begins."""
+        last = self._shell.last_execution_result
+        return (last is not None and last.info is self._info) or (
+            self._caller is not None and not _is_under_way(self._caller)
         )
 
     def when_over(self, first: Callable[[], None], last: Callable[[], None]) -> Callable[[], None]:
@@ -79,8 +103,9 @@ class Execution:
                 last()
 
         def forget() -> None:
-            events.unregister("post_execute", before)
-            events.unregister("post_execute", after)
+            for each in (before, after):
+                if each in events.callbacks["post_execute"]:
+                    events.unregister("post_execute", each)
 
         events.register("post_execute", before)
         events.register("post_execute", after)
@@ -102,15 +127,30 @@ def _innermost(*codes: CodeType) -> FrameType | None:
     return frame
 
 
+def _is_under_way(call: FrameType) -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame is not call:
+        frame = frame.f_back
+    return frame is not None
+
+
 class Recording:
     """A session of the profiler for one cell or statement; owns its profile, whoever stops it."""
 
-    def __init__(self, shell: Shell, options: Namespace, execution: Execution) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        options: Namespace,
+        execution: Execution,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self._shell, self._options, self._execution = shell, options, execution
-        self._names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
+        if names is None:
+            names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
+        self._names = names  # variables that keep the profile
         self.profile: Profile | None = None
 
-    def start(self) -> None:
+    def start(self, *, gives_way: bool = False) -> None:
         """Start the session; what it refuses is the user's to know."""
         options = self._options
         try:
@@ -125,6 +165,7 @@ class Recording:
                 ),
                 stacklevel=2,
                 owner=self,
+                gives_way=gives_way,
             )
         except (ValueError, RuntimeError) as error:
             raise UsageError(str(error)) from error
@@ -146,12 +187,7 @@ class Recording:
             return
         shell, options = self._shell, self._options
         try:
-            profile = cells.localise(
-                self.profile,
-                cell_of=CellTexts(shell, self._execution.result),
-                host=cells.HostCode.of_this_process(entry=_ENTRY),
-                cell_threads={threading.get_ident(), threading.get_native_id()},
-            )
+            profile = localiser(shell, self._execution)(self.profile)
             shell.user_ns.update(dict.fromkeys(self._names, profile))
             if options.output is not None:
                 profile.save(Path(options.output), format=options.format)
@@ -162,6 +198,22 @@ class Recording:
             print(
                 f"spprof: the profile itself is in the variable {self._names[-1]}.", file=sys.stderr
             )
+
+
+def localiser(shell: Shell, execution: Execution) -> Callable[[Profile], Profile]:
+    """What makes of a profile of this execution, now or later, the one that its user knows."""
+    cell_of = CellTexts(shell, execution.result)
+    cell_threads = {threading.get_ident(), threading.get_native_id()}
+
+    def localised(profile: Profile) -> Profile:
+        return cells.localise(
+            profile,
+            cell_of=cell_of,
+            host=cells.HostCode.of_this_process(entry=_ENTRY),
+            cell_threads=cell_threads,
+        )
+
+    return localised
 
 
 class RunningCell:
