@@ -97,8 +97,7 @@ std::string start(std::int64_t interval_ns, const std::string& mode, std::size_t
     return session().start(settings, to_names(names));
 }
 
-nb::dict stop(const ThreadNames& names) {
-    spprof::sampling::Outcome outcome = session().stop(to_names(names));
+nb::dict to_dict(spprof::sampling::Outcome outcome) {
     spprof::profile::Tables& tables = outcome.tables;
     nb::dict columns;
     columns["func.name"] = to_bytes(tables.func_name);
@@ -197,7 +196,13 @@ NB_MODULE(_native, module) {
     module.def("start", &start, nb::arg("interval_ns"), nb::arg("mode"),
                nb::arg("memory_limit_bytes"), nb::arg("native"), nb::arg("aggregate"),
                nb::arg("names") = ThreadNames{});
-    module.def("stop", &stop, nb::arg("names") = ThreadNames{});
+    module.def(
+        "stop", [](const ThreadNames& names) { return to_dict(session().stop(to_names(names))); },
+        nb::arg("names") = ThreadNames{});
+    module.def(
+        "snapshot",
+        [](const ThreadNames& names) { return to_dict(session().snapshot(to_names(names))); },
+        nb::arg("names") = ThreadNames{});
     module.def("is_active", [] { return session().active(); });
     module.def("stats", [] { return to_dict(session().figures()); });
     module.def("notes", [] { return to_list(session().notes()); });

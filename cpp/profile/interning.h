@@ -134,6 +134,18 @@ public:
         }
     }
 
+    Column copy() const {
+        Column result;
+        for (std::size_t row = 0; row < size_; row += kChunk) {
+            result.chunks_.push_back(std::unique_ptr<T[]>(new T[kChunk]));
+            const std::size_t count = std::min(size_ - row, kChunk);
+            std::memcpy(result.chunks_.back().get(), chunks_[row / kChunk].get(),
+                        count * sizeof(T));
+        }
+        result.size_ = size_;
+        return result;
+    }
+
     void clear() noexcept {
         chunks_.clear();
         size_ = 0;

@@ -48,6 +48,11 @@ void Recording::Samples::make_room() {
     state.make_room();
 }
 
+Recording::Samples Recording::Samples::copy() const {
+    return {thread.copy(), stack.copy(),  count.copy(), time.copy(),
+            last.copy(),   weight.copy(), state.copy()};
+}
+
 void Recording::Samples::clear() noexcept {
     thread.clear();
     stack.clear();

@@ -133,6 +133,7 @@ public:
                    weight.bytes() + state.bytes();
         }
         void make_room();  // for one row more
+        Samples copy() const;
         void clear() noexcept;
     };
     Samples& samples() noexcept { return samples_; }

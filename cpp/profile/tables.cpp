@@ -7,7 +7,10 @@
 
 namespace spprof::profile {
 
-Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
+namespace {
+
+Tables fold(Recording& recording, Recording::Samples samples,
+            const std::vector<ResolvedFrame>& frames) {
     Tables tables;
     std::map<std::tuple<std::uint32_t, std::uint32_t, std::int32_t, bool>, std::uint32_t> functions;
     std::map<std::tuple<std::uint32_t, std::int32_t, std::uint64_t>, std::uint32_t> rows;
@@ -57,7 +60,7 @@ Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
         stack_row[i] = row;
     }
 
-    tables.samples = std::move(recording.samples());
+    tables.samples = std::move(samples);
     for (std::size_t i = 0; i < tables.samples.stack.size(); ++i) {
         tables.samples.stack[i] = stack_row[tables.samples.stack[i]];
     }
@@ -66,6 +69,16 @@ Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
     }
     tables.strings = recording.strings().all();
     return tables;
+}
+
+}  // namespace
+
+Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames) {
+    return fold(recording, std::move(recording.samples()), frames);
+}
+
+Tables snapshot(Recording& recording, const std::vector<ResolvedFrame>& frames) {
+    return fold(recording, recording.samples().copy(), frames);
 }
 
 }  // namespace spprof::profile

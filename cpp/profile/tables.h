@@ -49,4 +49,7 @@ struct ResolvedFrame {
 // names interned in recording.strings().
 Tables finish(Recording& recording, const std::vector<ResolvedFrame>& frames);
 
+// The same of a recording that goes on: samples are copied.
+Tables snapshot(Recording& recording, const std::vector<ResolvedFrame>& frames);
+
 }  // namespace spprof::profile

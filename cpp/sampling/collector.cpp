@@ -247,6 +247,12 @@ void Collector::keep_names() {
         if (subject->written.row != profile::kNone && !subject->name.empty()) {
             recording_.rename_thread(subject->written.row, subject->name);
         }
+    }
+}
+
+void Collector::judge_living() {
+    const std::lock_guard<std::mutex> lock(registry_.mutex());
+    for (const Subject* subject : registry_.live()) {
         judge(*subject, registry_.figures(*subject));
     }
 }

@@ -45,6 +45,8 @@ public:
     void settle(Subject& subject, std::int64_t now_ns);  // the registry's mutex is held, too
     // The latest names of the threads that are alive go into the recording.
     void keep_names();
+    // At the end: which of the threads that are alive were not sampled as they should have been.
+    void judge_living();
     // Nothing up to now counts: measuring starts here (after a pause).
     void rebase(std::int64_t now_ns);
     // After code addresses changed their meaning.

@@ -25,7 +25,8 @@ void name_code(profile::Recording& recording, std::uint32_t row) {
 
 std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, NativeStacks* native) {
     for (std::uint32_t row = 0; row < recording.codes().size(); ++row) {
-        if (!recording.codes()[row].name.known()) {
+        const profile::Recording::Code& code = recording.codes()[row];
+        if (!code.name.known() || recording.find_code(code.address) == row) {
             name_code(recording, row);
         }
     }

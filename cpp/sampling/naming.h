@@ -14,7 +14,8 @@ namespace spprof::sampling {
 // Of a code object that is alive: it has a reference, or it is parked.
 void name_code(profile::Recording& recording, std::uint32_t row);
 
-// Everything that has no name yet. `native`: null where there are Python frames only.
+// Everything that has no name yet, and what is alive: it may have been met at further lines since.
+// `native`: null where there are Python frames only.
 std::vector<profile::ResolvedFrame> name_all(profile::Recording& recording, NativeStacks* native);
 
 // The modules that native functions are in, with their build ids.

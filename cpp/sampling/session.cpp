@@ -147,6 +147,7 @@ Outcome Session::finish(const std::vector<ThreadName>& names) {
                 collector.settle(now);
             }
             collector.keep_names();
+            collector.judge_living();
         }
         outcome.figures = figures_of(run);
     }
@@ -173,27 +174,52 @@ Outcome Session::finish(const std::vector<ThreadName>& names) {
                 }
             }
             outcome.tables = profile::finish(recording, name_all(recording, native));
-            name_modules(outcome.tables, native);
-            outcome.start_realtime_ns = run.start_realtime_ns;
-            outcome.timestamps_until_ns = recording.timestamps_until_ns();
-            outcome.unsampled_ns = run.collector.unsampled_ns();
-            outcome.out_of_reach = run.collector.out_of_reach();
-            outcome.hardly_met = run.collector.hardly_met();
-            outcome.stacks_were_cut = recording.stacks_were_cut();
-            outcome.settings = run.settings;
+            if (no_memory_for_names) {
+                run.collector.out_of_memory();
+            }
+            describe(run, outcome);
         }
-        const platform::Observer::Report report = run.observer->report();
-        outcome.engine = report.engine;
-        outcome.notes = run.notes;
-        if (no_memory_for_names || run.collector.ran_out_of_memory()) {
-            outcome.notes.push_back(
-                "the program ran out of memory: samples for which there was none are among those "
-                "dropped, and some threads and names may be missing");
-        }
-        outcome.notes.insert(outcome.notes.end(), report.notes.begin(), report.notes.end());
         tear_down();
     }
     interpreter::CodeLifetime::free_parked();
+    return outcome;
+}
+
+void Session::describe(Run& run, Outcome& outcome) {
+    const profile::Recording& recording = run.collector.recording();
+    name_modules(outcome.tables, run.collector.native());
+    outcome.start_realtime_ns = run.start_realtime_ns;
+    outcome.timestamps_until_ns = recording.timestamps_until_ns();
+    outcome.unsampled_ns = run.collector.unsampled_ns();
+    outcome.out_of_reach = run.collector.out_of_reach();
+    outcome.hardly_met = run.collector.hardly_met();
+    outcome.stacks_were_cut = recording.stacks_were_cut();
+    outcome.settings = run.settings;
+    const platform::Observer::Report report = run.observer->report();
+    outcome.engine = report.engine;
+    outcome.notes = run.notes;
+    if (run.collector.ran_out_of_memory()) {
+        outcome.notes.push_back(
+            "the program ran out of memory: samples for which there was none are among those "
+            "dropped, and some threads and names may be missing");
+    }
+    outcome.notes.insert(outcome.notes.end(), report.notes.begin(), report.notes.end());
+}
+
+Outcome Session::snapshot(const std::vector<ThreadName>& names) {
+    notice_raw_fork();
+    Outcome outcome;
+    const AttachedLock session_lock(mutex_);
+    Run& run = running();
+    name_threads(names);
+    outcome.figures = figures_of(run);
+    outcome.end_realtime_ns = platform::realtime_ns();
+    const std::lock_guard<std::mutex> lock(run.collector.mutex());
+    run.collector.drain();
+    run.collector.keep_names();
+    profile::Recording& recording = run.collector.recording();
+    outcome.tables = profile::snapshot(recording, name_all(recording, run.collector.native()));
+    describe(run, outcome);
     return outcome;
 }
 

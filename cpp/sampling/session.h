@@ -66,6 +66,9 @@ public:
     // sampled.
     std::string start(const Settings& settings, const std::vector<ThreadName>& names);
     Outcome stop(const std::vector<ThreadName>& names);
+    // What stop() would return, up to each thread's last sample; the session goes on as if nobody
+    // had looked. Machine code goes by the names that are known by now.
+    Outcome snapshot(const std::vector<ThreadName>& names);
     bool active() const noexcept {
         return active_.load(std::memory_order_acquire) && pid_ == platform::current_pid();
     }
@@ -108,6 +111,7 @@ private:
     static void after_fork_in_child_unlocked();
 
     Outcome finish(const std::vector<ThreadName>& names);
+    static void describe(Run& run, Outcome& outcome);  // the collector's mutex is held
     static bool is_same_process() noexcept;
     static Session* in_force() noexcept;
     Run& running();

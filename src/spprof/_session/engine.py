@@ -30,6 +30,12 @@ def stop() -> dict[str, Any]:
     return raw
 
 
+def snapshot() -> dict[str, Any]:
+    """What the session has recorded up to now; it goes on."""
+    raw: dict[str, Any] = _native.snapshot(_thread_names())
+    return raw
+
+
 def is_active() -> bool:
     """Whether a session is running in this process."""
     return bool(_native.is_active())

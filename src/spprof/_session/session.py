@@ -174,6 +174,29 @@ def end(owner: state.Owner | None = None) -> Profile | None:
     return profile
 
 
+def snapshot() -> Profile:
+    """Return what the running session has recorded up to now; it goes on as if nobody had asked.
+
+    Any thread may ask. The profile ends with each thread's last sample: what it has used since then
+    is in the next one. Native functions go by the names that are known by now; some may still be
+    addresses.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    RuntimeError
+        No session is running.
+    """
+    with state.lock:
+        if not engine.is_active():
+            raise RuntimeError("Profiler not running")
+        raw = engine.snapshot()
+    return result.profile_of(raw)
+
+
 def keep(failure: OSError) -> str | None:
     """Keep the profile that `stop` could not save somewhere else; returns where."""
     profile = getattr(failure, "profile", None)
