@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from .._session import session
 from . import commands, output
 from .history import History, Run
 from .options import LAST_PROFILE
@@ -133,7 +132,7 @@ class _KeptCell:
     def abandon(self) -> None:
         """Stop, and forget it; a session that took over is left alone."""
         self._forget()
-        session.end(self._recording)
+        self._recording.abandon()
 
     def _stop(self) -> None:
         self._ended = time.perf_counter_ns(), time.process_time_ns()

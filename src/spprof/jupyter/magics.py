@@ -38,7 +38,7 @@ from .running import RunningCell, Shell, run_now
 from .statements import prepared
 
 # Traits that options left out stand for.
-_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view")
+_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view", "live")
 
 _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
 
@@ -55,6 +55,9 @@ class SpprofMagics(Magics):
     memory_limit = Float(100.0, help="memory for a profile in MiB").tag(config=True)
     view = Enum(VIEWS, None, allow_none=True, help="the view to open with").tag(config=True)
 
+    live = Bool(True, help="show the graph of a cell that takes long while it runs").tag(
+        config=True
+    )
     always = Bool(False, help="profile every cell, as %spprof on does").tag(config=True)
     report = Unicode(
         "", help="with always: the HTML file that the report is written to when the kernel ends"

@@ -20,11 +20,14 @@ from IPython.core.interactiveshell import InteractiveShell
 from .._session import session
 from .._session.options import Options
 from . import cells, output
+from .host import in_notebook
+from .live import LiveGraph
 from .options import LAST_PROFILE
 from .texts import CellTexts
 
 if TYPE_CHECKING:
     from .._profile.model import Profile
+    from .widget import FlameGraphWidget
 
 # An IPython.core.interactiveshell.InteractiveShell; what its parts are declared as differs from
 # version to version.
@@ -148,6 +151,8 @@ class Recording:
         if names is None:
             names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
         self._names = names  # variables that keep the profile
+        self._live: LiveGraph | None = None
+        self._live_widget: FlameGraphWidget | None = None
         self.profile: Profile | None = None
 
     def start(self, *, gives_way: bool = False) -> None:
@@ -169,10 +174,17 @@ class Recording:
             )
         except (ValueError, RuntimeError) as error:
             raise UsageError(str(error)) from error
+        if not gives_way and options.live and not options.quiet and in_notebook():
+            self._live = LiveGraph(
+                self._shell, localiser(self._shell, self._execution), options.view
+            )
+            self._live.begin()
 
     def stop(self) -> None:
         """Stop the session and keep its profile, whatever happens after."""
         stopped_now = session.end(self) is not None
+        if self._live is not None:
+            self._live_widget = self._live.end()
         if self.profile is None:
             return
         if not stopped_now:
@@ -180,6 +192,12 @@ class Recording:
             meta = tables.meta.with_notes(_STOPPED_INSIDE)
             self.profile = type(self.profile)._of(tables.same_stacks(meta=meta))
         self._shell.user_ns.update(dict.fromkeys(self._names, self.profile))
+
+    def abandon(self) -> None:
+        """Stop without a word; a session that is not this cell's is left alone."""
+        if self._live is not None:
+            self._live.end()
+        session.end(self)
 
     def finish(self) -> None:
         """Save and show the profile as the user of a notebook knows it."""
@@ -191,7 +209,9 @@ class Recording:
             shell.user_ns.update(dict.fromkeys(self._names, profile))
             if options.output is not None:
                 profile.save(Path(options.output), format=options.format)
-            if not options.quiet:
+            if self._live_widget is not None:
+                output.replace(self._live_widget, profile)
+            elif not options.quiet:
                 output.display(profile, view=options.view)
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
@@ -241,7 +261,7 @@ class RunningCell:
         """Stop without a word; a session that is not this cell's is left alone."""
         self._forget()
         self._done()
-        session.end(self._recording)
+        self._recording.abandon()
 
 
 def run_now(shell: Shell, options: Namespace, run: Callable[[], Any]) -> Any:
