@@ -21,16 +21,20 @@ _DETAILED, _DETAILED_SHARE = 25, 0.002
 _PICTURE_BYTES, _PICTURE_SHARE = 110_000, 0.003
 _FUNCTIONS = 12
 
+# The class is said twice to outweigh what a notebook's page has for the tables of its texts.
 _STYLE = """<style>
-.spprof-history{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;\
-max-width:100%}
-.spprof-history :is(th,td){padding:.15em .7em;text-align:right;white-space:nowrap;border:0}
-.spprof-history th{font-weight:normal;opacity:.7;border-bottom:1px solid rgba(128,128,128,.4)}
-.spprof-history .text{text-align:left}
-.spprof-history code{background:none;padding:0;color:inherit}
-.spprof-history .bar{background:linear-gradient(90deg,rgba(237,125,49,.4),rgba(237,125,49,.4)) \
+.spprof-cells.spprof-cells{border-collapse:collapse;font-size:13px;max-width:100%;\
+font-variant-numeric:tabular-nums}
+.spprof-cells.spprof-cells :is(th,td){padding:.15em .7em;text-align:right;white-space:nowrap;\
+border:0}
+.spprof-cells.spprof-cells th{font-weight:normal;opacity:.7;\
+border-bottom:1px solid rgba(128,128,128,.4)}
+.spprof-cells.spprof-cells .text{text-align:left}
+.spprof-cells.spprof-cells code{background:none;padding:0;color:inherit}
+.spprof-cells.spprof-cells .bar{\
+background:linear-gradient(90deg,rgba(237,125,49,.4),rgba(237,125,49,.4)) \
 no-repeat 0 50%/calc(var(--share)*1%) 86%}
-.spprof-history a{color:inherit}
+.spprof-cells.spprof-cells a{color:inherit}
 </style>"""
 
 _PAGE_STYLE = """<style>
@@ -56,7 +60,7 @@ def history_html(history: History, *, links: bool = False) -> str:
     detailed = {id(run): at for at, run in enumerate(_detailed(history))} if links else {}
     parts = [
         _STYLE,
-        '<table class="spprof-history"><thead><tr>',
+        '<table class="spprof-cells"><thead><tr>',
         *(f'<th scope="col">{title}</th>' for title in ("cell", "wall", "CPU", "change")),
         '<th scope="col">samples</th><th scope="col" class="text">top function</th>'
         '<th scope="col" class="text">code</th></tr></thead><tbody>',
