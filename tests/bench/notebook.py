@@ -22,7 +22,7 @@ from traitlets.config import Config
 from spprof._session import session
 from spprof._session.options import Options
 from spprof.jupyter import cells, live, output
-from spprof.jupyter.running import Execution, localiser
+from spprof.jupyter.running import Execution, Threads, localiser
 
 WORK = """
 import json, random
@@ -99,7 +99,7 @@ def looks(seconds: float = 3.0) -> None:
         shell.run_cell(
             f"import time\nend = time.time() + {seconds}\nwhile time.time() < end: work(1)"
         )
-        localise = localiser(shell, Execution(shell))
+        localise = localiser(shell, Execution(shell), Threads(None, "cpu"))
         spent = []
         for _ in range(9):
             began = time.thread_time()

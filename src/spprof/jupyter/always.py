@@ -10,17 +10,13 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.error import UsageError
 
 from . import commands, output
 from .history import History, Run
-from .options import LAST_PROFILE
-from .running import Execution, Recording, Shell, localiser
-
-if TYPE_CHECKING:
-    from .._profile.model import Profile
+from .running import Execution, Recording, Shell
 
 # Of one cell: from here on counts and weights are kept, but no timestamps. Long cells leave room
 # for others in the history.
@@ -88,7 +84,7 @@ class _KeptCell:
         self._execution = Execution(shell, info)
         self._recording = Recording(shell, chosen, self._execution, names=())
         self._thread = threading.get_ident()
-        self._shown_before = shell.user_ns.get(LAST_PROFILE)
+        self._asked_before = Recording.latest
         self._forget = self._execution.when_over(self._stop, self._end)
         self._began = self._ended = (0, 0)
         self.is_over = False
@@ -108,7 +104,7 @@ class _KeptCell:
     @property
     def was_shown(self) -> bool:
         """Whether a magic in the cell showed a profile of its own."""
-        return self._taken_by_magic() is not None
+        return Recording.latest is not self._asked_before
 
     def finish(self) -> Run:
         self._forget()
@@ -117,16 +113,17 @@ class _KeptCell:
         result = self._execution.result
         error = getattr(result, "error_before_exec", None) or getattr(result, "error_in_exec", None)
         (wall, cpu), (wall_end, cpu_end) = self._began, self._ended
-        profile, localise = self._recording.profile, localiser(self._shell, self._execution)
-        taken = self._taken_by_magic()
+        # In favour of what a magic took of this cell this session ended.
+        taken = Recording.latest if self.was_shown else self._recording
+        assert taken is not None  # who asked does not go
         return Run(
             self._info.raw_cell,
             getattr(result, "execution_count", None) if self._info.store_history else None,
             wall_ns=wall_end - wall,
             cpu_ns=cpu_end - cpu,
             failure="" if error is None else type(error).__name__,
-            profile=profile if taken is None else taken,
-            localise=localise if taken is None else None,
+            profile=taken.profile,
+            localise=taken.localiser(),
         )
 
     def abandon(self) -> None:
@@ -142,8 +139,3 @@ class _KeptCell:
         if self._recording.profile is None:  # `_stop` was interrupted
             self._recording.stop()
         self.is_over = True
-
-    def _taken_by_magic(self) -> Profile | None:
-        """What `%%spprof` took of this cell, in whose favour this session ended."""
-        profile = self._shell.user_ns.get(LAST_PROFILE)
-        return None if profile is self._shown_before else profile

@@ -18,18 +18,20 @@ DOC = """
 Commands, in place of a statement (profile a variable of such a name with --):
 
     %spprof on           profile every cell from the next one on, and show nothing: a cell over
-                         --threshold SECONDS (default: 2) offers its graph; -i, -m, -n as below;
+                         --threshold SECONDS (default: 2) offers its graph; -i, -m, -n, -t as below;
                          --report FILE.html writes the report when the kernel ends
     %spprof off          no more; what was taken stays
     %spprof history      what each cell cost, and how that changed since its text last ran
     %spprof last [N]     the profile of the last cell, or of cell N
+    %spprof now [SECONDS] what runs at this moment, from a subshell or another thread: the session
+                         that is running as far as it is, else one of some seconds (default: 1)
     %spprof compare 3 5  how cell 5 differs from cell 3
     %spprof report FILE  the whole notebook as one HTML page: which cells cost what, and why
 
 """
 
 # A statement may begin with the same word: `last = f()`, `report(x)`.
-_WORDS = ("on", "off", "history", "last", "compare", "report")
+_WORDS = ("on", "off", "history", "last", "now", "compare", "report")
 # The name of a file may begin with much of this, but not with a space behind it.
 _GOES_ON_AS_STATEMENT = re.compile(r"[=(\[]|[+*/%@&|^<>.,:;-]+(\s|=)")
 _ALONE = re.compile(r"\s*%spprof[ \t]+(?P<line>[^\n]*?)\s*")
@@ -54,6 +56,7 @@ def on_parser() -> MagicArgumentParser:
     made.add_argument("-i", "--interval", type=float, metavar="MS")
     made.add_argument("-m", "--mode", choices=list(MODES))
     made.add_argument("-n", "--native", action="store_true", default=None)
+    made.add_argument("-t", "--threads", metavar="WHICH")
     made.add_argument("--threshold", type=float, metavar="SECONDS", default=2.0)
     made.add_argument("--report", metavar="FILE")
     return made
@@ -68,6 +71,17 @@ def parse_on(line: str) -> Namespace:
     if not chosen.threshold >= 0:
         raise UsageError(f"--threshold takes seconds, 0 or more, not {chosen.threshold:g}")
     return chosen
+
+
+def seconds(line: str) -> float:
+    """How long ``%spprof now`` is to look, where no session runs."""
+    try:
+        value = float(line or 1)
+    except ValueError:
+        value = -1
+    if not 0 < value <= 3600:
+        raise UsageError(f"%spprof now takes seconds, up to 3600, not {line!r}")
+    return value
 
 
 def numbers(command: str, line: str, counts: tuple[int, ...]) -> list[int]:

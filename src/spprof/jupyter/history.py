@@ -65,6 +65,7 @@ class Run:
         self.wall_ns, self.cpu_ns, self.failure = wall_ns, cpu_ns, failure
         self.thinned = False
         self._profile, self._localise = profile, localise
+        self._bytes: int | None = None  # of the profile; None: to be counted
         self._samples: int | None = None
         self._top: Top | None = None
 
@@ -73,7 +74,7 @@ class Run:
         """What is shown of it; None where none was taken, or it is kept no longer."""
         if self._profile is not None and self._localise is not None:
             self._profile = self._localise(self._profile)
-            self._localise = None
+            self._localise = self._bytes = None
         return self._profile
 
     @property
@@ -96,7 +97,9 @@ class Run:
     @property
     def kept_bytes(self) -> int:
         """Memory of its profile, without looking into it."""
-        return 0 if self._profile is None else bytes_of(self._profile)
+        if self._bytes is None:
+            self._bytes = 0 if self._profile is None else bytes_of(self._profile)
+        return self._bytes
 
     @property
     def title(self) -> str:
@@ -116,12 +119,13 @@ class Run:
         self._summarise()
         if profile is not None:
             self._profile = type(profile)._of(aggregate(profile._tables))
+            self._bytes = None
         self.thinned = True
 
     def drop(self) -> None:
         """Give up the profile; the line stays."""
         self._summarise()
-        self._profile = self._localise = None
+        self._profile = self._localise = self._bytes = None
 
     def _summarise(self) -> None:
         if self._samples is not None or self.profile is None:
@@ -152,6 +156,8 @@ class History:
     def __init__(self, kept_bytes: int = KEPT_BYTES, kept_runs: int = KEPT_RUNS) -> None:
         self._kept_bytes, self._kept_runs = kept_bytes, kept_runs
         self._runs: list[Run] = []
+        # What profiles take at most: to count anew at each cell would cost more than profiling it.
+        self._at_most = 0
 
     def __iter__(self) -> Iterator[Run]:
         return iter(list(self._runs))
@@ -168,7 +174,10 @@ class History:
         """Add a run, and make room for it."""
         self._runs.append(run)
         del self._runs[: -self._kept_runs]
-        self._make_room()
+        self._at_most += run.kept_bytes
+        if self._at_most > self._kept_bytes:
+            self._make_room()
+            self._at_most = self.kept_bytes
 
     def last(self) -> Run | None:
         """The latest run that has a profile; where none has, the latest."""

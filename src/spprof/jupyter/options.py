@@ -92,6 +92,13 @@ def parser() -> MagicArgumentParser:
     made.add_argument("--view", choices=VIEWS, help=f"the view to open with (default: {VIEWS[0]})")
     made.add_argument("--speedscope", action="store_true", help="the same as --view speedscope")
     made.add_argument(
+        "-t",
+        "--threads",
+        metavar="WHICH",
+        help="threads to show: all, cell (its own and those it starts) or a name with wildcards "
+        "(default: all; with --mode wall: cell)",
+    )
+    made.add_argument(
         "--live",
         action="store_true",
         default=None,

@@ -71,7 +71,7 @@ def display(
 def _display(
     profile: Displayable, options: dict[str, str], live: FlameGraphWidget | None = None
 ) -> FlameGraphWidget | Picture | None:
-    profile = _from_cells_on(profile)
+    profile = from_cells_on(profile)
     shown = profile._for_output()
     if not shown.sample_count:
         print(_nothing_to_show(shown))
@@ -177,9 +177,10 @@ def checked_options(
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _from_cells_on(profile: Displayable) -> Displayable:
+def from_cells_on(profile: Displayable) -> Displayable:
+    """The profile without what runs cells above them, where it is of this notebook."""
     if isinstance(profile, ProfileDiff):
-        before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
+        before, after = from_cells_on(profile.before), from_cells_on(profile.after)
         return ProfileDiff(before._for_output(), after._for_output())
     taken = profile._for_output()
     host = cells.HostCode.of_this_process()

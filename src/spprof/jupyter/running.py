@@ -6,6 +6,8 @@ shown is `output`'s business.
 
 from __future__ import annotations
 
+import fnmatch
+import os
 import sys
 import threading
 from argparse import Namespace
@@ -27,6 +29,7 @@ from .texts import CellTexts
 
 if TYPE_CHECKING:
     from .._profile.model import Profile
+    from .._profile.tables import ThreadRow
     from .widget import FlameGraphWidget
 
 # An IPython.core.interactiveshell.InteractiveShell; what its parts are declared as differs from
@@ -140,6 +143,9 @@ def _is_under_way(call: FrameType) -> bool:
 class Recording:
     """A session of the profiler for one cell or statement; owns its profile, whoever stops it."""
 
+    # That somebody asked for last; what profiles every cell gives way to it.
+    latest: Recording | None = None
+
     def __init__(
         self,
         shell: Shell,
@@ -151,6 +157,7 @@ class Recording:
         if names is None:
             names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
         self._names = names  # variables that keep the profile
+        self._is_localised = False
         self._live: LiveGraph | None = None
         self._live_widget: FlameGraphWidget | None = None
         self.profile: Profile | None = None
@@ -158,6 +165,7 @@ class Recording:
     def start(self, *, gives_way: bool = False) -> None:
         """Start the session; what it refuses is the user's to know."""
         options = self._options
+        self._threads = Threads(options.threads, options.mode)
         try:
             session.begin(
                 Options(
@@ -174,10 +182,11 @@ class Recording:
             )
         except (ValueError, RuntimeError) as error:
             raise UsageError(str(error)) from error
-        if not gives_way and options.live and not options.quiet and in_notebook():
-            self._live = LiveGraph(
-                self._shell, localiser(self._shell, self._execution), options.view
-            )
+        if gives_way:
+            return
+        Recording.latest = self
+        if options.live and not options.quiet and in_notebook():
+            self._live = LiveGraph(self._shell, self.localiser(), options.view)
             self._live.begin()
 
     def stop(self) -> None:
@@ -193,6 +202,12 @@ class Recording:
             self.profile = type(self.profile)._of(tables.same_stacks(meta=meta))
         self._shell.user_ns.update(dict.fromkeys(self._names, self.profile))
 
+    def localiser(self) -> Callable[[Profile], Profile]:
+        """What makes of its profile, now or later, the one that its user knows."""
+        if self._is_localised:
+            return lambda profile: profile
+        return localiser(self._shell, self._execution, self._threads)
+
     def abandon(self) -> None:
         """Stop without a word; a session that is not this cell's is left alone."""
         if self._live is not None:
@@ -205,7 +220,8 @@ class Recording:
             return
         shell, options = self._shell, self._options
         try:
-            profile = localiser(shell, self._execution)(self.profile)
+            self.profile = profile = self.localiser()(self.profile)
+            self._is_localised = True
             shell.user_ns.update(dict.fromkeys(self._names, profile))
             if options.output is not None:
                 profile.save(Path(options.output), format=options.format)
@@ -220,18 +236,52 @@ class Recording:
             )
 
 
-def localiser(shell: Shell, execution: Execution) -> Callable[[Profile], Profile]:
+class Threads:
+    """Which threads of a profile are shown: to be made on the cell's thread, before it runs.
+
+    Parameters
+    ----------
+    which : str or None
+        "all", "cell" (the cell's own and those that were started while it ran), or a name with
+        wildcards; None: "cell" in wall time, of which idle pools of earlier cells have as much as
+        the cell, else "all".
+    mode : str
+    """
+
+    def __init__(self, which: str | None, mode: str) -> None:
+        self._which = which or ("cell" if mode == "wall" else "all")
+        self.own = {threading.get_ident(), threading.get_native_id()}
+        self._before = _threads_now() if self._which == "cell" else set()
+
+    def are_shown(self, thread: ThreadRow) -> bool:
+        """Whether a thread's samples are."""
+        if self._which == "all":
+            return True
+        if self._which == "cell":
+            return thread["tid"] in self.own or thread["tid"] not in self._before
+        return fnmatch.fnmatchcase(thread["name"], self._which)
+
+
+def _threads_now() -> set[int]:
+    """Ids of the threads of this process: all of them, or where that is not told Python's."""
+    try:
+        return {int(name) for name in os.listdir("/proc/self/task")}
+    except OSError:
+        return {each.native_id for each in threading.enumerate() if each.native_id is not None}
+
+
+def localiser(shell: Shell, execution: Execution, threads: Threads) -> Callable[[Profile], Profile]:
     """What makes of a profile of this execution, now or later, the one that its user knows."""
     cell_of = CellTexts(shell, execution.result)
-    cell_threads = {threading.get_ident(), threading.get_native_id()}
 
     def localised(profile: Profile) -> Profile:
-        return cells.localise(
+        whole = cells.localise(
             profile,
             cell_of=cell_of,
             host=cells.HostCode.of_this_process(entry=_ENTRY),
-            cell_threads=cell_threads,
+            cell_threads=threads.own,
         )
+        return cells.of_threads(whole, threads.are_shown)
 
     return localised
 

@@ -356,3 +356,65 @@ def test_configuration_switches_it_on(capsys, tmp_path):
     notebook.shell.extension_manager.unload_extension("spprof")
     assert not spprof.is_active()
     notebook.shell.history_manager.end_session()
+
+
+ASK_FROM_A_THREAD = """
+    import threading
+    def ask():
+        time.sleep(0.2)
+        get_ipython().run_line_magic("spprof", "now 0.1")
+    asking = threading.Thread(target=ask)
+    asking.start()
+    burn(0.5)
+    asking.join()
+"""
+
+
+def test_now_shows_the_running_cell_from_another_thread(notebook):
+    result, printed = notebook.run(ASK_FROM_A_THREAD)
+    assert "samples" in printed
+    seen = notebook.shell.user_ns["_spprof"]
+    whole = notebook.last(result.execution_count)
+    assert 0 < seconds(seen) < seconds(whole)
+    assert "burn In [1]" in entries(seen)
+    assert not any("ask " in entry for entry in entries(seen))
+
+
+def test_now_looks_for_a_while_where_no_session_runs(notebook):
+    notebook.run("%spprof off")
+    notebook.run(ASK_FROM_A_THREAD)
+    seen = notebook.shell.user_ns["_spprof"]
+    assert not spprof.is_active()
+    assert 0 < seen.total_duration_ms < 400
+    assert "burn In [1]" in entries(seen)
+
+
+THREADS = """
+    import threading
+    def idle(name):
+        go_on = threading.Event()
+        def waits():
+            go_on.wait()
+        thread = threading.Thread(target=waits, name=name)
+        thread.start()
+        return go_on, thread
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ("--mode wall", {"MainThread", "its own"}),
+        ("--mode wall -t cell", {"MainThread", "its own"}),
+        ("--mode wall -t all", {"MainThread", "its own", "older pool"}),
+        ("--mode wall --threads 'older*'", {"older pool"}),
+    ],
+)
+def test_which_threads_are_shown(notebook, options, shown):
+    notebook.run("%spprof off")
+    notebook.run(THREADS)
+    notebook.run("older = idle('older pool')")
+    notebook.run(f"%%spprof -q -i 5 {options}\nown = idle('its own')\ntime.sleep(0.2)")
+    profile = notebook.shell.user_ns["_spprof"]
+    notebook.run("for go_on, thread in (older, own): go_on.set(); thread.join()")
+    assert {each.thread_name for each in profile.threads if each.sample_count} == shown
