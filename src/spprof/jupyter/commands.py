@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from argparse import Namespace
+from collections.abc import Mapping
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
@@ -57,17 +58,20 @@ def on_parser() -> MagicArgumentParser:
     made.add_argument("-m", "--mode", choices=list(MODES))
     made.add_argument("-n", "--native", action="store_true", default=None)
     made.add_argument("-t", "--threads", metavar="WHICH")
-    made.add_argument("--threshold", type=float, metavar="SECONDS", default=2.0)
+    made.add_argument("--threshold", type=float, metavar="SECONDS")
     made.add_argument("--report", metavar="FILE")
     return made
 
 
-def parse_on(line: str) -> Namespace:
-    """The options of ``%spprof on``."""
+def parse_on(line: str, defaults: Mapping[str, object]) -> Namespace:
+    """The options of ``%spprof on``, with `defaults` in the place of those not given."""
     try:
         chosen: Namespace = on_parser().parse_args(shlex.split(line))
     except ValueError as error:  # a quotation mark without its like
         raise UsageError(f"%spprof on {line}: {error}") from error
+    for name, value in defaults.items():
+        if getattr(chosen, name, None) is None:
+            setattr(chosen, name, value)
     if not chosen.threshold >= 0:
         raise UsageError(f"--threshold takes seconds, 0 or more, not {chosen.threshold:g}")
     return chosen

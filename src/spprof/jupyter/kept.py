@@ -53,7 +53,7 @@ class KeptNotebook:
     def run(self, command: str, line: str, defaults: dict[str, Any]) -> Any:
         """Do what a command says; `defaults` are those of options that are not given."""
         if command == "on":
-            return self.on(commands.parse_on(line), defaults)
+            return self.on(commands.parse_on(line, defaults))
         if command == "last":
             numbers = commands.numbers(command, line, (0, 1))
             return self._last(numbers[0] if numbers else None)
@@ -68,14 +68,10 @@ class KeptNotebook:
             raise UsageError(f"%spprof {command} takes nothing more, not {line!r}")
         return self.off() if command == "off" else self._table()
 
-    def on(self, chosen: Namespace, defaults: dict[str, Any]) -> None:
+    def on(self, chosen: Namespace) -> None:
         """Profile every cell from the next one on, with these options; twice is as the last one."""
-        for name, value in defaults.items():
-            if getattr(chosen, name, None) is None:
-                setattr(chosen, name, value)
         try:
-            native = chosen.native
-            session.check(Options(chosen.interval, mode=chosen.mode, native=native))
+            session.check(Options(chosen.interval, mode=chosen.mode, native=chosen.native))
         except (ValueError, RuntimeError) as error:
             raise UsageError(str(error)) from error
         if chosen.report is not None:

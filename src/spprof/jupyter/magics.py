@@ -38,7 +38,7 @@ from .running import RunningCell, Shell, run_now
 from .statements import prepared
 
 # Traits that options left out stand for.
-_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view", "live")
+_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view", "live", "threshold")
 
 _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
 
@@ -59,6 +59,9 @@ class SpprofMagics(Magics):
         config=True
     )
     always = Bool(False, help="profile every cell, as %spprof on does").tag(config=True)
+    threshold = Float(
+        2.0, help="with always: the seconds from which on a cell offers its graph"
+    ).tag(config=True)
     report = Unicode(
         "", help="with always: the HTML file that the report is written to when the kernel ends"
     ).tag(config=True)
@@ -93,7 +96,7 @@ class SpprofMagics(Magics):
             return None
         options.check(chosen)
         for name, value in self._defaults().items():
-            if getattr(chosen, name) is None:
+            if getattr(chosen, name, value) is None:
                 setattr(chosen, name, value)
         if statement and (cell is not None or chosen.begin_cell):
             raise UsageError(f"%%spprof takes only options on its line, not {statement!r}")
