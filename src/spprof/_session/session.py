@@ -190,9 +190,17 @@ def snapshot() -> Profile:
     RuntimeError
         No session is running.
     """
+    profile = look()
+    if profile is None:
+        raise RuntimeError("Profiler not running")
+    return profile
+
+
+def look(owner: state.Owner | None = None) -> Profile | None:
+    """As `snapshot`, with an `owner` only of their session; None where there is none."""
     with state.lock:
-        if not engine.is_active():
-            raise RuntimeError("Profiler not running")
+        if not engine.is_active() or (owner is not None and state.owner is not owner):
+            return None
         raw = engine.snapshot()
     return result.profile_of(raw)
 

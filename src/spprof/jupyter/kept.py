@@ -21,7 +21,7 @@ from .._session import session
 from .._session.options import Options
 from .._session.profiler import Profiler
 from ..formats import files
-from . import cells, commands, output, report
+from . import cells, commands, gone, output, report
 from .always import AlwaysOn
 from .history import History, Run, history_lines
 from .options import LAST_PROFILE
@@ -113,7 +113,7 @@ class KeptNotebook:
     def _last(self, number: int | None) -> None:
         _, profile = self._run_of(number)
         self._shell.user_ns[LAST_PROFILE] = profile
-        output.display(profile)
+        gone.close_with_cell(output.display(profile))
 
     def _now(self, seconds: float, defaults: dict[str, Any]) -> None:
         try:
@@ -126,7 +126,7 @@ class KeptNotebook:
             profile = cells.of_threads(profile, lambda thread: thread["tid"] != mine)
         shown = output.from_cells_on(profile)
         self._shell.user_ns[LAST_PROFILE] = shown
-        output.display(shown, view=defaults["view"])
+        gone.close_with_cell(output.display(shown, view=defaults["view"]))
 
     def _look_for(self, seconds: float, defaults: dict[str, Any]) -> Profile:
         names = ("mode", "native")
@@ -147,7 +147,7 @@ class KeptNotebook:
                 raise UsageError(f"there are no samples of In [{number}] to compare")
         difference = ProfileDiff(old, new)
         self._shell.user_ns[LAST_PROFILE] = difference
-        output.display(difference)
+        gone.close_with_cell(output.display(difference))
 
     def _write_report(self, line: str) -> None:
         if not len(self._history):

@@ -6,6 +6,7 @@ how a profile becomes what its user knows.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
@@ -20,6 +21,8 @@ from . import output
 if TYPE_CHECKING:
     from .._profile.model import Profile
     from .widget import FlameGraphWidget
+
+THREAD_NAME = "spprof-live"
 
 # When a running cell is first shown, and the shortest time between two looks.
 FIRST_S, PERIOD_S = 2.0, 0.5
@@ -38,15 +41,13 @@ class LiveGraph:
     Parameters
     ----------
     shell : InteractiveShell
-    localise : callable
-        Makes of a profile of the running cell what is shown.
+    look : callable
+        Returns the profile up to now as it is shown; None once the session is over.
     view : str or None
     """
 
-    def __init__(
-        self, shell: Any, localise: Callable[[Profile], Profile], view: str | None
-    ) -> None:
-        self._shell, self._localise, self._view = shell, localise, view
+    def __init__(self, shell: Any, look: Callable[[], Profile | None], view: str | None) -> None:
+        self._shell, self._look_at, self._view = shell, look, view
         self._widget: FlameGraphWidget | None = None
         self._publisher = shell.display_pub
         self._over = threading.Event()
@@ -55,14 +56,16 @@ class LiveGraph:
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._run,),
-            name="spprof-live",
+            name=THREAD_NAME,
             daemon=True,
         )
 
     def begin(self) -> None:
         """Look for the first time when the cell has run for a while."""
         self._began = time.monotonic()
-        self._thread.start()
+        # Where no thread is to be had, the graph is shown at the end, as without.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
 
     def end(self) -> FlameGraphWidget | None:
         """Look no more; returns what shows the graph, where it was long enough to be shown."""
@@ -84,16 +87,14 @@ class LiveGraph:
                     first = self._widget is None
                     self._look()
                     wait = PERIOD_S if first else next_wait(time.thread_time() - began)
-        except RuntimeError as error:
-            if session.is_active():
-                self._give_up(error)
-            # Else the cell ended its session; its end shows what there is.
         except Exception as error:  # noqa: BLE001 - the cell must not suffer
-            self._give_up(error)
+            print(f"spprof: no graph before the cell's end: {error!r}", file=sys.stderr)
 
     def _look(self) -> None:
-        profile = self._localise(session.snapshot())
-        if self._over.is_set() or not profile.sample_count:
+        profile = self._look_at()
+        if profile is None:
+            self._over.set()
+        if self._over.is_set() or profile is None or not profile.sample_count:
             return
         said = f"running for {format_ns((time.monotonic() - self._began) * 1e9)}"
         if self._widget is None:
@@ -102,6 +103,3 @@ class LiveGraph:
                 self._over.set()
         else:
             output.update(self._widget, profile, said)
-
-    def _give_up(self, error: Exception) -> None:
-        print(f"spprof: the graph is shown at the end, not before: {error!r}", file=sys.stderr)

@@ -18,7 +18,7 @@ from .._profile import compare
 from .._profile.model import ProfileDiff
 from .._profile.words import format_ns
 from ..formats import container, svg
-from . import cells
+from . import cells, gone
 from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
 from .texts import CellTexts
 
@@ -114,6 +114,7 @@ def show_live(profile: Profile, caption: str, view: str | None) -> FlameGraphWid
     if widget is not None:
         _with_key(widget)
         widget.publish(fallback="spprof: the graph of this cell while it runs")
+        gone.close_with_cell(widget)
     return widget
 
 
@@ -143,6 +144,7 @@ def offer(run: Run) -> None:
         print(in_words)
     else:
         widget.publish(fallback=in_words)
+        gone.close_with_cell(widget)
 
 
 def _asked_for(run: Run) -> bytes:

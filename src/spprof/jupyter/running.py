@@ -21,9 +21,9 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .._session import session
 from .._session.options import Options
-from . import cells, output
+from . import cells, gone, output
 from .host import in_notebook
-from .live import LiveGraph
+from .live import THREAD_NAME, LiveGraph
 from .options import LAST_PROFILE
 from .texts import CellTexts
 
@@ -186,7 +186,13 @@ class Recording:
             return
         Recording.latest = self
         if options.live and not options.quiet and in_notebook():
-            self._live = LiveGraph(self._shell, self.localiser(), options.view)
+            localise = self.localiser()
+
+            def look() -> Profile | None:
+                profile = session.look(self)
+                return None if profile is None else localise(profile)
+
+            self._live = LiveGraph(self._shell, look, options.view)
             self._live.begin()
 
     def stop(self) -> None:
@@ -228,7 +234,7 @@ class Recording:
             if self._live_widget is not None:
                 output.replace(self._live_widget, profile)
             elif not options.quiet:
-                output.display(profile, view=options.view)
+                gone.close_with_cell(output.display(profile, view=options.view))
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
             print(
@@ -255,6 +261,8 @@ class Threads:
 
     def are_shown(self, thread: ThreadRow) -> bool:
         """Whether a thread's samples are."""
+        if thread["name"] == THREAD_NAME:  # born while the cell ran, but not of its making
+            return False
         if self._which == "all":
             return True
         if self._which == "cell":

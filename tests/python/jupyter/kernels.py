@@ -16,8 +16,10 @@ class Kernel:
     def __init__(self, manager, client):
         self._manager, self._client = manager, client
 
-    def run(self, cell, interrupt_at=None):
+    def run(self, cell, interrupt_at=None, cell_id=None):
         """Run a cell, interrupted once it prints a text; return the reply and the outputs."""
+        if cell_id is not None:
+            return self._run_as(cell, cell_id)
         outputs = []
 
         def collect(message):
@@ -29,6 +31,17 @@ class Kernel:
             textwrap.dedent(cell).strip(), output_hook=collect, timeout=60
         )
         return reply["content"], outputs
+
+    def _run_as(self, cell, cell_id):
+        """Run a cell as a front end does that tells which it is."""
+        client = self._client
+        content = {"code": cell, "silent": False, "store_history": True, "stop_on_error": False}
+        message = client.session.msg("execute_request", content, metadata={"cellId": cell_id})
+        client.shell_channel.send(message)
+        reply = client.get_shell_msg(timeout=60)
+        while reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+            reply = client.get_shell_msg(timeout=60)
+        return reply["content"], []
 
     def profile(self):
         """What the last profile says: its threads, stacks (root first) and total weight."""

@@ -68,7 +68,7 @@ def ran(kernel, cell, status="ok", **how):
 
 
 def test_the_graph_appears_while_the_cell_runs_and_its_end_is_in_the_same_widget(kernel):
-    outputs = ran(kernel, "%%spprof -i 1\nburn(0.6)\nprint('nearly')\nburn(0.1)\n6 * 7")
+    outputs = ran(kernel, "%%spprof -i 1\nburn(0.6)\nprint('nearly\\n', end='')\nburn(0.1)\n6 * 7")
     assert kinds(outputs) == ["widget", "stream", "execute_result", "picture"]
     said = captions(outputs)
     assert all(each.startswith("running for ") for each in said[:-1])
@@ -113,12 +113,14 @@ def test_what_is_seen_grows_and_is_of_the_cell_alone(kernel):
 
 @pytest.mark.parametrize("options", ["--no-live", "-q"])
 def test_without_it_the_graph_comes_at_the_end_or_not_at_all(kernel, options):
-    outputs = ran(kernel, f"%%spprof -i 1 {options}\nburn(0.4)\nprint('done')")
+    outputs = ran(kernel, f"%%spprof -i 1 {options}\nburn(0.4)\nprint('done\\n', end='')")
     assert kinds(outputs) == ["stream", *([] if options == "-q" else ["widget", "picture"])]
 
 
 def test_a_short_cell_is_shown_once(kernel):
-    outputs = ran(kernel, "%%spprof -i 1\nburn(0.05)\nprint('done')")
+    ran(kernel, "live.FIRST_S = 60")
+    outputs = ran(kernel, "%%spprof -i 1\nburn(0.05)\nprint('done\\n', end='')")
+    ran(kernel, "live.FIRST_S = 0.2")
     assert kinds(outputs) == ["stream", "widget", "picture"]
 
 
@@ -151,9 +153,9 @@ def test_what_captures_outputs_does_not_get_the_graph(kernel):
 
 
 def test_a_slow_cell_offers_its_graph_which_a_button_brings(kernel):
-    ran(kernel, "%spprof on --threshold 0.2 -i 1")
-    assert kinds(ran(kernel, "burn(0.01)")) == []
-    outputs = ran(kernel, "burn(0.3)")
+    ran(kernel, "%spprof on --threshold 0.6 -i 1")
+    assert kinds(ran(kernel, "x = 1")) == []
+    outputs = ran(kernel, "burn(0.3)\ntime.sleep(0.4)")
     assert kinds(outputs) == ["widget"]
     (bundle,) = [c["data"] for kind, c in outputs if kind == "display_data" and WIDGET in c["data"]]
     assert "% in burn; %spprof last " in bundle["text/plain"]
@@ -172,6 +174,19 @@ def test_a_slow_cell_offers_its_graph_which_a_button_brings(kernel):
     assert before == 0
     assert weight == pytest.approx(0.3e9, rel=0.2)
     assert found
+
+
+def test_graphs_of_a_cell_that_runs_again_are_closed(kernel):
+    for cell_id in ("one", "two", "one", "one"):
+        ran(kernel, "%%spprof -i 1 --no-live\nburn(0.05)", cell_id=cell_id)
+    _, outputs = kernel.run("import gc; gc.collect(); print(len(shown()))")
+    before = int(printed(outputs))
+    ran(kernel, "x = 1", cell_id="two")
+    _, outputs = kernel.run("print(len(shown()))")
+    assert printed(outputs) == f"{before - 1}\n"
+    ran(kernel, "x = 1", cell_id="one")
+    _, outputs = kernel.run("print(len(shown()))")
+    assert printed(outputs) == f"{before - 2}\n"
 
 
 def test_looks_are_as_seldom_as_it_takes_to_cost_a_hundredth():
