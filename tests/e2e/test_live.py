@@ -96,7 +96,7 @@ def test_the_graph_grows_while_the_cell_runs_and_keeps_what_was_chosen(notebook,
     expect(names("late")).to_have_count(0)
     graph.get_by_role("searchbox").fill("late")
     # In time, not at the end of the cell only.
-    eventually(notebook, lambda: samples(facts.inner_text()) > before)
+    eventually(notebook, lambda: samples(facts.inner_text()) > before, "more samples")
     screenshot(notebook, "lab-live")
     expect(cell.locator(".jp-InputPrompt")).to_contain_text("[*]")
     (lab.folder / "go").touch()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._profile.names import short
 from .._profile.rows import aggregate
-from .._profile.tables import COLUMN_TYPES
+from .._profile.tables import COLUMN_TYPES, measure
 from .._profile.words import format_ns, shown
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ _OBJECT_BYTES = 80
 
 
 class Top(NamedTuple):
-    """The function in which a run spent most time of its own; `share` is of all its time."""
+    """The function in which a run spent most time of its own; `share` is of all that was measured.
+
+    `measured` says what that was: "CPU time", "wall time".
+    """
 
     function: str
     share: float
+    measured: str
 
 
 class Run:
@@ -134,7 +138,7 @@ class Run:
         self._samples = profile.sample_count
         for entry in profile.top(1, by="self"):
             name = shown(short(entry.function_name, entry.is_native))
-            self._top = Top(name, entry.self_share)
+            self._top = Top(name, entry.self_share, measure(profile.mode))
 
 
 def bytes_of(profile: Profile) -> int:

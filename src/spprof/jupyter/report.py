@@ -119,8 +119,11 @@ def _most_expensive(runs: list[Run], wall: int) -> str:
     if not wall:
         return ""
     most = max(runs, key=lambda run: run.wall_ns)
-    why = "" if most.top is None else f", {most.top.share:.0%} of it in {most.top.function}"
-    return escape(f"Most of all {most.title}: {most.wall_ns / wall:.0%} of the time{why}.")
+    said = f"Most of all {most.title}: {most.wall_ns / wall:.0%} of the time"
+    if most.top is not None:
+        function, share, measured = most.top
+        said += f"; of its {measured} {share:.0%} in {function}"
+    return escape(f"{said}.")
 
 
 def _details(at: int, run: Run, whole: int) -> list[str]:

@@ -38,6 +38,8 @@ def test_the_report_is_there_when_the_notebook_was_executed(tmp_path, monkeypatc
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=60, resources=resources).execute()
     html = (tmp_path / "costs.html").read_text("utf-8")
-    assert re.search(r"Most of all In \[\d\]: \d+% of the time, \d+% of it in slow\.", html)
+    assert re.search(
+        r"Most of all In \[\d\]: \d+% of the time; of its CPU time \d+% in slow\.", html
+    )
     assert len(re.findall("<img ", html)) >= 1
     assert not [output for cell in notebook.cells for output in cell.outputs]

@@ -39,7 +39,7 @@ def test_a_profile_is_localised_once_and_only_when_somebody_looks():
     history.add(run)
     assert asked == []
     assert run.samples == 8
-    assert run.top == ("work", 1.0)
+    assert run.top == ("work", 1.0, "CPU time")
     assert run.profile.sample_count == 8
     assert len(asked) == 1
 
@@ -92,7 +92,7 @@ def test_over_the_bound_the_oldest_profiles_are_thinned_then_dropped_and_lines_s
     # The latest stays whatever it takes.
     assert [run.has_profile for run in runs] == [False, False, False, True]
     assert [run.samples for run in small] == [4000] * 4
-    assert [run.top for run in small] == [("work", 0.75)] * 4
+    assert [run.top for run in small] == [("work", 0.75, "CPU time")] * 4
 
 
 def test_lines_are_bounded_too():
@@ -120,7 +120,7 @@ def test_the_report_names_cells_and_reasons_and_shows_foreign_names_as_text(host
     html = page(history)
     assert hostile not in html.replace("<script>", "", 0).split("</style>")[-1]
     assert "2 cells took 10.00 s" in html
-    assert "Most of all In [7]: 90% of the time, 75% of it in" in html
+    assert "Most of all In [7]: 90% of the time; of its CPU time 75% in" in html
     assert html.index('id="run-0">In [7]') < html.index('id="run-1">In [8]')
     assert html.count("data:image/svg+xml") == 2
     assert "<script" not in html
