@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -187,6 +188,22 @@ def test_graphs_of_a_cell_that_runs_again_are_closed(kernel):
     ran(kernel, "x = 1", cell_id="one")
     _, outputs = kernel.run("print(len(shown()))")
     assert printed(outputs) == f"{before - 2}\n"
+
+
+@pytest.mark.skipif(int(version("ipykernel").partition(".")[0]) < 7, reason="no subshells")
+@pytest.mark.parametrize("running", ["", "%%spprof -q -i 1\n"], ids=["plain", "profiled"])
+def test_now_in_a_subshell_shows_what_runs_beside_it(kernel, running):
+    ran(kernel, "stop = False\ndef beside():\n    while not stop: sum(range(1000))")
+    with kernel.subshell() as run_beside:
+        main = kernel.send(f"{running}beside()")
+        status = run_beside("time.sleep(0.3)\n%spprof now 0.3\nkept, stop = _spprof, True")
+        assert status == "ok"
+        assert kernel.reply_to(main)["status"] == "ok"
+    _, outputs = kernel.run(
+        "print(sorted({f.function_name for s in kept.samples for f in s.frames if 'beside' in"
+        " f.function_name}), any('now' in t.thread_name for t in kept.threads))"
+    )
+    assert printed(outputs) == "['beside'] False\n"
 
 
 def test_looks_are_as_seldom_as_it_takes_to_cost_a_hundredth():
