@@ -56,8 +56,8 @@ def test_a_snapshot_is_the_beginning_of_the_profile(mode, interval_ms):
     whole = spprof.stop()
     seen = [first.sample_count, second.sample_count, whole.sample_count]
     assert seen == sorted(seen)
-    # What was used since the last sample is not in it yet, and that may be long ago, where others had
-    # the processors.
+    # What was used since the last sample is not in it yet, and that may be long ago, where others
+    # had the processors.
     for profile, used in ((first, until_first), (second, until_second)):
         assert 0 < time_of(profile, "burn") < used + 0.03
     # Nothing that was said is taken back.
