@@ -56,6 +56,11 @@ Recording::Samples Recording::Samples::copy() const {
             last.copy(),   weight.copy(), state.copy()};
 }
 
+Recording::Samples Recording::Samples::copy() const {
+    return {thread.copy(), stack.copy(),  count.copy(), time.copy(),
+            last.copy(),   weight.copy(), state.copy()};
+}
+
 void Recording::Samples::clear() noexcept {
     thread.clear();
     stack.clear();

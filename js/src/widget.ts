@@ -3,6 +3,7 @@
 import './style.css';
 import { Questions } from './hosts/questions';
 import { App, type Selected } from './shell/app';
+import { Caption } from './shell/caption';
 
 interface Model {
   get(name: string): unknown;
@@ -49,12 +50,38 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     },
   });
 
+  const data = (): DataView<ArrayBuffer> | null => {
+    const bytes = model.get('data') as DataView<ArrayBuffer> | null;
+    return bytes && bytes.byteLength > 0 ? bytes : null;
+  };
+  const caption = new Caption(app.root, async () => {
+    if (data()) return;
+    const refusal = await questions.ask<string>('open', { type: 'open' });
+    if (refusal) throw new Error(refusal);
+  });
+  el.prepend(caption.element);
+  const describe = (): void =>
+    caption.set(String(model.get('caption') ?? ''), Boolean(model.get('folded')), data() !== null);
+
+  const lost = (): void => {
+    questions.lost();
+    // What was said of a running cell is not true any more.
+    if (!model.get('folded') && model.get('caption'))
+      caption.set('the kernel is gone: this is as far as it came', false, true);
+  };
+
   const handlers: Record<string, (...args: never[]) => void> = {
     'change:theme': () => app.setTheme(String(model.get('theme') ?? 'auto')),
     'change:data': () => {
-      const data = model.get('data') as DataView<ArrayBuffer> | null;
-      if (data && data.byteLength > 0) app.setData(data);
+      const bytes = data();
+      if (!bytes) return;
+      questions.answer('open', '');
+      // First, so that what is drawn finds its room.
+      describe();
+      app.setData(bytes);
     },
+    'change:caption': describe,
+    'change:folded': describe,
     'change:view': () => app.setView(String(model.get('view') ?? '')),
     'change:search': () => app.setSearch(String(model.get('search') ?? '')),
     'change:selected': () => app.setSelected((model.get('selected') ?? {}) as Selected),
@@ -62,20 +89,29 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
       for (const [path, text] of Object.entries(sources())) questions.answer(`source ${path}`, text || null);
     },
     // Fired when a kernel restarts, and when it closes what it had opened.
-    comm_live_update: () => questions.lost(),
-    'comm:close': () => questions.lost(),
-    'msg:custom': (content: { type?: string }, buffers: DataView[]) => {
+    comm_live_update: lost,
+    'comm:close': lost,
+    'msg:custom': (content: { type?: string; reason?: string }, buffers: DataView[]) => {
       if (content.type === 'speedscope' && buffers.length > 0)
         questions.answer('speedscope', new TextDecoder().decode(buffers[0]));
+      if (content.type === 'refused') questions.answer('open', content.reason);
       if (content.type === 'profile' && buffers.length > 0) questions.answer('profile', buffers[0]);
     },
   };
-  for (const event of ['change:theme', 'change:view', 'change:data', 'change:search', 'change:selected'])
+  for (const event of [
+    'change:theme',
+    'change:caption',
+    'change:view',
+    'change:data',
+    'change:search',
+    'change:selected',
+  ])
     handlers[event]();
   for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
   return () => {
     for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
     app.dispose();
+    caption.element.remove();
   };
 }
 

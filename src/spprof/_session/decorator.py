@@ -65,7 +65,7 @@ def _decorated(function: Any, options: Options) -> Any:
     def begin() -> Profiler | None:
         profiler = Profiler(**vars(options))
         with state.lock:
-            return None if session.is_active() else profiler.__enter__()
+            return None if session.is_taken() else profiler.__enter__()
 
     def end(profiler: Profiler | None) -> None:
         if profiler is not None:

@@ -72,22 +72,31 @@ def start(options: Options) -> None:
     begin(options, stacklevel=4)
 
 
-def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -> None:
+def begin(
+    options: Options,
+    stacklevel: int,
+    owner: state.Owner | None = None,
+    *,
+    gives_way: bool = False,
+) -> None:
     """Start a session; see `start`. Warnings point so many calls up from here.
 
-    Whoever stops it, `owner` gets the profile.
+    Whoever stops it, `owner` gets the profile. One that gives way is stopped by the next start, one
+    that gives way itself excepted.
     """
     native = check(options)
     member = state.member
     if member is not None:  # this process's own session comes before another one's
         member.end("")
     with state.lock:
-        if engine.is_active():
+        if is_taken() or (gives_way and engine.is_active()):
             raise RuntimeError("Profiler already running")
         if options.output_path is not None:
             _prepare_output(options.output_path)
         if native:
             _import_symbols()
+        if engine.is_active():
+            end()
         try:
             offspring.forget()
             hooks.install(options.processes)
@@ -116,7 +125,7 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
-        state.owner = owner
+        state.owner, state.gives_way = owner, gives_way
         for note in engine.notes():
             if note not in _warned:
                 import warnings
@@ -184,6 +193,7 @@ def end(owner: state.Owner | None = None) -> Profile | None:
         if state.told is not None:
             state.told.take_back()
         state.output_path = state.owner = state.children_before = state.folder = state.told = None
+        state.gives_way = False
     own = result.tables_of(raw, *waited)
     if folder is None:
         meta = own.meta.with_notes(*_children_note(raw, before))
@@ -238,9 +248,17 @@ def snapshot() -> Profile:
     RuntimeError
         No session is running.
     """
+    profile = look()
+    if profile is None:
+        raise RuntimeError("Profiler not running")
+    return profile
+
+
+def look(owner: state.Owner | None = None) -> Profile | None:
+    """As `snapshot`, with an `owner` only of their session; None where there is none."""
     with state.lock:
-        if not is_active():
-            raise RuntimeError("Profiler not running")
+        if not is_active() or (owner is not None and state.owner is not owner):
+            return None
         raw = engine.snapshot()
     return result.profile_of(raw)
 
@@ -261,6 +279,12 @@ def is_active() -> bool:
     One that another process asked for with ``processes=True`` is not this process's own.
     """
     return engine.is_active() and state.member is None
+
+
+def is_taken() -> bool:
+    """Whether a session is running that does not give way to another."""
+    with state.lock:
+        return engine.is_active() and not state.gives_way
 
 
 def stats() -> ProfilerStats | None:

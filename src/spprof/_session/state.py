@@ -36,11 +36,14 @@ processes_spelling = ""
 folder: Folder | None = None
 told: Told | None = None
 member: Member | None = None
+# Whether the session ends by itself where somebody else wants to start one.
+gives_way = False
 native_unwinding = False
 
 
 def reset_after_fork() -> None:
     """Forget the parent's session, and a lock that another of its threads may have held."""
-    global lock, output_path, owner, children_before
+    global lock, output_path, owner, children_before, gives_way
     lock = threading.RLock()
     output_path = owner = children_before = None
+    gives_way = False

@@ -15,7 +15,16 @@ from enum import Enum
 from .._profile import sources
 from .._profile.model import Profile
 from .._profile.rows import restack, take_rows
-from .._profile.tables import NATIVE, ROOT, Builder, FrameIndex, StackIndex, StringIndex, Tables
+from .._profile.tables import (
+    NATIVE,
+    ROOT,
+    Builder,
+    FrameIndex,
+    StackIndex,
+    StringIndex,
+    Tables,
+    ThreadRow,
+)
 from .._session.result import TASKS_OF
 
 # IPython's own naming, where the shell no longer knows the cell (or is not there to be asked).
@@ -277,6 +286,16 @@ def localise(
     tables = restack(t, builder, rows, shown)
     # Both mappings were interned; only what a sample refers to is kept.
     return Profile._of(take_rows(tables, range(tables.rows)))
+
+
+def of_threads(profile: Profile, keep: Callable[[ThreadRow], bool]) -> Profile:
+    """Return the samples of the threads that `keep` says yes to."""
+    t = profile._tables
+    kept = [keep(thread) for thread in t.threads]
+    if all(kept):
+        return profile
+    rows = [row for row, thread in enumerate(t.sample_thread) if kept[thread]]
+    return Profile._of(take_rows(t, rows))
 
 
 def _cells(t: Tables, cell_of: Callable[[str], Cell | None]) -> dict[StringIndex, Cell]:

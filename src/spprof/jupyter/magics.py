@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -27,13 +28,17 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
-from traitlets import Bool, Enum, Float
+from traitlets import Bool, Enum, Float, Unicode
 
 from .._profile.tables import MODES
-from . import cells, options, texts
+from . import cells, commands, options, texts
 from .host import VIEWS
+from .kept import KeptNotebook
 from .running import RunningCell, Shell, run_now
 from .statements import prepared
+
+# Traits that options left out stand for.
+_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view", "live", "threshold")
 
 _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
 
@@ -50,11 +55,26 @@ class SpprofMagics(Magics):
     memory_limit = Float(100.0, help="memory for a profile in MiB").tag(config=True)
     view = Enum(VIEWS, None, allow_none=True, help="the view to open with").tag(config=True)
 
+    live = Bool(True, help="show the graph of a cell that takes long while it runs").tag(
+        config=True
+    )
+    always = Bool(False, help="profile every cell, as %spprof on does").tag(config=True)
+    threshold = Float(
+        2.0, help="with always: the seconds from which on a cell offers its graph"
+    ).tag(config=True)
+    report = Unicode(
+        "", help="with always: the HTML file that the report is written to when the kernel ends"
+    ).tag(config=True)
+
     def __init__(self, shell: Shell) -> None:
         super().__init__(shell)
         self._shell = shell
         self._parser = options.parser()
         self._cell: RunningCell | None = None
+        self._kept = KeptNotebook(shell)
+        if self.always:
+            report = f"--report {shlex.quote(self.report)}" if self.report else ""
+            self._kept.run("on", report, self._defaults())
 
     @no_var_expand
     @needs_local_scope
@@ -63,6 +83,9 @@ class SpprofMagics(Magics):
         self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
     ) -> Any:
         __tracebackhide__ = True  # known to IPython: what failed is the user's code
+        command = commands.split(line) if cell is None else None
+        if command is not None:
+            return self._kept.run(*command, defaults=self._defaults())
         argv, statement = options.split_options(line)
         names = {**self._shell.user_ns, **(local_ns or {})}
         chosen = self._parser.parse_args(options.with_values(argv, names))
@@ -72,9 +95,9 @@ class SpprofMagics(Magics):
                 raise UsageError("with --help the cell is not run")
             return None
         options.check(chosen)
-        for name in self.trait_names(config=True):
-            if getattr(chosen, name) is None:
-                setattr(chosen, name, getattr(self, name))
+        for name, value in self._defaults().items():
+            if getattr(chosen, name, value) is None:
+                setattr(chosen, name, value)
         if statement and (cell is not None or chosen.begin_cell):
             raise UsageError(f"%%spprof takes only options on its line, not {statement!r}")
         if chosen.begin_cell:
@@ -84,7 +107,10 @@ class SpprofMagics(Magics):
             raise UsageError("%spprof needs a statement to profile; see %spprof?")
         return self._run(chosen, cell if cell is not None else statement, cell is None, local_ns)
 
-    spprof.__doc__ = options.DOC + options.parser().format_help()
+    spprof.__doc__ = options.DOC + commands.DOC + options.parser().format_help()
+
+    def _defaults(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _DEFAULTS}
 
     def _begin_cell(self, chosen: Namespace) -> None:
         self._cell = RunningCell(self._shell, chosen, self._forget_cell)
@@ -125,6 +151,7 @@ class SpprofMagics(Magics):
         """Stop a profile of a cell that is still being run."""
         if self._cell is not None:
             self._cell.abandon()
+        self._kept.unload()
         if self in self._shell.configurables:
             self._shell.configurables.remove(self)
 

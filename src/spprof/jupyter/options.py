@@ -96,6 +96,22 @@ def parser() -> MagicArgumentParser:
     )
     made.add_argument("--view", choices=VIEWS, help=f"the view to open with (default: {VIEWS[0]})")
     made.add_argument("--speedscope", action="store_true", help="the same as --view speedscope")
+    made.add_argument(
+        "-t",
+        "--threads",
+        metavar="WHICH",
+        help="threads to show: all, cell (its own and those it starts) or a name with wildcards "
+        "(default: all; with --mode wall: cell)",
+    )
+    made.add_argument(
+        "--live",
+        action="store_true",
+        default=None,
+        help="in a notebook: show the graph while the cell runs, once it took 2 s (the default)",
+    )
+    made.add_argument(
+        "--no-live", dest="live", action="store_false", help="show it when the cell is over"
+    )
     made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
     made.add_argument("-h", "--help", action="store_true", help="show this, and run nothing")
     made.add_argument(BEGIN, action="store_true", help=SUPPRESS)

@@ -11,18 +11,21 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
 from .._profile import compare
 from .._profile.model import ProfileDiff
+from .._profile.words import format_ns
 from ..formats import container, svg
-from . import cells
+from . import cells, gone
 from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
 from .texts import CellTexts
 
 if TYPE_CHECKING:
     from .._profile.model import AggregatedProfile, Profile
     from .._profile.tables import Tables
+    from .history import Run
     from .widget import FlameGraphWidget
 
     Displayable = Union[Profile, AggregatedProfile, ProfileDiff]
@@ -62,8 +65,13 @@ def display(
     **unknown: NoReturn,
 ) -> FlameGraphWidget | Picture | None:
     """Show a profile where it can be seen best; see `spprof.display`."""
-    options = checked_options(view=view, search=search, theme=theme, **unknown)
-    profile = _from_cells_on(profile)
+    return _display(profile, checked_options(view=view, search=search, theme=theme, **unknown))
+
+
+def _display(
+    profile: Displayable, options: dict[str, str], live: FlameGraphWidget | None = None
+) -> FlameGraphWidget | Picture | None:
+    profile = from_cells_on(profile)
     shown = profile._for_output()
     if not shown.sample_count:
         print(_nothing_to_show(shown))
@@ -74,16 +82,75 @@ def display(
     if not in_notebook():
         print(profile)
         return None
+    if live is not None:
+        update(live, shown, "")
+        _publish({"text/html": _static_html(profile, _key_of(live)), "text/plain": str(profile)})
+        return live
     widget = _widget(shown, options)
     if widget is None:
         _publish({"text/html": _static_html(profile, key=None), "text/plain": str(profile)})
         return None
-    key = f"spprof-{secrets.token_hex(8)}"
-    # The class on the widget's own element tells the static twin that it is not needed.
-    widget.add_class(key)
+    key = _with_key(widget)
     widget.publish(fallback=str(profile))
     _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
+
+
+def _with_key(widget: FlameGraphWidget) -> str:
+    """Give the widget's own element the class that tells the static twin that it is not needed."""
+    key = f"spprof-{secrets.token_hex(8)}"
+    widget.add_class(key)
+    return key
+
+
+def _key_of(widget: FlameGraphWidget) -> str:
+    names: tuple[str, ...] = widget._dom_classes
+    return next(name for name in names if name.startswith("spprof-"))
+
+
+def show_live(profile: Profile, caption: str, view: str | None) -> FlameGraphWidget | None:
+    """Show what is known of a running cell; None where no widget can be had."""
+    widget = _widget(profile, {**checked_options(view=view), "caption": caption})
+    if widget is not None:
+        _with_key(widget)
+        widget.publish(fallback="spprof: the graph of this cell while it runs")
+        gone.close_with_cell(widget)
+    return widget
+
+
+def update(widget: FlameGraphWidget, profile: Profile, caption: str) -> None:
+    """Have a live graph show what is known by now."""
+    data, whole = _encoded(profile)
+    widget.keep_whole(data, whole)
+    with widget.hold_sync():
+        widget.caption, widget.data = caption, data
+
+
+def replace(live: FlameGraphWidget, profile: Profile) -> None:
+    """Have a live graph show all there is, with its picture for where no widget runs."""
+    _display(profile, {}, live)
+
+
+def offer(run: Run) -> None:
+    """One line about a cell that took long, with a button that shows its graph where it can."""
+    top = "" if run.top is None else f", {run.top.share:.0%} in {run.top.function}"
+    of = f" {run.number}" if run.number is not None else ""
+    said = f"spprof: {format_ns(run.wall_ns)}{top}"
+    in_words = f"{said}; %spprof last{of} shows it"
+    widget = None
+    if in_notebook() and run.samples and has_widgets():
+        widget = _made(b"", caption=said, folded=True, ask=lambda: _asked_for(run))
+    if widget is None:
+        print(in_words)
+    else:
+        widget.publish(fallback=in_words)
+        gone.close_with_cell(widget)
+
+
+def _asked_for(run: Run) -> bytes:
+    if run.profile is None:
+        raise LookupError("newer profiles took its place in memory")
+    return _encoded(run.profile)[0]
 
 
 def checked_options(
@@ -112,9 +179,10 @@ def checked_options(
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _from_cells_on(profile: Displayable) -> Displayable:
+def from_cells_on(profile: Displayable) -> Displayable:
+    """The profile without what runs cells above them, where it is of this notebook."""
     if isinstance(profile, ProfileDiff):
-        before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
+        before, after = from_cells_on(profile.before), from_cells_on(profile.after)
         return ProfileDiff(before._for_output(), after._for_output())
     taken = profile._for_output()
     host = cells.HostCode.of_this_process()
@@ -133,6 +201,19 @@ def _publish(bundle: dict[str, str]) -> None:
 
 def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | None:
     """The widget; where it cannot be had, None and a word on standard error."""
+    data, whole = _encoded(profile)
+    return _made(data, whole=whole, **options)
+
+
+def _encoded(profile: Profile) -> tuple[bytes, Callable[[], bytes] | None]:
+    """What a widget shows of a profile, and what gives the whole where that is coarser."""
+    data = container.encode(profile._tables, for_display=True)
+    # Kept alive only where it holds more than what is shown.
+    thinned = profile._tables.rows > container.DISPLAY_ROWS
+    return data, (lambda: container.encode(profile._tables)) if thinned else None
+
+
+def _made(data: bytes, **options: Any) -> FlameGraphWidget | None:
     if not has_widgets():
         print(MISSING_WIDGET, file=sys.stderr)
         return None
@@ -141,11 +222,7 @@ def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | Non
     except (ImportError, FileNotFoundError) as error:  # half an installation, or no front end
         print(BROKEN_WIDGET.format(error), file=sys.stderr)
         return None
-    data = container.encode(profile._tables, for_display=True)
-    # Kept alive only where it holds more than what is shown.
-    thinned = profile._tables.rows > container.DISPLAY_ROWS
-    whole = (lambda: container.encode(profile._tables)) if thinned else None
-    return FlameGraphWidget(data, whole=whole, **options)
+    return FlameGraphWidget(data, **options)
 
 
 # The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the

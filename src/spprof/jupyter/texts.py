@@ -43,6 +43,8 @@ class CellTexts:
         result = result or getattr(getattr(shell, "displayhook", None), "exec_result", None)
         self._running: str = getattr(getattr(result, "info", None), "raw_cell", None) or ""
         self._running_number: int | None = getattr(result, "execution_count", None)
+        # Asked here and now: the shell counts on.
+        self._ahead = self._counts_ahead()
         self._found: dict[str, Cell | None] = {}
 
     def __call__(self, filename: str) -> Cell | None:
@@ -63,7 +65,7 @@ class CellTexts:
         if number is None or not compiled:
             return Cell(label, text)
         claimed = int(number[1])
-        candidates = {claimed, claimed - self._counts_ahead()}
+        candidates = {claimed, claimed - self._ahead}
         for candidate in sorted(candidates, reverse=True):
             if 0 < candidate < min(len(self._raw), len(self._parsed)):
                 offset = self._offset(compiled, self._raw[candidate], self._parsed[candidate])

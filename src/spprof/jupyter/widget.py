@@ -26,6 +26,9 @@ class FlameGraphWidget(anywidget.AnyWidget):
         The profile in the binary form of `.spprof` files.
     whole : callable, optional
         Returns the profile in the same form, where `container` is only a coarser copy of it.
+    ask : callable, optional
+        Returns the profile in the same form when the graph is first asked for: see `folded`. May
+        raise LookupError, whose message the reader is told.
     **traits
         Initial values of `search`, `view`, `theme`, `selected`.
 
@@ -45,6 +48,10 @@ class FlameGraphWidget(anywidget.AnyWidget):
         Assigning a dict with `function`, and optionally `file`, selects that function.
     theme : str
         `"auto"` (as the notebook has it), `"light"` or `"dark"`.
+    caption : str
+        A line above the graph.
+    folded : bool
+        Whether the graph is shown only to whoever asks for it, by a button behind the caption.
     sources : dict
         Path to source text, of the files that the source view has asked for; an empty text where
         there is none.
@@ -63,16 +70,28 @@ class FlameGraphWidget(anywidget.AnyWidget):
     search = traitlets.Unicode("").tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     theme = traitlets.Enum(THEMES, THEMES[0]).tag(sync=True)
+    caption = traitlets.Unicode("").tag(sync=True)
+    folded = traitlets.Bool(False).tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self, container: bytes = b"", *, whole: Callable[[], bytes] | None = None, **traits: Any
+        self,
+        container: bytes = b"",
+        *,
+        whole: Callable[[], bytes] | None = None,
+        ask: Callable[[], bytes] | None = None,
+        **traits: Any,
     ) -> None:
         super().__init__(data=container, **traits)
-        self._shown, self._whole = container, whole
+        self._ask = ask
+        self.keep_whole(container, whole)
         self.on_msg(self._answer)
         self._fallback = ""
         self._published_in: int | None = None
+
+    def keep_whole(self, container: bytes, whole: Callable[[], bytes] | None) -> None:
+        """Say what `container`, once it is what is shown, is a coarser copy of."""
+        self._shown, self._whole = container, whole
 
     def publish(self, fallback: str) -> None:
         """Show the widget as an output of the running cell.
@@ -116,6 +135,12 @@ class FlameGraphWidget(anywidget.AnyWidget):
             # For saving: what is shown may be coarser than what was taken.
             whole = self._whole if self.data is self._shown else None
             self.send({"type": "profile"}, [whole() if whole is not None else self.data])
+
+        elif kind == "open" and self._ask is not None:
+            try:
+                self.data = self._ask()
+            except LookupError as error:
+                self.send({"type": "refused", "reason": str(error.args[0])})
 
     def _source_of(self, file: str) -> str:
         # Only what the profile names is read: a page must not browse files through a widget.

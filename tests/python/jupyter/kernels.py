@@ -15,9 +15,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 class Kernel:
     def __init__(self, manager, client):
         self._manager, self._client = manager, client
+        self._replies = {}
 
-    def run(self, cell, interrupt_at=None):
+    def run(self, cell, interrupt_at=None, cell_id=None):
         """Run a cell, interrupted once it prints a text; return the reply and the outputs."""
+        if cell_id is not None:
+            return self._run_as(cell, cell_id)
         outputs = []
 
         def collect(message):
@@ -29,6 +32,38 @@ class Kernel:
             textwrap.dedent(cell).strip(), output_hook=collect, timeout=60
         )
         return reply["content"], outputs
+
+    def _run_as(self, cell, cell_id):
+        """Run a cell as a front end does that tells which it is."""
+        return self.reply_to(self.send(cell, metadata={"cellId": cell_id})), []
+
+    def send(self, cell, metadata=None, subshell=None):
+        """Have a cell run, and return by which id its reply will be known."""
+        session = self._client.session
+        content = {"code": cell, "silent": False, "store_history": True, "stop_on_error": False}
+        message = session.msg("execute_request", content, metadata=metadata)
+        if subshell is not None:
+            message["header"]["subshell_id"] = subshell
+        self._client.shell_channel.send(message)
+        return message["header"]["msg_id"]
+
+    def reply_to(self, sent):
+        """The reply to a cell, waited for; those to others are kept."""
+        while sent not in self._replies:
+            reply = self._client.get_shell_msg(timeout=60)
+            self._replies[reply["parent_header"].get("msg_id")] = reply["content"]
+        return self._replies.pop(sent)
+
+    @contextlib.contextmanager
+    def subshell(self):
+        """A function that runs a cell beside what runs in the kernel, and returns its status."""
+        control = self._client.control_channel
+        control.send(self._client.session.msg("create_subshell_request"))
+        made = self._client.get_control_msg(timeout=60)["content"]["subshell_id"]
+        yield lambda cell: self.reply_to(self.send(cell, subshell=made))["status"]
+        content = {"subshell_id": made}
+        control.send(self._client.session.msg("delete_subshell_request", content))
+        self._client.get_control_msg(timeout=60)
 
     def profile(self):
         """What the last profile says: its threads, stacks (root first) and total weight."""

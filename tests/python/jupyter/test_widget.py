@@ -100,7 +100,7 @@ def test_the_source_of_a_marimo_cell_is_what_was_compiled(monkeypatch):
     frames = tuple(Frame(name, place, line) for name, line in (("work", 2), ("<module>", 4)))
     start = datetime(2026, 2, 2, tzinfo=timezone.utc)
     profile = Profile(start, start, 10.0, [Sample(0, 1, "MainThread", frames)])
-    shown = output._from_cells_on(profile)
+    shown = output.from_cells_on(profile)
     widget = FlameGraphWidget(container.encode(shown._tables))
     ask(widget, {"type": "source", "file": "cell Hbol"})
     assert widget.sources == {"cell Hbol": text}
