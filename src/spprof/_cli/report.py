@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._profile import text
+from .._profile import outline, text
 from .._profile.names import short
 from .._profile.words import LONGEST, format_ns, short_place, shown
 from .arguments import add_command, add_interval, natural
@@ -113,12 +113,17 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
     n, by = 20 if options.n is None else options.n, options.by or "self"
     write(style.bold(text.headline(tables)))
     width = shutil.get_terminal_size((120, 25)).columns
-    write(style.dim(f"\n{'self':>9} {'':>6} {'total':>9} {'':>6}  function"))
-    for entry in profile.top(n, by, lines=options.lines, all_frames=options.all_frames):
+    entries = profile.top(n, by, lines=options.lines, all_frames=options.all_frames)
+    ranges = outline.intervals(entries)
+    wide = any(map(any, ranges))
+    gap = " " * 8 if wide else ""
+    write(style.dim(f"\n{'self':>9} {'':>6}{gap} {'total':>9} {'':>6}{gap}  function"))
+    for entry, (own, total) in zip(entries, ranges):
         place = short_place(entry.filename, entry.lineno)
         numbers = (
-            f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%} "
+            f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%}{f' {own:7}' if wide else ''} "
             f"{format_ns(entry.total_ns):>9} {entry.total_share:6.1%}"
+            f"{f' {total:7}' if wide else ''}"
         )
         room = max(20, width - len(numbers) - len(place) - 4) if style.terminal else LONGEST
         name = _called(entry, options.full_names)
@@ -127,6 +132,8 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
         name = style.native(name) if entry.is_native else style.bold(name)
         share = entry.self_share if by == "self" else entry.total_share
         write(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
+    if wide:
+        write(style.dim(f"({outline.INTERVALS})"))
     threads = text.thread_lines(tables, max(n, _FEWEST_THREADS))
     if threads:
         write("\n".join(["\nthreads:", *threads]))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .confidence import LEVEL, is_wide
 from .names import short
 from .words import format_ns, short_place, shown
 
@@ -28,17 +29,44 @@ _LEAST_SHARE = 0.001
 _DEPTH = 200
 
 
+def interval_text(share: float, interval: tuple[float, float]) -> str:
+    """Between which shares the true one lies, ``16-33%``; nothing where that is near enough."""
+    low, high = interval
+    return f"{low * 100:.0f}-{high * 100:.0f}%" if is_wide(share, interval) else ""
+
+
+def intervals(entries: Sequence[FunctionStats]) -> list[tuple[str, str]]:
+    """For each function the intervals of its own share and of the total one, as text."""
+    return [
+        (
+            interval_text(entry.self_share, entry.self_interval),
+            interval_text(entry.total_share, entry.total_interval),
+        )
+        for entry in entries
+    ]
+
+
+# What the two numbers of an interval are.
+INTERVALS = f"ranges: so far the samples tell where a share lies, in {LEVEL:.0%} of cases"
+
+
 def function_lines(entries: Sequence[FunctionStats]) -> list[str]:
-    """A heading, and a line for each function."""
-    lines = [f"{'self':>7} {'total':>7}  function"]
-    for entry in entries:
+    """A heading, and a line for each function; what is uncertain is said."""
+    ranges = intervals(entries)
+    wide = any(map(any, ranges))
+    gap = " " * 8 if wide else ""
+    lines = [f"{'self':>7}{gap} {'total':>7}{gap}  function"]
+    for entry, (own, total) in zip(entries, ranges):
         place = short_place(entry.filename, entry.lineno)
+        shares = f"{entry.self_share:7.1%} {entry.total_share:7.1%}"
+        if wide:
+            shares = f"{entry.self_share:7.1%} {own:7} {entry.total_share:7.1%} {total:7}"
         lines.append(
-            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  "
+            f"{shares}  "
             + shown(short(entry.function_name, entry.is_native))
             + (f"  {place}" if place else "")
         )
-    return lines
+    return [*lines, f"({INTERVALS})"] if wide else lines
 
 
 def tree_line(node: CallNode, depth: int, whole: int) -> str:
@@ -202,18 +230,21 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
         '<th colspan="2" scope="colgroup">self</th><th colspan="2" scope="colgroup">total</th>'
         '<th class="name" scope="col">function</th></tr></thead><tbody>',
     ]
-    for entry in entries[:_TABLE_ROWS]:
+    ranges = intervals(entries[:_TABLE_ROWS])
+    for entry, (own, total) in zip(entries, ranges):
         cells = "".join(
             f'<td class="bar" style="--share:{share * 100:.1f}"><i>{share:.1%}</i></td>'
-            f"<td><i>{format_ns(ns)}</i></td>"
-            for share, ns in (
-                (entry.self_share, entry.self_ns),
-                (entry.total_share, entry.total_ns),
+            f"<td><i>{format_ns(ns)}</i>{f' <small>{within}</small>' if within else ''}</td>"
+            for share, ns, within in (
+                (entry.self_share, entry.self_ns, own),
+                (entry.total_share, entry.total_ns, total),
             )
         )
         name = _name(entry)
         parts.append(f'<tr>{cells}<td class="name" style="text-align:left">{name}</td></tr>')
     parts.append("</tbody></table>")
+    if any(map(any, ranges)):
+        parts.append(f"<small>{INTERVALS}</small> ")
     if len(entries) > _TABLE_ROWS:
         parts.append(f"<small>{_more(len(entries) - _TABLE_ROWS, 'function')}</small>")
     parts.append("</div>")
