@@ -466,7 +466,7 @@ class Profile(_Described):
         """Return this profile and others as one; see `spprof.merge`."""
         return merge(self, *others)
 
-    def diff(self, after: Profile) -> ProfileDiff:
+    def diff(self, after: Profile | Sequence[Profile]) -> ProfileDiff:
         """Return what changed from this profile to `after`; see `spprof.diff`."""
         return diff(self, after)
 
@@ -606,19 +606,79 @@ class AggregatedProfile(_Described):
 
 
 class ProfileDiff(Shown):
-    """What changed from one profile to another.
+    """What changed from one profile to another, and what of it is more than noise.
 
     Parameters
     ----------
+    before, after : Profile or sequence of Profile
+    noise : float, optional
+        As for `spprof.diff`.
+
+    Attributes
+    ----------
     before, after : Profile
+        Of several runs their mean.
+    runs : tuple of list of Profile
+        The runs before, and those after.
     """
 
-    def __init__(self, before: Profile, after: Profile) -> None:
+    def __init__(
+        self,
+        before: Profile | Sequence[Profile],
+        after: Profile | Sequence[Profile],
+        *,
+        noise: float | None = None,
+    ) -> None:
         from . import compare
 
-        self.before = before
-        self.after = after
-        self._found = compare.difference(before._tables, after._tables)
+        runs = [[side] if isinstance(side, _Described) else list(side) for side in (before, after)]
+        self.runs = runs[0], runs[1]
+        tables = [[run._tables for run in side] for side in runs]
+        self._found = compare.difference(tables[0], tables[1], noise=noise)
+        self.before, self.after = (
+            side[0] if len(side) == 1 else Profile._of(shown)
+            for side, shown in zip(runs, (self._found.before, self._found.after))
+        )
+
+    @property
+    def noise(self) -> float:
+        """By how much the times of whole runs were taken to differ; of several runs unused."""
+        return self._found.tests.noise
+
+    @property
+    def changed(self) -> bool:
+        """Whether the time of the whole changed by more than noise."""
+        return self._found.tests.whole_changed
+
+    def slower(self, limit: float, by: str = "time") -> list[tuple[StackDiff | None, float]]:
+        """Return what takes longer than allowed, beyond noise, most first.
+
+        Of two equal programs anything is returned in at most 5 % of comparisons.
+
+        Parameters
+        ----------
+        limit : float
+            0.05 for 5 %: of the time of a run before, or by share of the whole.
+        by : {"time", "share"}
+            By time, the whole run (None in what is returned) or a function whose share grew as
+            well. By share, functions only, however long the runs took.
+
+        Returns
+        -------
+        list of (StackDiff or None, float)
+            And by how much it grew.
+
+        Raises
+        ------
+        ValueError
+            A negative limit, or another `by`.
+        """
+        found = self._found.folded()
+        entries = {(d.functions[0], d.filenames[0]): d for d in found.functions}
+        return [
+            (None if each.key is None else entries[each.key], each.growth)
+            for each in found.tests.slower(limit, by)
+        ]
 
     @property
     def stacks(self) -> list[StackDiff]:
@@ -767,12 +827,25 @@ def merge(*profiles: Profile) -> Profile:
     return Profile._of(compare.merge([profile._tables for profile in profiles]))
 
 
-def diff(before: Profile, after: Profile) -> ProfileDiff:
+def diff(
+    before: Profile | Sequence[Profile],
+    after: Profile | Sequence[Profile],
+    *,
+    noise: float | None = None,
+) -> ProfileDiff:
     """Return what changed from one profile to another, per stack and per function.
+
+    Of each function it says whether its share and its time changed by more than noise. All that
+    is said of two equal programs is wrong in at most 5 % of comparisons, however many functions
+    they have (Holm's method).
 
     Parameters
     ----------
-    before, after : Profile
+    before, after : Profile or sequence of Profile
+        Several runs of a side tell how runs differ, and then nothing is assumed about that.
+    noise : float, optional
+        By how much the times of equal runs differ: their standard deviation over their mean.
+        Single runs do not tell, so 0.02 is taken.
 
     Returns
     -------
@@ -782,6 +855,6 @@ def diff(before: Profile, after: Profile) -> ProfileDiff:
     Raises
     ------
     ValueError
-        One is of CPU time, the other of wall time.
+        One is of CPU time, the other of wall time; a side without a profile.
     """
-    return ProfileDiff(before, after)
+    return ProfileDiff(before, after, noise=noise)

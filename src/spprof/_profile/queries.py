@@ -189,7 +189,7 @@ class Evidence:
 
     def __init__(self, tables: Tables, merged: Merged) -> None:
         self.samples = effective_count(tables.sample_count, tables.sample_weight)
-        sequences = _sequences(tables, merged.ids)
+        of_threads = sequences(tables, merged.ids)
 
         @cache
         def functions(index: int) -> frozenset[Any]:
@@ -199,8 +199,8 @@ class Evidence:
                 index = merged.parent[index]
             return frozenset(found)
 
-        self._self = design_effects(sequences, lambda index: (merged.key[index],))
-        self._total = design_effects(sequences, functions)
+        self._self = design_effects(of_threads, lambda index: (merged.key[index],))
+        self._total = design_effects(of_threads, functions)
 
     def of_self(self, key: Any) -> float:
         """Effective samples of the share of time in this function itself."""
@@ -211,7 +211,7 @@ class Evidence:
         return self.samples / self._total.get(key, 1.0)
 
 
-def _sequences(tables: Tables, ids: Sequence[int]) -> list[tuple[Sequence[int], Sequence[int]]]:
+def sequences(tables: Tables, ids: Sequence[int]) -> list[tuple[Sequence[int], Sequence[int]]]:
     """For each thread the stacks of its rows in order of time, and their samples.
 
     Rows without a timestamp are in no order.

@@ -5,11 +5,12 @@ Must not know any file format, nor the terminal.
 
 from __future__ import annotations
 
-from .compare import Difference
+from .compare import Difference, StackDiff
 from .folding import folded
 from .names import short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
+from .significance import LEVEL
 from .tables import NATIVE, Tables, measure
 from .words import format_ns, short_place, shown
 
@@ -64,23 +65,63 @@ def summary(tables: Tables, n: int = 10) -> str:
 
 def difference(found: Difference, n: int = 20) -> str:
     """The functions whose share changed most, with the totals of both profiles."""
+    return "\n".join(line for line, _ in difference_lines(found, n))
+
+
+def difference_lines(found: Difference, n: int = 20) -> list[tuple[str, str]]:
+    """The same line by line: each with what it is, "head", "more", "less", "noise" or ""."""
+    tests = found.tests
+    beyond = "beyond noise" if tests.whole_changed else "within noise"
     lines = [
-        f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after ({ratio(found)})",
-        f"{'before':>7} {'after':>7} {'change':>8}  function (self time)",
+        (
+            f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after "
+            f"({ratio(found)}): {beyond}",
+            "head",
+        ),
+        (f"{'before':>7} {'after':>7} {'change':>8}  {'time':>11}  function (self time)", ""),
     ]
     shown_as = found.folded()
     native = _native_functions(shown_as.before) | _native_functions(shown_as.after)
-    for entry in shown_as.functions[:n]:
-        if entry.before_ns == entry.after_ns == 0:
-            continue
-        name, place = entry.functions[0], short_place(entry.filenames[0], 0)
-        lines.append(
-            f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
-            f"{entry.delta_share * 100:+7.1f}%  "
-            + shown(short(name, (name, entry.filenames[0]) in native))
-            + (f"  {place}" if place else "")
-        )
-    return "\n".join(lines)
+    entries = [entry for entry in shown_as.functions if entry.before_ns or entry.after_ns]
+    changed = [entry for entry in entries if entry.changed][:n]
+    for entry in changed:
+        grew = entry.delta_share if entry.share_changed else entry.delta_ns
+        kind = "more" if grew > 0 else "less"
+        lines.append((_difference_line(entry, native), kind))
+    rest = [entry for entry in entries if not entry.changed][: n - len(changed)]
+    if rest:
+        lines.append(("within noise:", "noise"))
+        lines += [(_difference_line(entry, native), "noise") for entry in rest]
+    lines.append((f"({_meaning(found)})", "noise"))
+    return lines
+
+
+def _difference_line(entry: StackDiff, native: set[tuple[str, str]]) -> str:
+    """Shares and changes of a function; a change within noise stands in brackets."""
+    name, place = entry.functions[0], short_place(entry.filenames[0], 0)
+    share = f"{entry.delta_share * 100:+.1f}%"
+    time = ("+" if entry.delta_ns >= 0 else "-") + format_ns(abs(entry.delta_ns))
+    share = f"{share} " if entry.share_changed else f"({share})"
+    time = f"{time} " if entry.time_changed else f"({time})"
+    return (
+        f"{entry.before_share:7.1%} {entry.after_share:7.1%} {share:>9} {time:>12}  "
+        + shown(short(name, (name, entry.filenames[0]) in native))
+        + (f"  {place}" if place else "")
+    )
+
+
+def _meaning(found: Difference) -> str:
+    """What noise is, and how often a word about a change is wrong."""
+    tests = found.tests
+    how = (
+        "between runs as they differ here"
+        if tests.several
+        else f"between runs whose times differ by {tests.noise:.0%}"
+    )
+    return (
+        f"in brackets: within noise, {how}; of equal programs, {LEVEL:.0%} of comparisons "
+        "show any change beyond it"
+    )
 
 
 def _native_functions(tables: Tables) -> set[tuple[str, str]]:
