@@ -9,14 +9,16 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import accumulate
+from operator import sub
 from typing import Any
 
 from .confidence import design_effects, effective_count
 from .folding import folded
 from .queries import sequences
 from .rows import canonical_stacks, sum_by_stack, take_rows
-from .significance import LEVEL, Comparison, Run
-from .tables import Builder, Meta, ModuleRow, Tables, measure, nanoseconds
+from .significance import LEVEL, RUN_NOISE, Comparison, Run
+from .tables import WAITING, Builder, Meta, ModuleRow, Tables, measure, nanoseconds
 
 
 def _full_frame_keys(tables: Tables) -> list[Any]:
@@ -269,6 +271,8 @@ def difference(
         )
     sides = [_mean_run(side) for side in runs]
     totals = sum(sides[0].sample_weight), sum(sides[1].sample_weight)
+    if noise is None:
+        noise = max(_run_noise(run) for side in runs for run in side)
     tests = Comparison([_run(run) for run in runs[0]], [_run(run) for run in runs[1]], noise)
     verdicts = tests.verdicts()
     functions = [
@@ -302,9 +306,29 @@ def _mean_run(runs: Sequence[Tables]) -> Tables:
     if len(runs) == 1:
         return runs[0]
     merged = merge(runs)
-    weights = array("q", [round(weight / len(runs)) for weight in merged.sample_weight])
+    # Rounded so that sums stay exact.
+    sums = [total // len(runs) for total in accumulate(merged.sample_weight)]
+    weights = array("q", map(sub, sums, [0, *sums]))
     note = f"the mean of {len(runs)} runs"
     return merged.same_stacks(sample_weight=weights, meta=merged.meta.with_notes(note))
+
+
+def _run_noise(tables: Tables) -> float:
+    """By how much the time of such a run is taken to differ from another's: of one, a guess.
+
+    Who has a processor alone runs at one speed. Who was off it for a part of the time waited for
+    something, or for others who used its caches meanwhile: half of that part is taken.
+    """
+    busiest: dict[int, int] = {}
+    for thread, weight, state in zip(
+        tables.sample_thread, tables.sample_weight, tables.sample_state
+    ):
+        if not state & WAITING:
+            busiest[thread] = busiest.get(thread, 0) + weight
+    if not busiest or tables.meta.weights == "samples" or tables.meta.duration_ns <= 0:
+        return RUN_NOISE
+    off = 1 - max(busiest.values()) / tables.meta.duration_ns
+    return max(RUN_NOISE, off / 2)
 
 
 def _run(tables: Tables) -> Run[Function]:
