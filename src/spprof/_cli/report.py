@@ -6,11 +6,12 @@ Must not know how figures are made: `queries` does, and `text` how they are writ
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._profile import outline, text
+from .._profile import digest, outline, text
 from .._profile.names import short
 from .._profile.words import LONGEST, format_ns, short_place, shown
 from .arguments import add_command, add_interval, natural
@@ -34,7 +35,8 @@ def add_to(commands: Any) -> None:
         "examples:\n"
         "  spprof report profile.spprof\n"
         "  spprof report -n 40 --by total --lines profile.spprof\n"
-        "  spprof report --tree --thread MainThread profile.spprof",
+        "  spprof report --tree --thread MainThread profile.spprof\n"
+        "  spprof report --json profile.spprof | jq .findings",
     )
     parser.add_argument("file")
     parser.add_argument(
@@ -49,7 +51,14 @@ def add_to(commands: Any) -> None:
         help="order of rows (default: self; in a tree, of what a function calls: total)",
     )
     parser.add_argument("--lines", action="store_true", help="a row for each line of code")
-    parser.add_argument("--tree", action="store_true", help="the call tree instead of a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="the same for programs: docs/USAGE.md lists the keys",
+    )
+    form.add_argument("--markdown", action="store_true", help="the same as Markdown")
+    form.add_argument("--tree", action="store_true", help="the call tree instead of a table")
     parser.add_argument(
         "--all-frames",
         action="store_true",
@@ -97,11 +106,28 @@ def report(options: argparse.Namespace) -> int:
         end_ms=options.end_ms,
     )
     style = Style(options.color)
-    if options.tree:
+    if options.json or options.markdown:
+        _write_digest(profile, options)
+    elif options.tree:
         _print_tree(profile, style, options)
     else:
         _print_table(profile, style, options)
     return 0
+
+
+def _write_digest(profile: Profile, options: argparse.Namespace) -> None:
+    found = digest.digest(
+        profile._tables,
+        20 if options.n is None else options.n,
+        options.by or "self",
+        lines=options.lines,
+        all_frames=options.all_frames,
+    )
+    if options.json:
+        # Halves of characters in names have no UTF-8: escaped, they pass through everywhere.
+        write(json.dumps(found, indent=1))
+    else:
+        write(digest.markdown(profile._tables, found))
 
 
 def _called(of: FunctionStats | CallNode, full_names: bool) -> str:
@@ -112,6 +138,9 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
     tables = profile._tables
     n, by = 20 if options.n is None else options.n, options.by or "self"
     write(style.bold(text.headline(tables)))
+    said = text.finding_line(tables)
+    if said:
+        write(said)
     width = shutil.get_terminal_size((120, 25)).columns
     entries = profile.top(n, by, lines=options.lines, all_frames=options.all_frames)
     ranges = outline.intervals(entries)

@@ -38,6 +38,8 @@ from .confidence import (
 LEVEL = 0.05
 # By how much the times of equal runs differ, as their standard deviation over their mean.
 RUN_NOISE = 0.02
+# What of LEVEL is the whole's where it is asked whether anything takes too long.
+_OF_WHOLE = 0.03
 # Effective samples that met a function, both sides together, from which on it is tested.
 _LEAST = 10
 
@@ -258,9 +260,9 @@ class Comparison(Generic[Key]):
         whole, whole_after = self._means(lambda run: run.whole)
         level = LEVEL
         if by == "time":
-            level = LEVEL / 2
+            level -= _OF_WHOLE
             growth = whole_after / whole - 1 if whole else 0.0
-            if growth > limit and self.whole.larger < level:
+            if growth > limit and self.whole.larger < _OF_WHOLE:
                 found.append(Slower(None, growth, self.whole.larger))
         adjusted = holm([each.larger for each in self._shares])
         for key, p in zip(self._tested, adjusted):

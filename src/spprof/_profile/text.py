@@ -6,6 +6,7 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .compare import Difference, StackDiff
+from .findings import findings, line
 from .folding import folded
 from .names import short
 from .outline import function_lines
@@ -25,6 +26,11 @@ def headline(tables: Tables) -> str:
         f"{sample_count(tables)} samples ({how}) over {meta.duration_ns / 1e9:.2f} s: "
         f"{format_ns(sum(tables.sample_weight))} of {measure(meta.mode)}"
     )
+
+
+def finding_line(tables: Tables) -> str:
+    """What a profile shows besides how much was measured: one line, or nothing."""
+    return line(findings(tables)[1:])
 
 
 def thread_lines(tables: Tables, n: int) -> list[str]:
@@ -54,6 +60,9 @@ def notes(tables: Tables) -> list[str]:
 def summary(tables: Tables, n: int = 10) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
+    said = finding_line(tables)
+    if said:
+        lines.append(said)
     if tables.rows:
         lines += function_lines(top(folded(tables), n, "self", lines=False))
     of_threads = thread_lines(tables, n)
