@@ -52,9 +52,13 @@ export interface Profile {
   readonly sampleState: Column<SampleRow, number>;
   /** Weights before, where this profile is a difference; see difference.ts. */
   readonly sampleBaseline: Column<SampleRow, number> | null;
+  /** Samples before, likewise. */
+  readonly sampleBaselineCount: Column<SampleRow, number> | null;
   readonly byteLength: number;
   /** Sample rows before some were merged for display; null where these are all. */
   readonly thinnedFrom: number | null;
+  /** What the profile shows, in words, what was measured first; none where nobody looked. */
+  readonly findings: readonly string[];
 }
 
 export const NATIVE = 1;
@@ -114,6 +118,7 @@ interface Header {
   meta: Partial<Meta>;
   threads: Partial<Thread>[];
   thinned_from?: number;
+  findings?: unknown;
   columns: ColumnEntry[];
 }
 
@@ -331,8 +336,10 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
     sampleWeight: columns.i64('sample.weight'),
     sampleState: columns.u8('sample.state'),
     sampleBaseline: null,
+    sampleBaselineCount: null,
     byteLength: bytes.length,
     thinnedFrom: header.thinned_from ?? null,
+    findings: Array.isArray(header.findings) ? header.findings.map(String) : [],
   };
   check(profile);
   return profile;

@@ -3,6 +3,7 @@
 // was worked out from is another. Knows nothing of elements.
 import { batch, computed, effect, signal, untracked } from '@preact/signals-core';
 import { functionPainter, makePainter, type Painter } from '../profile/colors';
+import { type Evidence, evidenceOf, withinNoise } from '../profile/confidence';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Folded, fold } from '../profile/folding';
@@ -137,6 +138,8 @@ export class State {
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
   });
+  private readonly samplesTell = computed(() => evidenceOf(this.data));
+  private readonly unchanged = computed(() => (this.data.sampleBaseline ? withinNoise(this.data) : null));
   private readonly perThread = computed(() => threadTimes(this.data));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
@@ -268,6 +271,16 @@ export class State {
   /** One lane a thread that has times. */
   get lanes(): readonly Lane[] {
     return this.inTime.value;
+  }
+
+  /** How many independent samples tell of a function. */
+  get evidence(): Evidence {
+    return this.samplesTell.value;
+  }
+
+  /** Functions of a difference whose share changed by no more than noise; null where it is none. */
+  get quiet(): Marks | null {
+    return this.unchanged.value;
   }
 
   /** What each thread's time adds up to, by its row. */

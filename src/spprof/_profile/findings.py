@@ -103,6 +103,11 @@ def findings(tables: Tables) -> list[Finding]:
     return found
 
 
+def texts_of(tables: Tables) -> list[str]:
+    """What a profile shows, in words."""
+    return [finding.text for finding in findings(tables)]
+
+
 def line(found: Sequence[Finding]) -> str:
     """Several of them in one line."""
     return "; ".join(finding.text for finding in found)

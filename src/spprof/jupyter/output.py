@@ -13,7 +13,7 @@ import secrets
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
-from .._profile import compare
+from .._profile import compare, findings
 from .._profile.model import ProfileDiff
 from ..formats import container, svg
 from . import cells
@@ -114,8 +114,10 @@ def checked_options(
 
 def _from_cells_on(profile: Displayable) -> Displayable:
     if isinstance(profile, ProfileDiff):
-        before, after = _from_cells_on(profile.before), _from_cells_on(profile.after)
-        return ProfileDiff(before._for_output(), after._for_output())
+        before, after = (
+            [_from_cells_on(run)._for_output() for run in side] for side in profile.runs
+        )
+        return ProfileDiff(before, after, noise=profile.noise)
     taken = profile._for_output()
     host = cells.HostCode.of_this_process()
     cell_of = CellTexts(shell())
@@ -141,7 +143,8 @@ def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | Non
     except (ImportError, FileNotFoundError) as error:  # half an installation, or no front end
         print(BROKEN_WIDGET.format(error), file=sys.stderr)
         return None
-    data = container.encode(profile._tables, for_display=True)
+    texts = findings.texts_of(profile._tables)
+    data = container.encode(profile._tables, for_display=True, findings=texts)
     # Kept alive only where it holds more than what is shown.
     thinned = profile._tables.rows > container.DISPLAY_ROWS
     whole = (lambda: container.encode(profile._tables)) if thinned else None
