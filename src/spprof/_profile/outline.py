@@ -16,6 +16,9 @@ from .names import short
 from .words import format_ns, short_place, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from .compare import StackDiff
     from .queries import CallNode, FunctionStats
 
 # A saved row takes some 220 bytes.
@@ -171,6 +174,14 @@ border-bottom:1px solid rgba(128,128,128,.4)}
 .spprof-top tr:hover{background:rgba(128,128,128,.16)}
 </style>"""
 
+_DIFFERENCE_STYLE = """<style>
+.spprof-diff .noise{opacity:.6}
+.spprof-diff .more td:nth-child(3)>i{background:rgba(237,125,49,.4)}
+.spprof-diff .less td:nth-child(3)>i{background:rgba(80,140,255,.35)}
+.spprof-diff td>i{padding:0 .3em;border-radius:2px}
+.spprof-diff>small{white-space:normal;padding:0}
+</style>"""
+
 
 def tree_html(root: CallNode) -> str:
     """A call tree whose rows open and close, in any page that shows HTML."""
@@ -251,10 +262,53 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
     return "".join(parts)
 
 
+def differences_html(
+    entries: Sequence[StackDiff], native: Container[tuple[str, str]], n: int, meaning: str
+) -> str:
+    """A table of what functions took before and after; what is within noise is grey, and last."""
+    changed = [entry for entry in entries if entry.changed][:n]
+    rest = [entry for entry in entries if not entry.changed][: n - len(changed)]
+    parts = [
+        _STYLE,
+        _TABLE_STYLE,
+        _DIFFERENCE_STYLE,
+        '<div class="spprof-list spprof-top spprof-diff"><table><thead><tr>'
+        '<th scope="col">before</th><th scope="col">after</th><th scope="col">change of share</th>'
+        '<th scope="col">of self time</th><th class="name" scope="col">function</th></tr></thead>'
+        "<tbody>",
+    ]
+    for entry in (*changed, *rest):
+        low, high = entry.interval or (-1, 1)
+        share = f"{entry.delta_share * 100:+.1f}%"
+        within = f" <small>{low * 100:+.0f} to {high * 100:+.0f}</small>" if entry.changed else ""
+        time = ("+" if entry.delta_ns >= 0 else "-") + format_ns(abs(entry.delta_ns))
+        grew = entry.delta_share if entry.share_changed else entry.delta_ns
+        kind = ("more" if grew > 0 else "less") if entry.changed else "noise"
+        name = _named(
+            entry.functions[0],
+            entry.filenames[0],
+            0,
+            (entry.functions[0], entry.filenames[0]) in native,
+        )
+        parts.append(
+            f'<tr class="{kind}"><td><i>{entry.before_share:.1%}</i></td>'
+            f"<td><i>{entry.after_share:.1%}</i></td><td><i>{share}</i>{within}</td>"
+            f'<td><i>{time}</i></td><td class="name" style="text-align:left">{name}</td></tr>'
+        )
+    said = "nothing changed beyond noise; " if not changed else ""
+    explained = meaning.replace("in brackets", "grey")
+    parts.append(f"</tbody></table><small>{said}{escape(explained)}</small></div>")
+    return "".join(parts)
+
+
 def _name(of: FunctionStats | CallNode) -> str:
-    place = short_place(of.filename, of.lineno)
-    called = short(of.function_name, of.is_native)
-    whole = f' title="{escape(shown(of.function_name))}"' if called != of.function_name else ""
+    return _named(of.function_name, of.filename, of.lineno, of.is_native)
+
+
+def _named(name: str, filename: str, lineno: int, native: bool) -> str:
+    place = short_place(filename, lineno)
+    called = short(name, native)
+    whole = f' title="{escape(shown(name))}"' if called != name else ""
     name = f"<tt{whole}>{escape(shown(called))}</tt>"
     return name + (f" <small>{escape(place)}</small>" if place else "")
 

@@ -90,7 +90,7 @@ def difference_lines(found: Difference, n: int = 20) -> list[tuple[str, str]]:
         (f"{'before':>7} {'after':>7} {'change':>8}  {'time':>11}  function (self time)", ""),
     ]
     shown_as = found.folded()
-    native = _native_functions(shown_as.before) | _native_functions(shown_as.after)
+    native = native_functions(shown_as)
     entries = [entry for entry in shown_as.functions if entry.before_ns or entry.after_ns]
     changed = [entry for entry in entries if entry.changed][:n]
     for entry in changed:
@@ -101,7 +101,7 @@ def difference_lines(found: Difference, n: int = 20) -> list[tuple[str, str]]:
     if rest:
         lines.append(("within noise:", "noise"))
         lines += [(_difference_line(entry, native), "noise") for entry in rest]
-    lines.append((f"({_meaning(found)})", "noise"))
+    lines.append((f"({meaning(found)})", "noise"))
     return lines
 
 
@@ -119,7 +119,7 @@ def _difference_line(entry: StackDiff, native: set[tuple[str, str]]) -> str:
     )
 
 
-def _meaning(found: Difference) -> str:
+def meaning(found: Difference) -> str:
     """What noise is, and how often a word about a change is wrong."""
     tests = found.tests
     how = (
@@ -133,11 +133,14 @@ def _meaning(found: Difference) -> str:
     )
 
 
-def _native_functions(tables: Tables) -> set[tuple[str, str]]:
-    """Name and file of the functions that are machine code."""
-    strings = tables.strings
-    columns = zip(tables.func_name, tables.func_file, tables.func_flags)
-    return {(strings[name], strings[file]) for name, file, flags in columns if flags & NATIVE}
+def native_functions(found: Difference) -> set[tuple[str, str]]:
+    """Name and file of the functions of both sides that are machine code."""
+    return {
+        (tables.strings[name], tables.strings[file])
+        for tables in (found.before, found.after)
+        for name, file, flags in zip(tables.func_name, tables.func_file, tables.func_flags)
+        if flags & NATIVE
+    }
 
 
 def ratio(found: Difference) -> str:

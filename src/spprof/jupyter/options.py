@@ -91,6 +91,11 @@ def parser() -> MagicArgumentParser:
     )
     made.add_argument("--view", choices=VIEWS, help=f"the view to open with (default: {VIEWS[0]})")
     made.add_argument("--speedscope", action="store_true", help="the same as --view speedscope")
+    made.add_argument(
+        "--compare",
+        metavar="WHAT",
+        help="show what changed from the last profile (last), or from one in a variable or a file",
+    )
     made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
     made.add_argument("-h", "--help", action="store_true", help="show this, and run nothing")
     made.add_argument(BEGIN, action="store_true", help=SUPPRESS)

@@ -19,7 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .._session import session
 from .._session.options import Options
-from . import cells, output
+from . import cells, comparing, output
 from .options import LAST_PROFILE
 from .texts import CellTexts
 
@@ -109,6 +109,12 @@ class Recording:
         self._shell, self._options, self._execution = shell, options, execution
         self._names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
         self.profile: Profile | None = None
+        # Read before the cell runs: it may change the variable, or the directory.
+        self._before: Profile | None = None
+        if options.compare is not None:
+            self._before = comparing.baseline(
+                options.compare, shell.user_ns, LAST_PROFILE, options.mode
+            )
 
     def start(self) -> None:
         """Start the session; what it refuses is the user's to know."""
@@ -155,7 +161,9 @@ class Recording:
             shell.user_ns.update(dict.fromkeys(self._names, profile))
             if options.output is not None:
                 profile.save(Path(options.output), format=options.format)
-            if not options.quiet:
+            if not options.quiet and self._before is not None:
+                comparing.display(self._before, profile, view=options.view)
+            elif not options.quiet:
                 output.display(profile, view=options.view)
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
