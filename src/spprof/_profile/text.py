@@ -127,9 +127,12 @@ def meaning(found: Difference) -> str:
         if tests.several
         else f"between runs whose times differ by {tests.noise:.0%}"
     )
+    runs = (run for side in found.runs for run in side)
+    unordered = any(min(run.sample_time, default=0) < 0 for run in runs)
+    more = "; the order of samples is not known, so noise may be larger" if unordered else ""
     return (
         f"in brackets: within noise, {how}; of equal programs, {LEVEL:.0%} of comparisons "
-        "show any change beyond it"
+        f"show any change beyond it{more}"
     )
 
 

@@ -201,6 +201,12 @@ class TestProfiles:
         assert "as they differ here" in str(diff)
         assert not any(d.changed for d in spprof.diff(before[:2], before[1:]).functions)
 
+    def test_samples_in_no_order_are_said_to_be(self) -> None:
+        one = profile(1, 0.3)
+        assert "order of samples" not in str(spprof.diff(one, one))
+        counted = one.aggregate()._for_output()
+        assert "the order of samples is not known" in str(spprof.diff(counted, one))
+
     def test_sides_without_a_profile(self) -> None:
         with pytest.raises(ValueError, match="no profile after"):
             spprof.diff(profile(1, 0.3), [])
