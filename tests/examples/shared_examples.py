@@ -21,6 +21,8 @@ import spprof
 from spprof._profile import confidence
 from spprof._profile import names as naming
 from spprof._profile.folding import folded
+from spprof._profile.own_code import only_own
+from spprof._profile.tables import Tables
 from spprof.formats import _look
 
 HERE = Path(__file__).resolve().parent
@@ -381,9 +383,8 @@ def picture(profile: Any) -> list[list[Any]]:
     return sorted(rows)
 
 
-def folded_stacks(profile: spprof.Profile) -> list[dict[str, Any]]:
-    """Each run of samples as people are shown it: calls from the outermost on."""
-    tables = folded(profile._tables)
+def folded_stacks(tables: Tables) -> list[dict[str, Any]]:
+    """Each run of samples: calls from the outermost on."""
     strings, runs = tables.strings, []
     for stack, weight in zip(tables.sample_stack, tables.sample_weight):
         calls: list[str] = []
@@ -403,7 +404,8 @@ def truths(profile: spprof.Profile) -> dict[str, Any]:
         "speedscope": {**profile.to_speedscope("An example"), "exporter": ""},
         "functions": functions(profile),
         "picture": picture(profile),
-        "folded": folded_stacks(profile),
+        "folded": folded_stacks(folded(profile._tables)),
+        "own": folded_stacks(only_own(folded(profile._tables))),
         "threads": [
             {"name": thread.name, "weight_ns": thread.weight_ns, "gil_share": thread.gil_share}
             for thread in profile.threads

@@ -9,6 +9,7 @@ import { asDifference } from '../profile/difference';
 import { type Folded, fold } from '../profile/folding';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
+import { onlyOwn } from '../profile/own-code';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
 import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
@@ -76,6 +77,12 @@ export class State {
   // A choice of its own each, so that what follows from one does not follow from the others.
   private readonly options = computed(() => this.chosen.value.tree);
   private readonly allFrames = computed(() => this.chosen.value.allFrames);
+  private readonly ownCode = computed(() => this.chosen.value.onlyOwn);
+  private readonly withLibraries = computed(() => {
+    const { forms } = this.present;
+    return this.allFrames.value ? forms.all : forms.folded;
+  });
+  private readonly withoutLibraries = computed(() => onlyOwn(this.withLibraries.value));
   private readonly inverted = computed(() => this.chosen.value.inverted);
   private readonly colors = computed(() => this.chosen.value.colors);
   private readonly search = computed(() => this.chosen.value.search);
@@ -200,8 +207,12 @@ export class State {
 
   /** The profile as it is shown: folded, unless all frames are wanted. */
   get data(): Profile {
-    const { forms } = this.present;
-    return this.allFrames.value ? forms.all : forms.folded;
+    return this.ownCode.value ? this.withoutLibraries.value : this.withLibraries.value;
+  }
+
+  /** Whether there are libraries that can be left out. */
+  get hasLibraries(): boolean {
+    return this.withoutLibraries.value !== this.withLibraries.value;
   }
 
   /** The profile with all its frames. */

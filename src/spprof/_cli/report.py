@@ -65,6 +65,11 @@ def add_to(commands: Any) -> None:
         help="also what is folded otherwise: calls between calls, and what imports do",
     )
     parser.add_argument(
+        "--mine",
+        action="store_true",
+        help="without libraries: what they do belongs to the line that called them",
+    )
+    parser.add_argument(
         "--full-names",
         action="store_true",
         help="C++ and Rust with types and parameters, Cython as it is in the file",
@@ -122,6 +127,7 @@ def _write_digest(profile: Profile, options: argparse.Namespace) -> None:
         options.by or "self",
         lines=options.lines,
         all_frames=options.all_frames,
+        mine=options.mine,
     )
     if options.json:
         # Halves of characters in names have no UTF-8: escaped, they pass through everywhere.
@@ -142,7 +148,9 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
     if said:
         write(said)
     width = shutil.get_terminal_size((120, 25)).columns
-    entries = profile.top(n, by, lines=options.lines, all_frames=options.all_frames)
+    entries = profile.top(
+        n, by, lines=options.lines, all_frames=options.all_frames, mine=options.mine
+    )
     ranges = outline.intervals(entries)
     wide = any(map(any, ranges))
     gap = " " * 8 if wide else ""
@@ -172,7 +180,7 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
 
 def _print_tree(profile: Profile, style: Style, options: argparse.Namespace) -> None:
     n, by = options.n, options.by or "total"
-    root = profile.tree(lines=options.lines, all_frames=options.all_frames)
+    root = profile.tree(lines=options.lines, all_frames=options.all_frames, mine=options.mine)
     whole = root.total_ns or 1
 
     def own(node: CallNode) -> int:

@@ -11,6 +11,7 @@ from .confidence import LEVEL, is_wide
 from .findings import findings, percent
 from .folding import folded
 from .names import short
+from .own_code import only_own
 from .queries import rate_hz, sample_count, threads, top
 from .tables import Tables
 from .text import notes
@@ -27,16 +28,20 @@ def digest(
     *,
     lines: bool = False,
     all_frames: bool = False,
+    mine: bool = False,
 ) -> dict[str, Any]:
     """Circumstances, findings, functions, threads and notes; for `json.dumps`.
 
     Parameters
     ----------
     tables : Tables
-    n, by, lines, all_frames
+    n, by, lines, all_frames, mine
         As for `Profile.top`.
     """
     meta = tables.meta
+    shown_as = tables if all_frames else folded(tables)
+    if mine:
+        shown_as = only_own(shown_as)
     return {
         "version": VERSION,
         "mode": meta.mode,
@@ -65,7 +70,7 @@ def digest(
                 "self_interval": [*entry.self_interval],
                 "total_interval": [*entry.total_interval],
             }
-            for entry in top(tables if all_frames else folded(tables), n, by, lines=lines)
+            for entry in top(shown_as, n, by, lines=lines)
         ],
         "threads": [
             {

@@ -101,6 +101,7 @@ class _Described(Shown):
         *,
         lines: bool = False,
         all_frames: bool = False,
+        mine: bool = False,
     ) -> FunctionList:
         """Return the functions (or lines) in which most time was spent.
 
@@ -116,6 +117,8 @@ class _Described(Shown):
             One entry for each executed line instead of each function.
         all_frames : bool
             Also what is folded otherwise: calls between calls, and what an import does.
+        mine : bool
+            Without libraries: what they do belongs to the line that called them.
 
         Raises
         ------
@@ -124,9 +127,11 @@ class _Described(Shown):
         """
         from . import queries
 
-        return queries.FunctionList(queries.top(self._shown(all_frames), n, by, lines=lines))
+        return queries.FunctionList(queries.top(self._shown(all_frames, mine), n, by, lines=lines))
 
-    def tree(self, *, lines: bool = False, all_frames: bool = False) -> CallNode:
+    def tree(
+        self, *, lines: bool = False, all_frames: bool = False, mine: bool = False
+    ) -> CallNode:
         """Return the call tree of all threads; the root stands for the whole profile.
 
         Notebooks show it, and each of its nodes, as a table whose rows open and close.
@@ -135,17 +140,19 @@ class _Described(Shown):
         ----------
         lines : bool
             One node for each executed line instead of each function.
-        all_frames : bool
+        all_frames, mine : bool
             As for `top`.
         """
         from . import queries
 
-        return queries.tree(self._shown(all_frames), lines=lines)
+        return queries.tree(self._shown(all_frames, mine), lines=lines)
 
-    def _shown(self, all_frames: bool) -> Tables:
+    def _shown(self, all_frames: bool, mine: bool) -> Tables:
         from .folding import folded
+        from .own_code import only_own
 
-        return self._tables if all_frames else folded(self._tables)
+        shown = self._tables if all_frames else folded(self._tables)
+        return only_own(shown) if mine else shown
 
     def to_speedscope(self, name: str | None = None, *, lines: bool = False) -> dict[str, Any]:
         """Return the profile as a Speedscope document.
