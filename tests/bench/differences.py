@@ -182,7 +182,7 @@ def total(values):
 def work():
     rng = random.Random(1)
     text = json.dumps([rng.random() for _ in range(2000)])
-    for _ in range(300): total(order(parse(text)))
+    for _ in range(900): total(order(parse(text)))
 with spprof.Profiler(interval_ms=1) as profiler: work()
 profiler.profile.save(sys.argv[1])
 """

@@ -175,7 +175,8 @@ border-bottom:1px solid rgba(128,128,128,.4)}
 </style>"""
 
 _DIFFERENCE_STYLE = """<style>
-.spprof-diff .noise{opacity:.6}
+.spprof-diff .noise{opacity:.65}
+.spprof-diff .noise small{opacity:1}
 .spprof-diff .more td:nth-child(3)>i{background:rgba(237,125,49,.4)}
 .spprof-diff .less td:nth-child(3)>i{background:rgba(80,140,255,.35)}
 .spprof-diff td>i{padding:0 .3em;border-radius:2px}
