@@ -118,4 +118,10 @@ def _judged(difference: model.ProfileDiff, options: argparse.Namespace) -> int:
             "noise",
             file=sys.stderr,
         )
+    if any(entry is None for entry, _ in found) and not difference._found.tests.several:
+        print(
+            f"spprof: one run a side does not tell how runs differ; {difference.noise:.0%} is "
+            "taken (--noise; several runs of a side tell)",
+            file=sys.stderr,
+        )
     return TOO_SLOW if found else 0
