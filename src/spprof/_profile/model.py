@@ -149,10 +149,13 @@ class _Described(Shown):
 
     def _shown(self, all_frames: bool, mine: bool) -> Tables:
         from .folding import folded
-        from .own_code import only_own
 
         shown = self._tables if all_frames else folded(self._tables)
-        return only_own(shown) if mine else shown
+        if not mine:
+            return shown
+        from .own_code import only_own
+
+        return only_own(shown)
 
     def to_speedscope(self, name: str | None = None, *, lines: bool = False) -> dict[str, Any]:
         """Return the profile as a Speedscope document.

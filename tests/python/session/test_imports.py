@@ -91,7 +91,7 @@ def test_a_daemon_that_gives_up_what_it_need_not_have_keeps_its_profile(how) -> 
         "if 'setuid' in how: os.setgid(65534); os.setuid(65534)\n"
         "burn()\n"
         "p = spprof.stop()\n"
-        "str(p), p.tree(), p.threads, list(p.samples), p.aggregate().stacks, str(p.diff(p))\n"
+        "str(p), p.tree(), p.top(mine=True), p.threads, list(p.samples), p.aggregate().stacks, str(p.diff(p))\n"
         "for end in ('spprof', 'json', 'folded', 'pb.gz', 'gecko.json', 'svg'):\n"
         "    p.save(f'p.{end}')\n"
         "print(p.top(1)[0].function_name, p.top(1)[0].total_share > .9)"
