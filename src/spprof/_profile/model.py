@@ -7,6 +7,7 @@ is imported later (tests/bench/import_cost.py).
 
 from __future__ import annotations
 
+from .changes import Changes
 from .shown import Shown
 from .tables import Tables
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     import pandas
 
-    from .compare import StackDiff
     from .queries import CallNode, FunctionList
     from .samples import SampleSequence
     from .values import AggregatedStack, PathLike, Pattern, Sample, ThreadSummary
@@ -615,21 +615,11 @@ class AggregatedProfile(_Described):
         return str(self._profile)
 
 
-class ProfileDiff(Shown):
+class ProfileDiff(Changes, Shown):
     """What changed from one profile to another, and what of it is more than noise.
 
-    Parameters
-    ----------
-    before, after : Profile or sequence of Profile
-    noise : float, optional
-        As for `spprof.diff`.
-
-    Attributes
-    ----------
-    before, after : Profile
-        Of several runs their mean.
-    runs : tuple of list of Profile
-        The runs before, and those after.
+    `before` and `after` are profiles, of several runs their mean; `runs` are the runs of each side.
+    For its parameters see `spprof.diff`.
     """
 
     def __init__(
@@ -649,68 +639,6 @@ class ProfileDiff(Shown):
             side[0] if len(side) == 1 else Profile._of(shown)
             for side, shown in zip(runs, (self._found.before, self._found.after))
         )
-
-    @property
-    def noise(self) -> float:
-        """By how much the times of whole runs were taken to differ; of several runs unused."""
-        return self._found.tests.noise
-
-    @property
-    def changed(self) -> bool:
-        """Whether the time of the whole changed by more than noise."""
-        return self._found.tests.whole_changed
-
-    def slower(self, limit: float, by: str = "time") -> list[tuple[StackDiff | None, float]]:
-        """Return what takes longer than allowed, beyond noise, most first.
-
-        Of two equal programs anything is returned in at most 5 % of comparisons.
-
-        Parameters
-        ----------
-        limit : float
-            0.05 for 5 %: of the time of a run before, or by share of the whole.
-        by : {"time", "share"}
-            By time, the whole run (None in what is returned) or a function whose share grew as
-            well. By share, functions only, however long the runs took.
-
-        Returns
-        -------
-        list of (StackDiff or None, float)
-            And by how much it grew.
-
-        Raises
-        ------
-        ValueError
-            A negative limit, or another `by`.
-        """
-        found = self._found.folded()
-        entries = {(d.functions[0], d.filenames[0]): d for d in found.functions}
-        return [
-            (None if each.key is None else entries[each.key], each.growth)
-            for each in found.tests.slower(limit, by)
-        ]
-
-    @property
-    def stacks(self) -> list[StackDiff]:
-        """Every distinct stack of functions, threads together, largest change of share first."""
-        return self._found.stacks
-
-    @property
-    def functions(self) -> list[StackDiff]:
-        """The same per function, by its self time."""
-        return self._found.functions
-
-    def growing(self, n: int | None = 10) -> list[StackDiff]:
-        """Return the functions whose share grew most."""
-        from .queries import first_rows
-
-        return first_rows(n, [d for d in self.functions if d.delta_share > 0])
-
-    def shrinking(self, n: int | None = 10) -> list[StackDiff]:
-        """Return the functions whose share shrank most."""
-        from .queries import first_rows
-
-        return first_rows(n, [d for d in self.functions if d.delta_share < 0])
 
     def save(
         self,
