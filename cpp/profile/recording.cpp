@@ -53,12 +53,7 @@ void Recording::Samples::make_room() {
 
 Recording::Samples Recording::Samples::copy() const {
     return {thread.copy(), stack.copy(),  count.copy(), time.copy(),
-            last.copy(),   weight.copy(), state.copy()};
-}
-
-Recording::Samples Recording::Samples::copy() const {
-    return {thread.copy(), stack.copy(),  count.copy(), time.copy(),
-            last.copy(),   weight.copy(), state.copy()};
+            last.copy(),   weight.copy(), state.copy(), label.copy()};
 }
 
 void Recording::Samples::clear() noexcept {

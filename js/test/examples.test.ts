@@ -7,6 +7,7 @@ import { functionPainter } from '../src/profile/colors';
 import { decode, type Profile } from '../src/profile/container';
 import { fold } from '../src/profile/folding';
 import { Names } from '../src/profile/names';
+import { onlyOwn } from '../src/profile/own-code';
 import { type FuncRow, rowsOf, type SampleRow } from '../src/profile/rows';
 import { toSpeedscope } from '../src/profile/speedscope';
 import { threadTimes } from '../src/profile/threads';
@@ -16,6 +17,7 @@ import { State } from '../src/state/state';
 interface Truth {
   picture: unknown[][];
   folded?: { weight_ns: number; calls: string[] }[];
+  own?: { weight_ns: number; calls: string[] }[];
   // A difference has a picture only.
   functions?: { name: string; title: string; module: string; group: string; light: number[]; dark: number[] }[];
   speedscope?: { exporter: string };
@@ -99,6 +101,10 @@ describe.each(examples)('$name', ({ container, truth }) => {
     const { all, folded } = fold(profile);
     expect(stacksOf(folded)).toEqual(truth.folded);
     expect(stacksOf(all)).toEqual(stacksOf(profile));
+  });
+
+  it.runIf(truth.own)('leaves out the same libraries', () => {
+    expect(stacksOf(onlyOwn(fold(profile).folded))).toEqual(truth.own);
   });
 
   it('draws the same picture', () => {

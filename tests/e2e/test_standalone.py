@@ -268,7 +268,7 @@ def test_table_sorts_filters_and_selects(page: Page):
     rows = page.get_by_role("grid", name="Functions").locator("tbody tr[data-row]")
     expect(rows.first).to_contain_text("Condition.wait")
     assert re.sub(r"\s+", " ", rows.first.inner_text()) == (
-        "Condition.wait 2.41 s44 % 2.41 s44 % 241 threading.py:288"
+        "Condition.wait 2.41 s44 %37–51 % 2.41 s44 %37–51 % 241 threading.py:288"
     )
     page.get_by_role("button", name="Total").click()
     expect(page.locator("th[aria-sort=descending]")).to_have_text("Total")

@@ -9,6 +9,7 @@ at the difference before committing it.
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import tempfile
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import spprof
+from spprof._profile import confidence
 from spprof._profile import names as naming
 from spprof._profile.folding import folded
+from spprof._profile.own_code import only_own
+from spprof._profile.tables import Tables
 from spprof.formats import _look
 
 HERE = Path(__file__).resolve().parent
@@ -316,6 +320,7 @@ EXAMPLES = {
     "folding": folding,
 }
 DIFFERENCE = "difference"
+CONFIDENCE = "confidence"
 
 
 def functions(profile: spprof.Profile) -> list[dict[str, Any]]:
@@ -378,9 +383,8 @@ def picture(profile: Any) -> list[list[Any]]:
     return sorted(rows)
 
 
-def folded_stacks(profile: spprof.Profile) -> list[dict[str, Any]]:
-    """Each run of samples as people are shown it: calls from the outermost on."""
-    tables = folded(profile._tables)
+def folded_stacks(tables: Tables) -> list[dict[str, Any]]:
+    """Each run of samples: calls from the outermost on."""
     strings, runs = tables.strings, []
     for stack, weight in zip(tables.sample_stack, tables.sample_weight):
         calls: list[str] = []
@@ -400,7 +404,8 @@ def truths(profile: spprof.Profile) -> dict[str, Any]:
         "speedscope": {**profile.to_speedscope("An example"), "exporter": ""},
         "functions": functions(profile),
         "picture": picture(profile),
-        "folded": folded_stacks(profile),
+        "folded": folded_stacks(folded(profile._tables)),
+        "own": folded_stacks(only_own(folded(profile._tables))),
         "threads": [
             {"name": thread.name, "weight_ns": thread.weight_ns, "gil_share": thread.gil_share}
             for thread in profile.threads
@@ -419,6 +424,46 @@ def difference() -> Any:
         return spprof.diff(*sides)
 
 
+def trusted() -> dict[str, Any]:
+    """How far shares can be trusted, by `confidence`: intervals, and effects of orders."""
+    rng = random.Random(7)
+    met = [[0], [1, 0], [2, 0], [2, 1, 0], []]
+
+    def runs(length: int, lasts: float) -> dict[str, list[int]]:
+        return {
+            "runs": [rng.randrange(len(met)) for _ in range(length)],
+            "counts": [1 + int(rng.expovariate(1 / lasts)) for _ in range(length)],
+        }
+
+    orders = {
+        "nothing": [],
+        "one sample": [{"runs": [1], "counts": [1]}],
+        "short": [runs(30, 0.5)],
+        "calls that last": [runs(300, 6)],
+        "threads": [runs(100, 2) for _ in range(5)],
+        "more than is looked at": [runs(3000, 1) for _ in range(4)],
+        "one long call": [{"runs": [0, 1, 0], "counts": [1000, 500, 1000]}],
+    }
+    return {
+        "members": met,
+        "wilson": [
+            {"share": share, "effective": n, "interval": confidence.wilson(share, n)}
+            for share in (0.0, 0.03, 0.5, 1.0)
+            for n in (0, 0.7, 12, 1000)
+        ],
+        "effects": [
+            {
+                "name": name,
+                "sequences": sequences,
+                "effects": confidence.design_effects(
+                    [(each["runs"], each["counts"]) for each in sequences], met.__getitem__
+                ),
+            }
+            for name, sequences in orders.items()
+        ],
+    }
+
+
 def expected(name: str) -> dict[str, Any]:
     """What is written of an example."""
     truth = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
@@ -427,6 +472,8 @@ def expected(name: str) -> dict[str, Any]:
 
 def told(name: str) -> dict[str, Any]:
     """What Python makes of an example now."""
+    if name == CONFIDENCE:
+        return dict(json.loads(json.dumps(trusted())))
     if name == DIFFERENCE:
         return {"picture": picture(difference())}
     return truths(spprof.load(HERE / f"{name}.spprof"))
@@ -436,7 +483,7 @@ def main() -> None:
     for name, build in EXAMPLES.items():
         (HERE / f"{name}.spprof").write_bytes(build().encode())
     difference().save(HERE / f"{DIFFERENCE}.spprof")
-    for name in (*EXAMPLES, DIFFERENCE):
+    for name in (*EXAMPLES, DIFFERENCE, CONFIDENCE):
         text = json.dumps(told(name), ensure_ascii=False)
         # A line for each row of a list, for the sake of whoever reads the difference.
         text = text.replace("}, {", "},\n {").replace("], [", "],\n [")

@@ -58,9 +58,13 @@ export interface Profile {
   readonly labelValue: Column<LabelRow, StringRow>;
   /** Weights before, where this profile is a difference; see difference.ts. */
   readonly sampleBaseline: Column<SampleRow, number> | null;
+  /** Samples before, likewise. */
+  readonly sampleBaselineCount: Column<SampleRow, number> | null;
   readonly byteLength: number;
   /** Sample rows before some were merged for display; null where these are all. */
   readonly thinnedFrom: number | null;
+  /** What the profile shows, in words, what was measured first; none where nobody looked. */
+  readonly findings: readonly string[];
 }
 
 export const NATIVE = 1;
@@ -120,6 +124,7 @@ interface Header {
   meta: Partial<Meta>;
   threads: Partial<Thread>[];
   thinned_from?: number;
+  findings?: unknown;
   columns: ColumnEntry[];
 }
 
@@ -355,8 +360,10 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
     labelKey: labelled ? columns.rows('label.key') : (noRows as unknown as Column<LabelRow, StringRow>),
     labelValue: labelled ? columns.rows('label.value') : (noRows as unknown as Column<LabelRow, StringRow>),
     sampleBaseline: null,
+    sampleBaselineCount: null,
     byteLength: bytes.length,
     thinnedFrom: header.thinned_from ?? null,
+    findings: Array.isArray(header.findings) ? header.findings.map(String) : [],
   };
   check(profile);
   return profile;

@@ -52,12 +52,14 @@ export function asDifference(profile: Profile): Profile {
   const weight: Writable<SampleRow, number> = new Float64Array(rows);
   const count: Writable<SampleRow, number> = new Uint32Array(rows);
   const baseline: Writable<SampleRow, number> = new Float64Array(rows);
+  const baselineCount: Writable<SampleRow, number> = new Uint32Array(rows);
   const thread = new Uint32Array(rows) as unknown as Writable<SampleRow, ThreadRow>;
   for (let row = 0 as SampleRow; row < rows; row++) {
     const of = profile.sampleThread[row];
     thread[row] = threadRow[of];
     if (wasBefore[of]) {
       baseline[row] = profile.sampleWeight[row];
+      baselineCount[row] = profile.sampleCount[row];
     } else {
       weight[row] = profile.sampleWeight[row];
       count[row] = profile.sampleCount[row];
@@ -73,5 +75,6 @@ export function asDifference(profile: Profile): Profile {
     sampleWeight: weight,
     sampleCount: count,
     sampleBaseline: baseline,
+    sampleBaselineCount: baselineCount,
   };
 }

@@ -14,6 +14,13 @@ describe('notesOf', () => {
     ).toEqual(['100 samples, 1 s CPU time over 2 s', 'Python 3.11.7']);
   });
 
+  it('says what was found in place of how much, where somebody looked', () => {
+    const { profile } = profileOf(run(100), { python_version: '3.11.7' });
+    const found = { ...profile, findings: ['1 s CPU time in 2 s', '61% in parse()'] };
+    expect(notesOf(found).map(({ text }) => text)).toEqual(['1 s CPU time in 2 s', '61% in parse()', 'Python 3.11.7']);
+    expect(profile.findings).toEqual([]);
+  });
+
   it('warns of dropped samples with their share', () => {
     expect(notes(run(99), { interval_ns: 10 * MS, dropped_count: 1 })).toContain('! 1 sample dropped (1 %)');
   });

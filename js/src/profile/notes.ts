@@ -35,10 +35,8 @@ export function notesOf(profile: Profile): Note[] {
       ...meta.notes.map((text) => ({ text, warning: true })),
     ];
   }
-  notes.push({
-    text: `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${timeKind(profile)}${of}`,
-    warning: false,
-  });
+  const measured = `${format.counted(samples, 'sample')}, ${format.duration(weight)} ${timeKind(profile)}${of}`;
+  for (const text of profile.findings.length > 0 ? profile.findings : [measured]) notes.push({ text, warning: false });
   if (meta.python_version) notes.push({ text: `Python ${meta.python_version}`, warning: false });
   if (samples === 0) notes.push({ text: 'No samples: nothing ran long enough to be seen', warning: true });
   if (meta.dropped_count > 0) {

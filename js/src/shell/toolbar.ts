@@ -42,7 +42,7 @@ const KEYS: [string, string][] = [
   ['Shift + arrows, drag', 'pan'],
   ['f, h', 'focus function, hide it'],
   ['F, m', 'focus module, hide it'],
-  ['i, r, a', 'invert, fold recursion, all frames'],
+  ['i, r, a, l', 'invert, fold recursion, all frames, only my code'],
   ['s, o, c', 'sandwich, source, copy stack'],
 ];
 
@@ -63,6 +63,7 @@ export class Toolbar {
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
   private readonly allFrames: HTMLButtonElement;
+  private readonly onlyOwn: HTMLButtonElement;
   private readonly recursion: HTMLButtonElement;
   private readonly running: HTMLButtonElement;
   private readonly options: Menu;
@@ -94,6 +95,9 @@ export class Toolbar {
     this.allFrames = toggle('All frames', 'Also calls between calls, and what an import does (a)', () =>
       state.update({ allFrames: !state.choices.allFrames, zoom: [] }),
     );
+    this.onlyOwn = toggle('Only my code', 'What libraries do belongs to the line that called them (l)', () =>
+      state.update({ onlyOwn: !state.choices.onlyOwn, zoom: [] }),
+    );
     this.recursion = toggle('Fold recursion', 'A function that calls itself is one frame (r)', () =>
       state.updateTree({ collapseRecursion: !state.choices.tree.collapseRecursion }),
     );
@@ -112,7 +116,7 @@ export class Toolbar {
       'Options ▾',
       'Options',
       'Colours and what is counted',
-      [this.colors, this.recursion, this.running, this.legend],
+      [this.colors, this.onlyOwn, this.recursion, this.running, this.legend],
       () => this.fillLegend(),
     );
     const item = (text: string, run: () => void): HTMLButtonElement => button(text, {}, run);
@@ -169,6 +173,8 @@ export class Toolbar {
     this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
     this.allFrames.setAttribute('aria-pressed', String(choices.allFrames));
     this.allFrames.hidden = !this.state.folds;
+    this.onlyOwn.setAttribute('aria-pressed', String(choices.onlyOwn));
+    this.onlyOwn.hidden = !this.state.hasLibraries;
     this.recursion.setAttribute('aria-pressed', String(choices.tree.collapseRecursion));
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
     // Text being typed is ahead of the search.
@@ -291,6 +297,7 @@ export class Toolbar {
   onKey(key: string): boolean {
     if (key === 'i') this.inverted.click();
     else if (key === 'r') this.recursion.click();
+    else if (key === 'l' && !this.onlyOwn.hidden) this.onlyOwn.click();
     else if (key === 'a' && !this.allFrames.hidden) this.allFrames.click();
     else return false;
     return true;

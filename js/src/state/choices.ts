@@ -21,6 +21,8 @@ export interface Choices {
   readonly inverted: boolean;
   /** Also the frames that are folded otherwise. */
   readonly allFrames: boolean;
+  /** Without libraries: what they do belongs to the line that called them. */
+  readonly onlyOwn: boolean;
   readonly colors: ColorMode;
   readonly tree: TreeOptions;
   readonly selection: Selection | null;
@@ -33,6 +35,7 @@ export const AT_FIRST: Choices = {
   search: '',
   inverted: false,
   allFrames: false,
+  onlyOwn: false,
   colors: 'module',
   tree: WHOLE,
   selection: null,

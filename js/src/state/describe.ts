@@ -88,6 +88,7 @@ export function describe(state: State, tree: CallTree, node: number, ownTime = !
       ...(baseline
         ? ([
             ['Change', `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})`],
+            ...(func !== null && state.quiet?.[func] ? [['Share', 'within noise']] : []),
           ] as [string, string][])
         : []),
     ],

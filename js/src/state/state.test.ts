@@ -23,6 +23,31 @@ function stateOf(text: string): {
 
 const TEXT = 'main;load;parse 30\nmain;fit;dot 50\nmain;fit 10\nmain;load 10';
 
+describe('only my code', () => {
+  const FRAME = '/v/site-packages/pandas/frame.py';
+  const state = new State();
+  state.setData(encode([{ calls: ['main@app.py', `apply@${FRAME}`, 'key@app.py', `get@${FRAME}`], weight: 30 }]));
+  const functions = (): [string, number, number][] =>
+    state.table.map(({ func, self, total }) => [state.names.name(func), self, total]);
+
+  it('gives what libraries do to the line that called them', () => {
+    expect(state.hasLibraries).toBe(true);
+    expect(functions()).toHaveLength(4);
+    state.update({ onlyOwn: true });
+    expect(functions()).toEqual([
+      ['main', 0, 30],
+      ['key', 30, 30],
+    ]);
+    expect(state.tree.total[0]).toBe(30);
+    state.update({ onlyOwn: false });
+    expect(functions()).toHaveLength(4);
+  });
+
+  it('is not offered where all of it is', () => {
+    expect(stateOf(TEXT).state.hasLibraries).toBe(false);
+  });
+});
+
 describe('all frames', () => {
   const BOOTSTRAP = '<frozen importlib._bootstrap>';
   const LIBRARY = '/usr/lib/libpython3.12.so.1.0';

@@ -3,11 +3,13 @@
 // was worked out from is another. Knows nothing of elements.
 import { batch, computed, effect, signal, untracked } from '@preact/signals-core';
 import { functionPainter, makePainter, type Painter } from '../profile/colors';
+import { type Evidence, evidenceOf, withinNoise } from '../profile/confidence';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Folded, fold } from '../profile/folding';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
+import { onlyOwn } from '../profile/own-code';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
 import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
@@ -75,6 +77,12 @@ export class State {
   // A choice of its own each, so that what follows from one does not follow from the others.
   private readonly options = computed(() => this.chosen.value.tree);
   private readonly allFrames = computed(() => this.chosen.value.allFrames);
+  private readonly ownCode = computed(() => this.chosen.value.onlyOwn);
+  private readonly withLibraries = computed(() => {
+    const { forms } = this.present;
+    return this.allFrames.value ? forms.all : forms.folded;
+  });
+  private readonly withoutLibraries = computed(() => onlyOwn(this.withLibraries.value));
   private readonly inverted = computed(() => this.chosen.value.inverted);
   private readonly colors = computed(() => this.chosen.value.colors);
   private readonly search = computed(() => this.chosen.value.search);
@@ -137,6 +145,8 @@ export class State {
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
   });
+  private readonly samplesTell = computed(() => evidenceOf(this.data));
+  private readonly unchanged = computed(() => (this.data.sampleBaseline ? withinNoise(this.data) : null));
   private readonly perThread = computed(() => threadTimes(this.data));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
@@ -197,8 +207,12 @@ export class State {
 
   /** The profile as it is shown: folded, unless all frames are wanted. */
   get data(): Profile {
-    const { forms } = this.present;
-    return this.allFrames.value ? forms.all : forms.folded;
+    return this.ownCode.value ? this.withoutLibraries.value : this.withLibraries.value;
+  }
+
+  /** Whether there are libraries that can be left out. */
+  get hasLibraries(): boolean {
+    return this.withoutLibraries.value !== this.withLibraries.value;
   }
 
   /** The profile with all its frames. */
@@ -268,6 +282,16 @@ export class State {
   /** One lane a thread that has times. */
   get lanes(): readonly Lane[] {
     return this.inTime.value;
+  }
+
+  /** How many independent samples tell of a function. */
+  get evidence(): Evidence {
+    return this.samplesTell.value;
+  }
+
+  /** Functions of a difference whose share changed by no more than noise; null where it is none. */
+  get quiet(): Marks | null {
+    return this.unchanged.value;
   }
 
   /** What each thread's time adds up to, by its row. */

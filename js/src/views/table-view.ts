@@ -1,6 +1,7 @@
 // Owns the table of functions: own and total time, sortable, filtered by the search.
 
 import { button, h } from '../dom/elements';
+import { intervalText } from '../profile/confidence';
 import * as format from '../profile/format';
 import { type FunctionRow, type SortKey, sortRows } from '../profile/table';
 import { Rows } from './rows';
@@ -80,6 +81,8 @@ export class TableView implements View {
       else cell.removeAttribute('aria-sort');
       if (key === 'change') cell.hidden = !data.sampleBaseline;
     }
+    // Ranges take room, which columns of certain shares need not have.
+    this.rows.element.classList.toggle('sp-uncertain', !this.compact && this.shown.some((row) => this.isWide(row)));
     this.rows.show(this.shown.length);
     const { selection } = state.choices;
     if (this.of !== state.table && selection) {
@@ -89,23 +92,36 @@ export class TableView implements View {
     this.of = state.table;
   }
 
+  private range(ns: number, evidence: number): string {
+    const { tree } = this.context.state;
+    return tree.total[0] > 0 ? intervalText(ns / tree.total[0], tree.totalCount[0] * evidence) : '';
+  }
+
+  private isWide({ func, self, total }: FunctionRow): boolean {
+    const { evidence } = this.context.state;
+    return this.range(self, evidence.ofSelf(func)) !== '' || this.range(total, evidence.ofTotal(func)) !== '';
+  }
+
   private line(row: number): HTMLTableRowElement {
     const { state } = this.context;
     const { names } = state;
     const { func, self, total, totalCount, baseline } = this.shown[row];
     const whole = state.tree.total[0];
     const selected = state.choices.selection?.func === func;
-    const time = (ns: number, kind: string): HTMLTableCellElement => {
+    const time = (ns: number, kind: string, evidence: number): HTMLTableCellElement => {
+      const range = this.range(ns, evidence);
       const bar = h('i', { class: 'sp-bar' });
       bar.style.width = `${whole > 0 ? Math.max(0, Math.min(100, (ns / whole) * 100)) : 0}%`;
       return h(
         'td',
-        { class: `sp-number sp-col-${kind}` },
+        { class: `sp-number sp-col-${kind}`, title: range && `${range} of the time in 95 of 100 cases` },
         bar,
         h('span', {}, format.duration(ns)),
         h('span', { class: 'sp-share' }, format.share(ns, whole)),
+        this.compact ? null : h('span', { class: 'sp-range' }, range),
       );
     };
+    const quiet = state.quiet?.[func];
     const native = names.native(func);
     const title = names.title(func);
     const where = names.place(func);
@@ -117,13 +133,16 @@ export class TableView implements View {
         native && !this.compact ? h('span', { class: 'sp-tag' }, 'native') : null,
         this.compact ? h('span', { class: 'sp-share' }, names.module(func) && ` ${names.module(func)}`) : null,
       ),
-      time(self, 'self'),
-      time(total, 'total'),
+      time(self, 'self', state.evidence.ofSelf(func)),
+      time(total, 'total', state.evidence.ofTotal(func)),
       this.compact || !state.data.sampleBaseline
         ? null
         : h(
             'td',
-            { class: `sp-number sp-col-change ${total > baseline ? 'sp-more' : total < baseline ? 'sp-less' : ''}` },
+            {
+              class: `sp-number sp-col-change ${quiet ? 'sp-quiet' : total > baseline ? 'sp-more' : total < baseline ? 'sp-less' : ''}`,
+              title: quiet ? 'The change of its share is within noise' : null,
+            },
             format.change(total - baseline),
           ),
       this.compact ? null : h('td', { class: 'sp-number sp-col-samples' }, format.count(totalCount)),

@@ -72,6 +72,17 @@ def natural(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """A share as an argument: ``5%`` or ``5``; returns 0.05."""
+    try:
+        number = float(text.rstrip().rstrip("%"))
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 100:
+        raise argparse.ArgumentTypeError(f"a number of percent, as 5%, not {text}")
+    return number / 100
+
+
 def port(text: str) -> int:
     """A port of this machine as an argument; 0: a free one."""
     number = int(text)

@@ -28,7 +28,7 @@ examples:
   spprof diff before.spprof after.spprof
 
 exit status: 0 on success, 1 when a file cannot be read or written, 2 for wrong usage;
-`spprof run` ends as the program does."""
+`spprof run` ends as the program does, `spprof diff --fail-above` with 3 where it is slower."""
 
 _COMMANDS = (run, view, report, convert, diff, completion)
 

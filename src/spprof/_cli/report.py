@@ -6,11 +6,12 @@ Must not know how figures are made: `queries` does, and `text` how they are writ
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._profile import text
+from .._profile import digest, outline, text
 from .._profile.names import short
 from .._profile.tables import CAUSES
 from .._profile.words import LONGEST, format_ns, short_place, shown
@@ -35,7 +36,8 @@ def add_to(commands: Any) -> None:
         "examples:\n"
         "  spprof report profile.spprof\n"
         "  spprof report -n 40 --by total --lines profile.spprof\n"
-        "  spprof report --tree --thread MainThread profile.spprof",
+        "  spprof report --tree --thread MainThread profile.spprof\n"
+        "  spprof report --json profile.spprof | jq .findings",
     )
     parser.add_argument("file")
     parser.add_argument(
@@ -50,7 +52,14 @@ def add_to(commands: Any) -> None:
         help="order of rows (default: self; in a tree, of what a function calls: total)",
     )
     parser.add_argument("--lines", action="store_true", help="a row for each line of code")
-    parser.add_argument("--tree", action="store_true", help="the call tree instead of a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="the same for programs: docs/USAGE.md lists the keys",
+    )
+    form.add_argument("--markdown", action="store_true", help="the same as Markdown")
+    form.add_argument("--tree", action="store_true", help="the call tree instead of a table")
     parser.add_argument(
         "--by-region",
         action="store_true",
@@ -60,6 +69,11 @@ def add_to(commands: Any) -> None:
         "--all-frames",
         action="store_true",
         help="also what is folded otherwise: calls between calls, and what imports do",
+    )
+    parser.add_argument(
+        "--mine",
+        action="store_true",
+        help="without libraries: what they do belongs to the line that called them",
     )
     parser.add_argument(
         "--full-names",
@@ -107,13 +121,31 @@ def report(options: argparse.Namespace) -> int:
         end_ms=options.end_ms,
     )
     style = Style(options.color)
-    if options.by_region:
+    if options.json or options.markdown:
+        _write_digest(profile, options)
+    elif options.by_region:
         _print_regions(profile, style, options)
     elif options.tree:
         _print_tree(profile, style, options)
     else:
         _print_table(profile, style, options)
     return 0
+
+
+def _write_digest(profile: Profile, options: argparse.Namespace) -> None:
+    found = digest.digest(
+        profile._tables,
+        20 if options.n is None else options.n,
+        options.by or "self",
+        lines=options.lines,
+        all_frames=options.all_frames,
+        mine=options.mine,
+    )
+    if options.json:
+        # Halves of characters in names have no UTF-8: escaped, they pass through everywhere.
+        write(json.dumps(found, indent=1))
+    else:
+        write(digest.markdown(profile._tables, found))
 
 
 def _called(of: FunctionStats | CallNode, full_names: bool) -> str:
@@ -124,13 +156,23 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
     tables = profile._tables
     n, by = 20 if options.n is None else options.n, options.by or "self"
     write(style.bold(text.headline(tables)))
+    said = text.finding_line(tables)
+    if said:
+        write(said)
     width = shutil.get_terminal_size((120, 25)).columns
-    write(style.dim(f"\n{'self':>9} {'':>6} {'total':>9} {'':>6}  function"))
-    for entry in profile.top(n, by, lines=options.lines, all_frames=options.all_frames):
+    entries = profile.top(
+        n, by, lines=options.lines, all_frames=options.all_frames, mine=options.mine
+    )
+    ranges = outline.intervals(entries)
+    wide = any(map(any, ranges))
+    gap = " " * 8 if wide else ""
+    write(style.dim(f"\n{'self':>9} {'':>6}{gap} {'total':>9} {'':>6}{gap}  function"))
+    for entry, (own, total) in zip(entries, ranges):
         place = short_place(entry.filename, entry.lineno)
         numbers = (
-            f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%} "
+            f"{format_ns(entry.self_ns):>9} {entry.self_share:6.1%}{f' {own:7}' if wide else ''} "
             f"{format_ns(entry.total_ns):>9} {entry.total_share:6.1%}"
+            f"{f' {total:7}' if wide else ''}"
         )
         room = max(20, width - len(numbers) - len(place) - 4) if style.terminal else LONGEST
         name = _called(entry, options.full_names)
@@ -139,6 +181,8 @@ def _print_table(profile: Profile, style: Style, options: argparse.Namespace) ->
         name = style.native(name) if entry.is_native else style.bold(name)
         share = entry.self_share if by == "self" else entry.total_share
         write(f"{style.heat(numbers, share)}  {name}  {style.dim(place)}")
+    if wide:
+        write(style.dim(f"({outline.INTERVALS})"))
     what_else = text.what_else_lines(tables)
     if what_else:
         write("\n".join(["", *what_else]))
@@ -171,7 +215,7 @@ def _print_regions(profile: Profile, style: Style, options: argparse.Namespace) 
 
 def _print_tree(profile: Profile, style: Style, options: argparse.Namespace) -> None:
     n, by = options.n, options.by or "total"
-    root = profile.tree(lines=options.lines, all_frames=options.all_frames)
+    root = profile.tree(lines=options.lines, all_frames=options.all_frames, mine=options.mine)
     whole = root.total_ns or 1
 
     def own(node: CallNode) -> int:

@@ -51,6 +51,12 @@ class Style:
     def warn(self, text: str) -> str:
         return self._paint("33", text)
 
+    def bad(self, text: str) -> str:
+        return self._paint("31", text)
+
+    def good(self, text: str) -> str:
+        return self._paint("34", text)
+
     def heat(self, text: str, share: float) -> str:
         if share >= 0.2:
             return self._paint("31", text)

@@ -11,10 +11,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .confidence import LEVEL, is_wide
 from .names import short
 from .words import format_ns, short_place, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from .compare import StackDiff
     from .queries import CallNode, FunctionStats
 
 # A saved row takes some 220 bytes.
@@ -28,17 +32,44 @@ _LEAST_SHARE = 0.001
 _DEPTH = 200
 
 
+def interval_text(share: float, interval: tuple[float, float]) -> str:
+    """Between which shares the true one lies, ``16-33%``; nothing where that is near enough."""
+    low, high = interval
+    return f"{low * 100:.0f}-{high * 100:.0f}%" if is_wide(share, interval) else ""
+
+
+def intervals(entries: Sequence[FunctionStats]) -> list[tuple[str, str]]:
+    """For each function the intervals of its own share and of the total one, as text."""
+    return [
+        (
+            interval_text(entry.self_share, entry.self_interval),
+            interval_text(entry.total_share, entry.total_interval),
+        )
+        for entry in entries
+    ]
+
+
+# What the two numbers of an interval are.
+INTERVALS = f"ranges: so far the samples tell where a share lies, in {LEVEL:.0%} of cases"
+
+
 def function_lines(entries: Sequence[FunctionStats]) -> list[str]:
-    """A heading, and a line for each function."""
-    lines = [f"{'self':>7} {'total':>7}  function"]
-    for entry in entries:
+    """A heading, and a line for each function; what is uncertain is said."""
+    ranges = intervals(entries)
+    wide = any(map(any, ranges))
+    gap = " " * 8 if wide else ""
+    lines = [f"{'self':>7}{gap} {'total':>7}{gap}  function"]
+    for entry, (own, total) in zip(entries, ranges):
         place = short_place(entry.filename, entry.lineno)
+        shares = f"{entry.self_share:7.1%} {entry.total_share:7.1%}"
+        if wide:
+            shares = f"{entry.self_share:7.1%} {own:7} {entry.total_share:7.1%} {total:7}"
         lines.append(
-            f"{entry.self_share:7.1%} {entry.total_share:7.1%}  "
+            f"{shares}  "
             + shown(short(entry.function_name, entry.is_native))
             + (f"  {place}" if place else "")
         )
-    return lines
+    return [*lines, f"({INTERVALS})"] if wide else lines
 
 
 def tree_line(node: CallNode, depth: int, whole: int) -> str:
@@ -143,6 +174,15 @@ border-bottom:1px solid rgba(128,128,128,.4)}
 .spprof-top tr:hover{background:rgba(128,128,128,.16)}
 </style>"""
 
+_DIFFERENCE_STYLE = """<style>
+.spprof-diff .noise{opacity:.65}
+.spprof-diff .noise small{opacity:1}
+.spprof-diff .more td:nth-child(3)>i{background:rgba(237,125,49,.4)}
+.spprof-diff .less td:nth-child(3)>i{background:rgba(80,140,255,.35)}
+.spprof-diff td>i{padding:0 .3em;border-radius:2px}
+.spprof-diff>small{white-space:normal;padding:0}
+</style>"""
+
 
 def tree_html(root: CallNode) -> str:
     """A call tree whose rows open and close, in any page that shows HTML."""
@@ -202,28 +242,74 @@ def functions_html(entries: Sequence[FunctionStats]) -> str:
         '<th colspan="2" scope="colgroup">self</th><th colspan="2" scope="colgroup">total</th>'
         '<th class="name" scope="col">function</th></tr></thead><tbody>',
     ]
-    for entry in entries[:_TABLE_ROWS]:
+    ranges = intervals(entries[:_TABLE_ROWS])
+    for entry, (own, total) in zip(entries, ranges):
         cells = "".join(
             f'<td class="bar" style="--share:{share * 100:.1f}"><i>{share:.1%}</i></td>'
-            f"<td><i>{format_ns(ns)}</i></td>"
-            for share, ns in (
-                (entry.self_share, entry.self_ns),
-                (entry.total_share, entry.total_ns),
+            f"<td><i>{format_ns(ns)}</i>{f' <small>{within}</small>' if within else ''}</td>"
+            for share, ns, within in (
+                (entry.self_share, entry.self_ns, own),
+                (entry.total_share, entry.total_ns, total),
             )
         )
         name = _name(entry)
         parts.append(f'<tr>{cells}<td class="name" style="text-align:left">{name}</td></tr>')
     parts.append("</tbody></table>")
+    if any(map(any, ranges)):
+        parts.append(f"<small>{INTERVALS}</small> ")
     if len(entries) > _TABLE_ROWS:
         parts.append(f"<small>{_more(len(entries) - _TABLE_ROWS, 'function')}</small>")
     parts.append("</div>")
     return "".join(parts)
 
 
+def differences_html(
+    entries: Sequence[StackDiff], native: Container[tuple[str, str]], n: int, meaning: str
+) -> str:
+    """A table of what functions took before and after; what is within noise is grey, and last."""
+    changed = [entry for entry in entries if entry.changed][:n]
+    rest = [entry for entry in entries if not entry.changed][: n - len(changed)]
+    parts = [
+        _STYLE,
+        _TABLE_STYLE,
+        _DIFFERENCE_STYLE,
+        '<div class="spprof-list spprof-top spprof-diff"><table><thead><tr>'
+        '<th scope="col">before</th><th scope="col">after</th><th scope="col">change of share</th>'
+        '<th scope="col">of self time</th><th class="name" scope="col">function</th></tr></thead>'
+        "<tbody>",
+    ]
+    for entry in (*changed, *rest):
+        low, high = entry.interval or (-1, 1)
+        share = f"{entry.delta_share * 100:+.1f}%"
+        within = f" <small>{low * 100:+.0f} to {high * 100:+.0f}</small>" if entry.changed else ""
+        time = ("+" if entry.delta_ns >= 0 else "-") + format_ns(abs(entry.delta_ns))
+        grew = entry.delta_share if entry.share_changed else entry.delta_ns
+        kind = ("more" if grew > 0 else "less") if entry.changed else "noise"
+        name = _named(
+            entry.functions[0],
+            entry.filenames[0],
+            0,
+            (entry.functions[0], entry.filenames[0]) in native,
+        )
+        parts.append(
+            f'<tr class="{kind}"><td><i>{entry.before_share:.1%}</i></td>'
+            f"<td><i>{entry.after_share:.1%}</i></td><td><i>{share}</i>{within}</td>"
+            f'<td><i>{time}</i></td><td class="name" style="text-align:left">{name}</td></tr>'
+        )
+    said = "nothing changed beyond noise; " if not changed else ""
+    explained = meaning.replace("in brackets", "grey")
+    parts.append(f"</tbody></table><small>{said}{escape(explained)}</small></div>")
+    return "".join(parts)
+
+
 def _name(of: FunctionStats | CallNode) -> str:
-    place = short_place(of.filename, of.lineno)
-    called = short(of.function_name, of.is_native)
-    whole = f' title="{escape(shown(of.function_name))}"' if called != of.function_name else ""
+    return _named(of.function_name, of.filename, of.lineno, of.is_native)
+
+
+def _named(name: str, filename: str, lineno: int, native: bool) -> str:
+    place = short_place(filename, lineno)
+    called = short(name, native)
+    whole = f' title="{escape(shown(name))}"' if called != name else ""
     name = f"<tt{whole}>{escape(shown(called))}</tt>"
     return name + (f" <small>{escape(place)}</small>" if place else "")
 

@@ -6,11 +6,13 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from .causes import collection_ns, waits
-from .compare import Difference
+from .compare import Difference, StackDiff
+from .findings import findings, line
 from .folding import folded
 from .names import process_name, short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
+from .significance import LEVEL
 from .tables import NATIVE, Tables, measure
 from .words import format_ns, short_place, shown
 
@@ -25,6 +27,11 @@ def headline(tables: Tables) -> str:
         f"{sample_count(tables)} samples ({how}) over {meta.duration_ns / 1e9:.2f} s: "
         f"{format_ns(sum(tables.sample_weight))} of {measure(meta.mode)}"
     )
+
+
+def finding_line(tables: Tables) -> str:
+    """What a profile shows besides how much was measured: one line, or nothing."""
+    return line(findings(tables)[1:])
 
 
 def thread_lines(tables: Tables, n: int) -> list[str]:
@@ -89,6 +96,9 @@ def notes(tables: Tables) -> list[str]:
 def summary(tables: Tables, n: int = 10) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
+    said = finding_line(tables)
+    if said:
+        lines.append(said)
     if tables.rows:
         lines += function_lines(top(folded(tables), n, "self", lines=False))
     lines += what_else_lines(tables)
@@ -104,30 +114,76 @@ def summary(tables: Tables, n: int = 10) -> str:
 
 def difference(found: Difference, n: int = 20) -> str:
     """The functions whose share changed most, with the totals of both profiles."""
+    return "\n".join(line for line, _ in difference_lines(found, n))
+
+
+def difference_lines(found: Difference, n: int = 20) -> list[tuple[str, str]]:
+    """The same line by line: each with what it is, "head", "more", "less", "noise" or ""."""
+    tests = found.tests
+    beyond = "beyond noise" if tests.whole_changed else "within noise"
     lines = [
-        f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after ({ratio(found)})",
-        f"{'before':>7} {'after':>7} {'change':>8}  function (self time)",
+        (
+            f"{format_ns(found.before_ns)} before, {format_ns(found.after_ns)} after "
+            f"({ratio(found)}): {beyond}",
+            "head",
+        ),
+        (f"{'before':>7} {'after':>7} {'change':>8}  {'time':>11}  function (self time)", ""),
     ]
     shown_as = found.folded()
-    native = _native_functions(shown_as.before) | _native_functions(shown_as.after)
-    for entry in shown_as.functions[:n]:
-        if entry.before_ns == entry.after_ns == 0:
-            continue
-        name, place = entry.functions[0], short_place(entry.filenames[0], 0)
-        lines.append(
-            f"{entry.before_share:7.1%} {entry.after_share:7.1%} "
-            f"{entry.delta_share * 100:+7.1f}%  "
-            + shown(short(name, (name, entry.filenames[0]) in native))
-            + (f"  {place}" if place else "")
-        )
-    return "\n".join(lines)
+    native = native_functions(shown_as)
+    entries = [entry for entry in shown_as.functions if entry.before_ns or entry.after_ns]
+    changed = [entry for entry in entries if entry.changed][:n]
+    for entry in changed:
+        grew = entry.delta_share if entry.share_changed else entry.delta_ns
+        kind = "more" if grew > 0 else "less"
+        lines.append((_difference_line(entry, native), kind))
+    rest = [entry for entry in entries if not entry.changed][: n - len(changed)]
+    if rest:
+        lines.append(("within noise:", "noise"))
+        lines += [(_difference_line(entry, native), "noise") for entry in rest]
+    lines.append((f"({meaning(found)})", "noise"))
+    return lines
 
 
-def _native_functions(tables: Tables) -> set[tuple[str, str]]:
-    """Name and file of the functions that are machine code."""
-    strings = tables.strings
-    columns = zip(tables.func_name, tables.func_file, tables.func_flags)
-    return {(strings[name], strings[file]) for name, file, flags in columns if flags & NATIVE}
+def _difference_line(entry: StackDiff, native: set[tuple[str, str]]) -> str:
+    """Shares and changes of a function; a change within noise stands in brackets."""
+    name, place = entry.functions[0], short_place(entry.filenames[0], 0)
+    share = f"{entry.delta_share * 100:+.1f}%"
+    time = ("+" if entry.delta_ns >= 0 else "-") + format_ns(abs(entry.delta_ns))
+    share = f"{share} " if entry.share_changed else f"({share})"
+    time = f"{time} " if entry.time_changed else f"({time})"
+    return (
+        f"{entry.before_share:7.1%} {entry.after_share:7.1%} {share:>9} {time:>12}  "
+        + shown(short(name, (name, entry.filenames[0]) in native))
+        + (f"  {place}" if place else "")
+    )
+
+
+def meaning(found: Difference) -> str:
+    """What noise is, and how often a word about a change is wrong."""
+    tests = found.tests
+    how = (
+        "between runs as they differ here"
+        if tests.several
+        else f"between runs whose times differ by {tests.noise:.0%}"
+    )
+    runs = (run for side in found.runs for run in side)
+    unordered = any(min(run.sample_time, default=0) < 0 for run in runs)
+    more = "; the order of samples is not known, so noise may be larger" if unordered else ""
+    return (
+        f"in brackets: within noise, {how}; of equal programs, {LEVEL:.0%} of comparisons "
+        f"show any change beyond it{more}"
+    )
+
+
+def native_functions(found: Difference) -> set[tuple[str, str]]:
+    """Name and file of the functions of both sides that are machine code."""
+    return {
+        (tables.strings[name], tables.strings[file])
+        for tables in (found.before, found.after)
+        for name, file, flags in zip(tables.func_name, tables.func_file, tables.func_flags)
+        if flags & NATIVE
+    }
 
 
 def ratio(found: Difference) -> str:

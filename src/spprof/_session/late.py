@@ -41,7 +41,8 @@ def module(name: str) -> Any:
 
 # What a profile may be asked, and saved as.
 _EVERYTHING = (
-    *(f"_profile.{name}" for name in ("compare", "model", "queries", "rows", "samples", "text")),
+    *(f"_profile.{name}" for name in ("compare", "model", "own_code", "queries", "rows")),
+    *(f"_profile.{name}" for name in ("samples", "text")),
     *(f"formats.{name}" for name in ("collapsed", "container", "gecko", "html", "pprof")),
     *(f"formats.{name}" for name in ("registry", "speedscope", "svg")),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from .._profile.rows import thin
@@ -23,7 +24,7 @@ DISPLAY_ROWS = 200_000
 _SIZES = {"u8": 1, "u32": 4, "i32": 4, "u64": 8, "i64": 8}
 
 
-def encode(tables: Tables, *, for_display: bool = False) -> bytes:
+def encode(tables: Tables, *, for_display: bool = False, findings: Sequence[str] = ()) -> bytes:
     """Return a profile in its binary form.
 
     Parameters
@@ -33,7 +34,10 @@ def encode(tables: Tables, *, for_display: bool = False) -> bytes:
         Merge equal stacks that are close in time until at most `DISPLAY_ROWS` sample rows are
         left. Counts and weights stay exact, timestamps become coarser; a note and `thinned_from`,
         the number of rows before, in the header say so.
+    findings : sequence of str
+        What the profile shows, in words; in the header for those who show it.
     """
+    more: dict[str, Any] = {"findings": [*findings]} if findings else {}
     if for_display:
         thinned = thin(tables, DISPLAY_ROWS)
         if thinned is not tables:
@@ -42,8 +46,8 @@ def encode(tables: Tables, *, for_display: bool = False) -> bytes:
                 f"{thinned.rows:,}; totals are exact"
             )
             noted = thinned.same_stacks(meta=tables.meta.but(notes=(*tables.meta.notes, note)))
-            return b"".join(_parts(noted, thinned_from=tables.rows))
-    return b"".join(_parts(tables))
+            return b"".join(_parts(noted, thinned_from=tables.rows, **more))
+    return b"".join(_parts(tables, **more))
 
 
 def dump(tables: Tables, file: BinaryIO) -> None:
@@ -51,7 +55,7 @@ def dump(tables: Tables, file: BinaryIO) -> None:
     file.writelines(_parts(tables))
 
 
-def _parts(tables: Tables, **more: int) -> list[Any]:
+def _parts(tables: Tables, **more: Any) -> list[Any]:
     texts = [text.encode("utf-8", "surrogatepass") for text in tables.strings]
     offsets = empty_column("sample.thread")
     position = 0

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, BinaryIO
 
+from .._profile import findings
 from .._profile import sources as texts_of
 from .._profile.queries import top
 from . import container
@@ -92,7 +93,8 @@ def page(
     heading = title or f"Profile of {tables.meta.start:%Y-%m-%d %H:%M:%S}"
     policy = _POLICY.format(connect=f" {connect}" if connect else "")
     # Level 1: columns shrink little more at higher ones, at several times the time.
-    packed = zlib.compress(container.encode(tables, for_display=True), 1)
+    said = findings.texts_of(tables)
+    packed = zlib.compress(container.encode(tables, for_display=True, findings=said), 1)
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'

@@ -112,6 +112,11 @@ def parser() -> MagicArgumentParser:
     made.add_argument(
         "--no-live", dest="live", action="store_false", help="show it when the cell is over"
     )
+    made.add_argument(
+        "--compare",
+        metavar="WHAT",
+        help="show what changed from the last profile (last), or from one in a variable or a file",
+    )
     made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
     made.add_argument("-h", "--help", action="store_true", help="show this, and run nothing")
     made.add_argument(BEGIN, action="store_true", help=SUPPRESS)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
-from .._profile import compare
+from .._profile import compare, findings
 from .._profile.model import ProfileDiff
 from .._profile.words import format_ns
 from ..formats import container, svg
@@ -120,7 +120,7 @@ def show_live(profile: Profile, caption: str, view: str | None) -> FlameGraphWid
 
 def update(widget: FlameGraphWidget, profile: Profile, caption: str) -> None:
     """Have a live graph show what is known by now."""
-    data, whole = _encoded(profile)
+    data, whole = _encoded(profile, is_over=not caption)
     widget.keep_whole(data, whole)
     with widget.hold_sync():
         widget.caption, widget.data = caption, data
@@ -182,8 +182,10 @@ def checked_options(
 def from_cells_on(profile: Displayable) -> Displayable:
     """The profile without what runs cells above them, where it is of this notebook."""
     if isinstance(profile, ProfileDiff):
-        before, after = from_cells_on(profile.before), from_cells_on(profile.after)
-        return ProfileDiff(before._for_output(), after._for_output())
+        before, after = (
+            [from_cells_on(run)._for_output() for run in side] for side in profile.runs
+        )
+        return ProfileDiff(before, after, noise=profile.noise)
     taken = profile._for_output()
     host = cells.HostCode.of_this_process()
     cell_of = CellTexts(shell())
@@ -205,9 +207,13 @@ def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | Non
     return _made(data, whole=whole, **options)
 
 
-def _encoded(profile: Profile) -> tuple[bytes, Callable[[], bytes] | None]:
-    """What a widget shows of a profile, and what gives the whole where that is coarser."""
-    data = container.encode(profile._tables, for_display=True)
+def _encoded(profile: Profile, *, is_over: bool = True) -> tuple[bytes, Callable[[], bytes] | None]:
+    """What a widget shows of a profile, and what gives the whole where that is coarser.
+
+    What is found in a profile is said when it `is_over`: it takes longer than a look may.
+    """
+    said = findings.texts_of(profile._tables) if is_over else []
+    data = container.encode(profile._tables, for_display=True, findings=said)
     # Kept alive only where it holds more than what is shown.
     thinned = profile._tables.rows > container.DISPLAY_ROWS
     return data, (lambda: container.encode(profile._tables)) if thinned else None

@@ -21,7 +21,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .._session import session
 from .._session.options import Options
-from . import cells, gone, output
+from . import cells, comparing, gone, output
 from .host import in_notebook
 from .live import THREAD_NAME, LiveGraph
 from .options import LAST_PROFILE
@@ -161,6 +161,12 @@ class Recording:
         self._live: LiveGraph | None = None
         self._live_widget: FlameGraphWidget | None = None
         self.profile: Profile | None = None
+        # Read before the cell runs: it may change the variable, or the directory.
+        self._before: Profile | None = None
+        if options.compare is not None:
+            self._before = comparing.baseline(
+                options.compare, shell.user_ns, LAST_PROFILE, options.mode
+            )
 
     def start(self, *, gives_way: bool = False) -> None:
         """Start the session; what it refuses is the user's to know."""
@@ -183,7 +189,7 @@ class Recording:
         if gives_way:
             return
         Recording.latest = self
-        if chosen.live and not chosen.quiet and in_notebook():
+        if chosen.live and not chosen.quiet and self._before is None and in_notebook():
             localise = self.localiser()
 
             def look() -> Profile | None:
@@ -231,6 +237,8 @@ class Recording:
                 profile.save(Path(options.output), format=options.format)
             if self._live_widget is not None:
                 output.replace(self._live_widget, profile)
+            elif not options.quiet and self._before is not None:
+                comparing.display(self._before, profile, view=options.view)
             elif not options.quiet:
                 gone.close_with_cell(output.display(profile, view=options.view))
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it

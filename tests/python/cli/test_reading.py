@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ class TestReport:
     def test_table(self, saved, capsys) -> None:
         assert main(["report", "-n", "3", "p.spprof"]) == 0
         out = capsys.readouterr().out
-        rows = re.findall(r"^ *[\d.]+ (?:m?s|µs) +([\d.]+)% .*?%  (\S+)", out, re.MULTILINE)
+        rows = re.findall(r"^ *[\d.]+ (?:m?s|µs) +([\d.]+)% .*%  +(\S+)", out, re.MULTILINE)
         assert [name for _, name in rows] == [
             short(s.function_name, s.is_native).split()[0] for s in saved.top(3)
         ]
@@ -33,7 +34,7 @@ class TestReport:
 
     def test_by_total_lines_and_filters(self, saved, capsys) -> None:
         main(["report", "--by", "total", "--thread", "MainThread", "p.spprof"])
-        assert re.search(r"100\.0%  <module>", capsys.readouterr().out)
+        assert re.search(r"100\.0%  +<module>", capsys.readouterr().out)
         main(["report", "--module", "libfast", "--lines", "-n", "99", "p.spprof"])
         assert "libfast" in capsys.readouterr().out
 
@@ -68,7 +69,7 @@ class TestReport:
             main(["report", *shape, "--all-frames", "p.spprof"])
             everything = capsys.readouterr().out
             assert "_call_with_frames_removed" in everything
-            assert "import pandas" not in everything
+            assert "  import pandas" not in everything
 
     def test_tree(self, saved, capsys) -> None:
         main(["report", "--tree", "p.spprof"])
@@ -234,3 +235,82 @@ class TestDiff:
         assert re.search(r"CPU time .*wall time", done.stderr)
         assert not Path("d.svg").exists()
         assert not Path("d.spprof").exists()
+
+
+class TestDiffAsACheck:
+    """`--fail-above`: what a program that runs it in CI relies on."""
+
+    @pytest.fixture(autouse=True)
+    def _profiles(self, here) -> None:
+        start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        main_frame = spprof.Frame("main", "a.py", 1)
+
+        def save(name: str, slow: int, other: int = 700) -> None:
+            order = ["slow"] * slow + ["other"] * other
+            random.Random(name).shuffle(order)
+            samples = [
+                spprof.Sample(at * 10**6, 1, "t", [spprof.Frame(f, "b.py", 2), main_frame])
+                for at, f in enumerate(order)
+            ]
+            end = start + timedelta(milliseconds=len(order))
+            spprof.Profile(start, end, 1, samples).save(name)
+
+        for name in ("a1.spprof", "a2.spprof", "a3.spprof"):
+            save(name, 300)
+        for name in ("b1.spprof", "b2.spprof", "b3.spprof"):
+            save(name, 450)
+
+    def test_status_and_reason(self, capsys) -> None:
+        assert main(["diff", "--fail-above", "5%", "a1.spprof", "b1.spprof"]) == 3
+        said = capsys.readouterr()
+        assert re.search(r"slow: \+15\.0% of the run's time before, more than 5\.0%", said.err)
+        assert "the whole run: +15.0%" in said.err
+        assert "one run a side does not tell how runs differ; 2% is taken" in said.err
+        assert "other" not in said.err
+        assert main(["diff", "--fail-above", "20", "a1.spprof", "b1.spprof"]) == 0
+        assert main(["diff", "--fail-above", "5%", "a1.spprof", "a2.spprof"]) == 0
+        assert main(["diff", "--fail-above", "5%", "b1.spprof", "a1.spprof"]) == 0
+        assert capsys.readouterr().err == ""
+        assert main(["diff", "a1.spprof", "b1.spprof"]) == 0
+
+    def test_by_share_and_noise(self, capsys) -> None:
+        assert main(["diff", "--fail-above", "5", "--by", "share", "a1.spprof", "b1.spprof"]) == 3
+        assert "slow: +9.1% of the whole" in capsys.readouterr().err
+        few = ["diff", "--fail-above", "5", "--noise", "50%", "a1.spprof", "b1.spprof"]
+        assert main(few) == 3
+        assert "the whole run" not in capsys.readouterr().err
+
+    def test_several_runs(self, capsys) -> None:
+        before = ["--before", "a1.spprof", "a2.spprof", "a3.spprof"]
+        after = ["--after", "b1.spprof", "b2.spprof", "b3.spprof"]
+        assert main(["diff", *before, *after, "--fail-above", "5%"]) == 3
+        said = capsys.readouterr()
+        assert "1.00 s before, 1.15 s after (1.15x): beyond noise" in said.out
+        assert "one run a side" not in said.err
+        assert main(["diff", *before, *after, "-o", "d.svg", "--fail-above", "5%"]) == 3
+        assert Path("d.svg").exists()
+
+    def test_within_noise_is_dimmed(self, capsys) -> None:
+        assert main(["diff", "--color", "always", "a1.spprof", "b1.spprof"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        (slow,) = (line for line in lines if " slow " in line)
+        (of_main,) = (line for line in lines if " other " in line)
+        assert slow.startswith("\x1b[31m")
+        assert of_main.startswith(("\x1b[2m", "\x1b[34m"))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ["a1.spprof"],
+            ["a1.spprof", "a2.spprof", "a3.spprof"],
+            ["--before", "a1.spprof"],
+            ["a1.spprof", "--before", "a1.spprof", "--after", "a2.spprof"],
+            ["--fail-above", "much", "a1.spprof", "a2.spprof"],
+        ],
+    )
+    def test_wrong_usage(self, wrong, capsys) -> None:
+        # A file before the options is one of two, or one too many.
+        with pytest.raises(SystemExit) as ended:
+            main(["diff", *wrong])
+        assert ended.value.code == 2
+        assert "usage: spprof diff" in capsys.readouterr().err

@@ -39,6 +39,13 @@ class TestContainer:
             with pytest.raises(FormatError, match="byte"):
                 container.decode(data[:length])
 
+    def test_findings_are_for_those_who_show_it(self, make_profile) -> None:
+        tables = make_profile(20)._tables
+        told = container.encode(tables, for_display=True, findings=["61% in parse()"])
+        length = int.from_bytes(told[12:16], "little")
+        assert json.loads(told[16 : 16 + length])["findings"] == ["61% in parse()"]
+        assert loads(told) == loads(container.encode(tables))
+
     def test_a_newer_version_is_named(self, make_profile) -> None:
         data = bytearray(container.encode(make_profile(5)._tables))
         data[8] = 2

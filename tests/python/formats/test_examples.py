@@ -17,7 +17,7 @@ import shared_examples  # noqa: E402
 NAMES = [*shared_examples.EXAMPLES, shared_examples.DIFFERENCE]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, shared_examples.CONFIDENCE])
 def test_is_what_is_written(name: str) -> None:
     # js/test/examples.test.ts compares with the same file.
     assert shared_examples.told(name) == shared_examples.expected(name)

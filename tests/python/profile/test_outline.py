@@ -10,6 +10,7 @@ import pytest
 
 from spprof import CallNode, FunctionStats
 from spprof._profile import names, outline, words
+from spprof._profile.queries import FunctionList
 
 
 class Nesting(HTMLParser):
@@ -125,7 +126,21 @@ class TestFunctions:
     def test_a_part_of_it_shows_itself_too(self, make_profile) -> None:
         top = make_profile().top(5)
         assert top[1:3] == list(top)[1:3]
-        assert str(top[1:3]).splitlines()[1:] == str(top).splitlines()[2:4]
+        assert str(top[1:3]).splitlines()[1:3] == str(top).splitlines()[2:4]
+
+    def test_uncertain_shares_are_said_and_only_they(self) -> None:
+        few = FunctionStats("f", "app.py", 1, False, 3, 3, 3, 3, 0.3, 1.0, (0.11, 0.6), (0.7, 1.0))
+        many = FunctionStats(
+            "g", "app.py", 9, False, 7, 7, 7, 7, 0.7, 0.7, (0.69, 0.71), (0.69, 0.71)
+        )
+        text = str(FunctionList([few, many])).splitlines()
+        assert text[1].split() == ["30.0%", "11-60%", "100.0%", "f", "app.py:1"]
+        assert text[2].split() == ["70.0%", "70.0%", "g", "app.py:9"]
+        assert "95%" in text[3]
+        html = Nesting(FunctionList([few, many])._repr_html_()).text
+        assert "11-60%" in html
+        assert "69-71%" not in html
+        assert str(FunctionList([many])).splitlines()[1:] == ["  70.0%   70.0%  g  app.py:9"]
 
     def test_table_has_what_the_summary_has(self, make_profile) -> None:
         profile = make_profile()

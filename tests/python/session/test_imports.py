@@ -91,6 +91,7 @@ def test_a_daemon_that_gives_up_what_it_need_not_have_keeps_its_profile(how) -> 
         "if 'setuid' in how: os.setgid(65534); os.setuid(65534)\n"
         "burn()\n"
         "p = spprof.stop()\n"
+        "p.top(mine=True)\n"
         "str(p), p.tree(), p.threads, list(p.samples), p.aggregate().stacks, str(p.diff(p))\n"
         "for end in ('spprof', 'json', 'folded', 'pb.gz', 'gecko.json', 'svg'):\n"
         "    p.save(f'p.{end}')\n"
