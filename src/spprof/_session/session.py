@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import engine, hooks, late, result, state, tasks
+from . import engine, hooks, late, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -77,6 +77,10 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
             _prepare_output(options.output_path)
         if native:
             _import_symbols()
+        if options.mode == "wall" and options.tasks:
+            from . import tasks
+
+            state.tasks = tasks
         try:
             hooks.install()
             engine.start(
@@ -90,9 +94,9 @@ def begin(options: Options, stacklevel: int, owner: state.Owner | None = None) -
             if not engine.is_active():
                 hooks.remove()
             raise
-        if options.mode == "wall" and options.tasks:
+        if state.tasks is not None and options.mode == "wall" and options.tasks:
             room = 0 if options.aggregate else options.memory_limit_bytes // 10
-            tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
+            state.tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
@@ -150,13 +154,14 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             return None
         try:
             engine.pause()  # what follows is no part of the profile
-            tasks.settle()
+            if state.tasks is not None:
+                state.tasks.settle()
             raw = engine.stop()
         finally:
             # After a KeyboardInterrupt the session may go on; after a MemoryError it has ended.
             if not engine.is_active():
                 hooks.remove()
-                waited = tasks.take()
+                waited = state.tasks.take() if state.tasks is not None else ()
         path, owner = state.output_path, state.owner
         state.output_path = state.owner = None
     profile = result.profile_of(raw, *waited)
@@ -224,7 +229,8 @@ def pause() -> None:
         No session is running.
     """
     engine.pause()
-    tasks.pause()
+    if state.tasks is not None:
+        state.tasks.pause()
 
 
 def resume() -> None:
@@ -236,7 +242,8 @@ def resume() -> None:
         No session is running.
     """
     engine.resume()
-    tasks.resume()
+    if state.tasks is not None:
+        state.tasks.resume()
 
 
 def register_thread() -> bool:

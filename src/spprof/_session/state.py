@@ -9,6 +9,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Protocol
 
     from .._profile.model import Profile
@@ -25,6 +26,8 @@ lock = threading.RLock()
 output_path: PathLike | None = None
 owner: Owner | None = None
 native_unwinding = False
+# The module that looks at tasks of asyncio, since the first session that did.
+tasks: ModuleType | None = None
 
 
 def reset_after_fork() -> None:
