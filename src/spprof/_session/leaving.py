@@ -9,14 +9,15 @@ import atexit
 import os
 import sys
 
-from . import engine, hooks, session, state, tasks
+from . import engine, hooks, session, state
 
 
 def _after_fork_in_child() -> None:
     state.reset_after_fork()
     if not engine.is_active():
         hooks.remove()
-        tasks.remove()
+        if state.tasks is not None:
+            state.tasks.remove()
     engine.after_fork_in_child()
 
 

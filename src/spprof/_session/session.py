@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import children_cpu, engine, hooks, late, offspring, result, state, tasks
+from . import children_cpu, engine, hooks, late, offspring, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -97,6 +97,10 @@ def begin(
             _import_symbols()
         if engine.is_active():
             end()
+        if options.mode == "wall" and options.tasks:
+            from . import tasks
+
+            state.tasks = tasks
         try:
             offspring.forget()
             hooks.install(options.processes)
@@ -119,9 +123,9 @@ def begin(
                 hooks.remove()
                 _forget_children()
             raise
-        if options.mode == "wall" and options.tasks:
+        if state.tasks is not None and options.mode == "wall" and options.tasks:
             room = 0 if options.aggregate else options.memory_limit_bytes // 10
-            tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
+            state.tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
@@ -181,13 +185,14 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             return None
         try:
             engine.pause()  # what follows is no part of the profile
-            tasks.settle()
+            if state.tasks is not None:
+                state.tasks.settle()
             raw = engine.stop()
         finally:
             # After a KeyboardInterrupt the session may go on; after a MemoryError it has ended.
             if not engine.is_active():
                 hooks.remove()
-                waited = tasks.take()
+                waited = state.tasks.take() if state.tasks is not None else ()
         path, owner = state.output_path, state.owner
         before, folder = state.children_before, state.folder
         if state.told is not None:
@@ -324,7 +329,8 @@ def pause() -> None:
         No session is running.
     """
     engine.pause()
-    tasks.pause()
+    if state.tasks is not None:
+        state.tasks.pause()
 
 
 def resume() -> None:
@@ -336,7 +342,8 @@ def resume() -> None:
         No session is running.
     """
     engine.resume()
-    tasks.resume()
+    if state.tasks is not None:
+        state.tasks.resume()
 
 
 def register_thread() -> bool:

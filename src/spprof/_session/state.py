@@ -9,6 +9,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Protocol
 
     from .._profile.model import Profile
@@ -39,6 +40,8 @@ member: Member | None = None
 # Whether the session ends by itself where somebody else wants to start one.
 gives_way = False
 native_unwinding = False
+# The module that looks at tasks of asyncio, since the first session that did.
+tasks: ModuleType | None = None
 
 
 def reset_after_fork() -> None:
