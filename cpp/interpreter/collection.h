@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
-struct _object;
+struct _object;  // NOLINT(bugprone-reserved-identifier): a PyObject
 
 namespace spprof::interpreter {
 

@@ -41,7 +41,12 @@ std::atomic<int> process{0};  // that the mutex is of
 struct Left {
     std::unordered_map<RegionId, Labels> now, before;
 };
-Left& left = *new Left;
+union Forever {
+    Left value;
+    Forever() noexcept : value() {}
+    ~Forever() {}
+} forever;
+Left& left = forever.value;
 
 PyObject* context_variable = nullptr;
 PyTypeObject *region_class = nullptr, *again_class = nullptr;

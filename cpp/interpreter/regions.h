@@ -12,7 +12,7 @@
 
 #include "interpreter/python_thread.h"
 
-struct _object;
+struct _object;  // NOLINT(bugprone-reserved-identifier): a PyObject
 
 namespace spprof::interpreter {
 
