@@ -73,7 +73,8 @@ def stand_ins(processes: bool) -> list[tuple[Any, str, Any]]:
     return [
         (module, name, engine.reporting_caller(getattr(module, name), before, after))
         for module, name, before, after in places
-        if hasattr(module, name)
+        # gevent puts None there.
+        if callable(getattr(module, name, None))
     ]
 
 
