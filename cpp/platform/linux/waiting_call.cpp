@@ -1,19 +1,39 @@
 // Reached from a visit of a thread. See waiting_call.h.
 #include "platform/linux/waiting_call.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstdint>
+
 namespace spprof::platform {
 
 namespace {
 
+// Of the program's descriptors: threads of ours have a table of their own (threads.cpp).
 bool is_socket(std::uintptr_t descriptor) noexcept {
-    struct stat status;
-    return syscall(SYS_fstat, static_cast<int>(descriptor), &status) == 0 &&
-           S_ISSOCK(status.st_mode);
+    constexpr char kFolder[] = "/proc/self/fd/";
+    char path[sizeof kFolder + 20], digits[20];
+    std::size_t length = 0, count = 0;
+    for (; kFolder[length] != '\0'; ++length) {
+        path[length] = kFolder[length];
+    }
+    std::uintptr_t rest = descriptor;
+    do {
+        digits[count++] = static_cast<char>('0' + rest % 10);
+        rest /= 10;
+    } while (rest != 0);
+    while (count > 0) {
+        path[length++] = digits[--count];
+    }
+    path[length] = '\0';
+    struct statx status;
+    return syscall(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &status) == 0 &&
+           S_ISSOCK(status.stx_mode);
 }
 
 // A wait that goes on after a signal: the registers still hold what the call was given.
