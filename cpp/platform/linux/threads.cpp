@@ -184,7 +184,7 @@ bool wake_current_thread_promptly() noexcept {
 
 namespace {
 
-// A table of descriptors of its own, and empty. A program may close all numbers that it does not
+// A table of descriptors of its own, with none of the program's. A program may close all numbers that it does not
 // know; what a thread of ours has open at that moment would be closed twice, the second time being
 // the program's next file. A copy that kept the program's files would hold its pipes open.
 // Before Linux 5.9 there is none, and the table stays shared.
@@ -194,7 +194,16 @@ void leave_descriptors_of_program() noexcept {
     }
     constexpr long kCloseRange = 436;  // on every architecture
     constexpr unsigned kUnshare = 2;
-    syscall(kCloseRange, 0u, ~0u, kUnshare);
+    if (syscall(kCloseRange, 0u, ~0u, kUnshare) != 0) {
+        return;
+    }
+    // Where somebody's allocator or tracer reports what it sees on our threads.
+    const int nowhere = open("/dev/null", O_RDWR);
+    for (int standard = 0; standard <= STDERR_FILENO && nowhere >= 0; ++standard) {
+        if (standard != nowhere) {
+            dup2(nowhere, standard);
+        }
+    }
 }
 
 }  // namespace

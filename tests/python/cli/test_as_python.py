@@ -288,8 +288,9 @@ def test_nothing_of_a_package_runs_outside_of_the_session(tmp_path) -> None:
     share = {s.function_name: s.total_share for s in profile.top(None)}
     assert share["heavy_import"] == pytest.approx(0.5, abs=0.1)
     assert share["main_part"] == pytest.approx(0.5, abs=0.1)
-    roots = {s.frames[-1] for s in profile.samples}
-    assert {root.function_name for root in roots} == {"<module>"}
+    roots = {s.frames[-1].function_name for s in profile.samples}
+    # At its end the interpreter calls `threading._shutdown` by itself, now and then met.
+    assert roots - {"_shutdown"} == {"<module>"}
 
 
 @pytest.mark.parametrize("frozen", [True, False])
