@@ -28,13 +28,21 @@ def open_notebook(page: Page, server: Server, path: str, prefix: str = "lab/tree
     page.goto(f"{server.url}/{prefix}/{path}?token={server.token}")
     page.wait_for_function("() => window.jupyterapp")
     page.evaluate("() => window.jupyterapp.restored")
+    if prefix == "lab/tree":
+        # Of the notebooks that a layout brings back another one may be in front.
+        page.evaluate(
+            "(path) => window.jupyterapp.commands.execute('docmanager:open', {path})", path
+        )
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
     page.wait_for_function(
-        """() => {
-            const shell = window.jupyterapp.shell;
-            const panel = shell.currentWidget;
-            return panel?.sessionContext?.session?.kernel?.status === 'idle';
+        """(path) => {
+            const panel = window.jupyterapp.shell.currentWidget;
+            return (
+                panel?.context?.path === path && panel.context.isReady &&
+                panel.sessionContext?.session?.kernel?.status === 'idle'
+            );
         }""",
+        arg=path,
         timeout=60_000,
     )
 
