@@ -184,10 +184,10 @@ bool wake_current_thread_promptly() noexcept {
 
 namespace {
 
-// A table of descriptors of its own, with none of the program's. A program may close all numbers that it does not
-// know; what a thread of ours has open at that moment would be closed twice, the second time being
-// the program's next file. A copy that kept the program's files would hold its pipes open.
-// Before Linux 5.9 there is none, and the table stays shared.
+// A table of descriptors of its own, with none of the program's. A program may close all numbers
+// that it does not know; what a thread of ours has open at that moment would be closed twice, the
+// second time being the program's next file. A copy that kept the program's files would hold its
+// pipes open. Before Linux 5.9 there is none, and the table stays shared.
 void leave_descriptors_of_program() noexcept {
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0) {
         return;  // a filter may end the process for it
