@@ -69,7 +69,7 @@ def notebook(browser: Browser, lab) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
     notebook_of(CELLS, lab.folder / "live.ipynb")
-    open_notebook(page, lab, "live.ipynb")
+    open_notebook(page, lab, "live.ipynb", "lab/workspaces/live/tree")
     start(page, "%load_ext spprof")
     ended(page)
     yield page
