@@ -179,6 +179,14 @@ nb::dict to_dict(spprof::sampling::Outcome outcome) {
     return result;
 }
 
+// Owns a new reference, or throws the exception that is set.
+nb::object owned(PyObject* made) {
+    if (made == nullptr) {
+        throw nb::python_error();
+    }
+    return nb::steal(made);
+}
+
 // Stands in for a function of the interpreter that starts threads, such as
 // _thread.start_new_thread.
 nb::object thread_starter(const nb::object& original) {
@@ -186,22 +194,14 @@ nb::object thread_starter(const nb::object& original) {
         []() noexcept { return session().registry().current_thread_begins(); },
         [](const char* name) noexcept { session().registry().current_thread_ends(name); },
     };
-    PyObject* starter = spprof::interpreter::reporting_thread_starter(original.ptr(), events);
-    if (starter == nullptr) {
-        throw nb::python_error();
-    }
-    return nb::steal(starter);
+    return owned(spprof::interpreter::reporting_thread_starter(original.ptr(), events));
 }
 
 // Stands in for a function whose calls are reported.
 nb::object reporting_caller(const nb::object& original, const nb::object& before,
                             const nb::object& after) {
-    PyObject* caller =
-        spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr());
-    if (caller == nullptr) {
-        throw nb::python_error();
-    }
-    return nb::steal(caller);
+    return owned(
+        spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr()));
 }
 
 }  // namespace
@@ -267,20 +267,9 @@ NB_MODULE(_native, module) {
         }
         return result;
     });
-    module.def("region_type", [] {
-        PyObject* type = spprof::interpreter::region_type();
-        if (type == nullptr) {
-            throw nb::python_error();
-        }
-        return nb::steal(type);
-    });
-    module.def("collection_callback", [] {
-        PyObject* callback = spprof::interpreter::collection_callback();
-        if (callback == nullptr) {
-            throw nb::python_error();
-        }
-        return nb::steal(callback);
-    });
+    module.def("region_type", [] { return owned(spprof::interpreter::region_type()); });
+    module.def("collection_callback",
+               [] { return owned(spprof::interpreter::collection_callback()); });
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));

@@ -36,6 +36,9 @@ std::atomic<int> process{1};
 
 constexpr const char* kOwnThreads = "/proc/self/task";
 
+// By seccomp: a filter may end the process for a call that it does not expect.
+bool calls_are_filtered() noexcept { return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0; }
+
 // What of a file of /proc about a thread fits; 0: there is none.
 std::size_t read_about_thread(Tid tid, const char* file, char* text, std::size_t size) noexcept {
     // Put together by hand: printf may allocate, and a thread may be standing still meanwhile.
@@ -155,8 +158,8 @@ void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)
 
 bool wake_current_thread_promptly() noexcept {
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0) {
-        return false;  // a filter may end the process for the next call
+    if (calls_are_filtered()) {
+        return false;
     }
     // Linux 6.12 lets threads that ask for short slices preempt others; before, it has no effect.
     constexpr std::uint64_t kKeepPolicy = 0x08;
@@ -189,8 +192,8 @@ namespace {
 // second time being the program's next file. A copy that kept the program's files would hold its
 // pipes open. Before Linux 5.9 there is none, and the table stays shared.
 void leave_descriptors_of_program() noexcept {
-    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0) {
-        return;  // a filter may end the process for it
+    if (calls_are_filtered()) {
+        return;
     }
     constexpr long kCloseRange = 436;  // on every architecture
     constexpr unsigned kUnshare = 2;

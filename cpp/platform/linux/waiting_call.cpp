@@ -7,7 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstddef>
+#include <algorithm>
+#include <charconv>
 #include <cstdint>
 
 namespace spprof::platform {
@@ -17,20 +18,9 @@ namespace {
 // Of the program's descriptors: threads of ours have a table of their own (threads.cpp).
 bool is_socket(std::uintptr_t descriptor) noexcept {
     constexpr char kFolder[] = "/proc/self/fd/";
-    char path[sizeof kFolder + 20], digits[20];
-    std::size_t length = 0, count = 0;
-    for (; kFolder[length] != '\0'; ++length) {
-        path[length] = kFolder[length];
-    }
-    std::uintptr_t rest = descriptor;
-    do {
-        digits[count++] = static_cast<char>('0' + rest % 10);
-        rest /= 10;
-    } while (rest != 0);
-    while (count > 0) {
-        path[length++] = digits[--count];
-    }
-    path[length] = '\0';
+    char path[sizeof kFolder + 20];
+    char* end = std::copy_n(kFolder, sizeof kFolder - 1, path);
+    *std::to_chars(end, path + sizeof path, descriptor).ptr = '\0';
     struct statx status;
     return syscall(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &status) == 0 &&
            S_ISSOCK(status.stx_mode);

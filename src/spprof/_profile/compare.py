@@ -73,20 +73,8 @@ def merge(several: Sequence[Tables]) -> Tables:
     shifts = [nanoseconds(began - start) for began in starts]
 
     builder = Builder()
-    merged: Any = builder.tables
-    labelled = any(len(t.sample_label) for t in several)
     for t, shift in zip(several, shifts):
-        stacks, threads = builder.add_stacks(t), builder.add_threads(t)
-        merged.sample_stack.extend([stacks[stack] for stack in t.sample_stack])
-        merged.sample_thread.extend([threads[thread] for thread in t.sample_thread])
-        merged.sample_time.extend([time if time < 0 else time + shift for time in t.sample_time])
-        merged.sample_last.extend([time if time < 0 else time + shift for time in t.sample_last])
-        merged.sample_count.extend(t.sample_count)
-        merged.sample_weight.extend(t.sample_weight)
-        merged.sample_state.extend(t.sample_state)
-        if labelled:
-            labels = builder.add_labels(t)
-            merged.sample_label.extend([labels[label] for label in t.sample_labels])
+        builder.add_rows(t, shift)
 
     def only(name: str, otherwise: Any) -> Any:
         values = {getattr(meta, name) for meta in metas}
@@ -106,7 +94,7 @@ def merge(several: Sequence[Tables]) -> Tables:
     ]
     one_interval = len({meta.interval_ns for meta in metas}) == 1
     duration_ns = metas[0].duration_ns if len(metas) == 1 else nanoseconds(end - start)
-    tables: Tables = merged
+    tables = builder.tables
     tables.meta = Meta.between(
         start,
         end,

@@ -298,8 +298,7 @@ def thin(tables: Tables, limit: int) -> Tables:
     within one, each (thread, stack, state, labels) becomes one row. Counts and weights are exact.
     Within a part a thread's rows are laid out one after the other in the order in which they first
     occurred, each as long as its share of the part's samples, so that they do not overlap. A
-    profile with
-    more than `limit` distinct (thread, stack, state, labels) keeps them all.
+    profile with more than `limit` distinct (thread, stack, state, labels) keeps them all.
     """
     if tables.rows <= limit:
         return tables

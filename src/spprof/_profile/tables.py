@@ -669,6 +669,24 @@ class Builder:
             )
         return mapped
 
+    def add_rows(self, other: Tables, shift: int) -> None:
+        """Append all sample rows of other tables, `shift` ns later; none begins before 0."""
+        t: Any = self.tables
+        stacks, threads = self.add_stacks(other), self.add_threads(other)
+        if len(other.sample_label) and not len(t.sample_label):
+            t.sample_label.extend([NO_LABEL] * t.rows)
+        t.sample_stack.extend(map(stacks.__getitem__, other.sample_stack))
+        t.sample_thread.extend(map(threads.__getitem__, other.sample_thread))
+        for column in ("sample_time", "sample_last"):
+            times = getattr(other, column)
+            getattr(t, column).extend(time if time < 0 else max(0, time + shift) for time in times)
+        t.sample_count.extend(other.sample_count)
+        t.sample_weight.extend(other.sample_weight)
+        t.sample_state.extend(other.sample_state)
+        if len(other.sample_label) or len(t.sample_label):
+            labels = self.add_labels(other)
+            t.sample_label.extend(map(labels.__getitem__, other.sample_labels))
+
     def copy_thread(self, row: ThreadRow) -> ThreadIndex:
         """Return the row that a thread of other tables has here."""
         return self.thread(row["tid"], row["name"], row["pid"], row["host"])

@@ -55,8 +55,9 @@ def profile_of(own: Tables, raw: dict[str, Any], folder: Folder, before: Usage |
     rows = _process_rows(own, recorded, made, statuses, start_ns)
     notes = [*trouble, *_notes_of_parts(recorded, rows)]
     if before is not None:
-        missing = children_cpu.usage().since(before) - _known_cpu_ns(recorded)
-        strangers = _strangers(before, made, {about["pid"] for about, _, _ in recorded})
+        now = children_cpu.usage()
+        missing = now.since(before) - _known_cpu_ns(recorded)
+        strangers = _strangers(before, now, made, {about["pid"] for about, _, _ in recorded})
         note = missing_note(missing, strangers, result.own_ns(raw))
         notes += [] if note is None else [note]
     tables = merged(own, [(tables, shift) for _, tables, shift in recorded if tables is not None])
@@ -110,17 +111,8 @@ def merged(own: Tables, others: list[tuple[Tables, int]]) -> Tables:
     if not others:
         return own
     builder = Builder()
-    t: Any = builder.tables
     for tables, shift in [(own, 0), *others]:
-        stacks, threads = builder.add_stacks(tables), builder.add_threads(tables)
-        t.sample_stack.extend(map(stacks.__getitem__, tables.sample_stack))
-        t.sample_thread.extend(map(threads.__getitem__, tables.sample_thread))
-        for column in ("sample_time", "sample_last"):
-            times = getattr(tables, column)
-            getattr(t, column).extend(time if time < 0 else max(0, time + shift) for time in times)
-        t.sample_count.extend(tables.sample_count)
-        t.sample_weight.extend(tables.sample_weight)
-        t.sample_state.extend(tables.sample_state)
+        builder.add_rows(tables, shift)
     metas = [own.meta, *(tables.meta for tables, _ in others)]
     modules = {module["path"]: module for meta in reversed(metas) for module in meta.modules}
     limits = [
@@ -134,7 +126,6 @@ def merged(own: Tables, others: list[tuple[Tables, int]]) -> Tables:
         python_version=", ".join(versions),
         modules=tuple(modules.values()),
         timestamps_until_ns=min(limits, default=None),
-        engine=own.meta.engine,
     )
     return builder.tables
 
@@ -259,11 +250,11 @@ def _known_cpu_ns(recorded: list[tuple[dict[str, Any], Tables | None, int]]) -> 
 
 
 def _strangers(
-    before: Usage, made: dict[int, tuple[str, int]], members: set[int]
+    before: Usage, now: Usage, made: dict[int, tuple[str, int]], members: set[int]
 ) -> dict[int, str]:
     """Commands of processes that are not in the profile, by pid."""
     found = {pid: command for pid, (command, _) in made.items() if pid not in members}
-    for pid in children_cpu.usage().busy_since(before):
+    for pid in now.busy_since(before):
         if pid not in members and pid not in found:
             was_there = "there before: " if pid in before.living else ""
             found[pid] = was_there + offspring.command_line(children_cpu.arguments(pid))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._profile.names import short
 from .._profile.rows import aggregate
-from .._profile.tables import COLUMN_TYPES, measure
+from .._profile.tables import measure
 from .._profile.words import format_ns, shown
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Run:
 def bytes_of(profile: Profile) -> int:
     """Memory that a profile takes, about."""
     t = profile._tables
-    columns = (memoryview(t.column(name)) for name in COLUMN_TYPES)
+    columns = (memoryview(t.column(name)) for name in t.column_types)
     strings = sum(map(len, t.strings)) + _OBJECT_BYTES * (len(t.strings) + len(t.threads))
     return sum(column.nbytes for column in columns) + strings
 

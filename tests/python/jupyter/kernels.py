@@ -88,6 +88,15 @@ def running_kernel(folder):
         manager.shutdown_kernel(now=True)
 
 
+@contextlib.contextmanager
+def prepared_kernel(tmp_path_factory, cell):
+    """A kernel that has run a cell."""
+    with running_kernel(tmp_path_factory.mktemp("kernel")) as kernel:
+        reply, outputs = kernel.run(cell)
+        assert reply["status"] == "ok", outputs
+        yield kernel
+
+
 def kinds(outputs):
     """What was shown, in order; the widgets' own traffic left out."""
     shown = []

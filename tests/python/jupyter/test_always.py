@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
-import textwrap
 
 import pytest
 
 pytest.importorskip("IPython")
 
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
+import shells
 
 import spprof
 from spprof.jupyter import commands
@@ -26,19 +24,7 @@ BURN = """
 """
 
 
-class Notebook:
-    """A shell, and what its cells printed."""
-
-    def __init__(self, shell, capsys):
-        self.shell = shell
-        self._capsys = capsys
-
-    def run(self, cell):
-        """Run a cell; return its result and what it printed."""
-        result = self.shell.run_cell(textwrap.dedent(cell).strip("\n"), store_history=True)
-        out, err = self._capsys.readouterr()
-        return result, re.sub(r"\x1b\[[0-9;]*m", "", out + err)
-
+class Notebook(shells.Notebook):
     def history(self):
         """The lines of `%spprof history`, by cell."""
         result, _ = self.run("%spprof history")
@@ -54,11 +40,7 @@ class Notebook:
 
 
 def made(capsys, **traits):
-    config = Config({"SpprofMagics": traits})
-    config.HistoryManager.hist_file = ":memory:"
-    shell = InteractiveShell(config=config)
-    shell.extension_manager.load_extension("spprof")
-    notebook = Notebook(shell, capsys)
+    notebook = Notebook(capsys, **traits)
     notebook.run(BURN)
     return notebook
 
@@ -72,8 +54,7 @@ def notebook(capsys):
     notebook.run("%spprof off")
     assert not spprof.is_active()
     assert notebook.shell.events.callbacks == callbacks
-    notebook.shell.extension_manager.unload_extension("spprof")
-    notebook.shell.history_manager.end_session()
+    notebook.end()
 
 
 def seconds(profile):

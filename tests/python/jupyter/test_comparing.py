@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from html.parser import HTMLParser
 
 import pytest
 
 pytest.importorskip("IPython")
 
-from IPython.core.interactiveshell import InteractiveShell
+import shells
 from IPython.utils.capture import capture_output
-from traitlets.config import Config
 
 import spprof
 from spprof import Frame, Profile, Sample
@@ -31,31 +29,17 @@ parse({parse}); order(0.1)
 """
 
 
-class Notebook:
-    """A shell that runs cells, and what they printed."""
-
-    def __init__(self, shell, capsys) -> None:
-        self.shell, self._capsys = shell, capsys
-
-    def run(self, cell: str):
-        result = self.shell.run_cell(textwrap.dedent(cell).strip("\n"), store_history=True)
-        out, err = self._capsys.readouterr()
-        return result, re.sub(r"\x1b\[[0-9;]*m", "", out + err)
-
+class Notebook(shells.Notebook):
     def profile(self, options: str = "", parse: float = 0.1):
         return self.run(CELL.format(options=options, parse=parse))
 
 
 @pytest.fixture
 def notebook(capsys):
-    config = Config()
-    config.HistoryManager.hist_file = ":memory:"
-    shell = InteractiveShell(config=config)
-    shell.extension_manager.load_extension("spprof")
-    yield Notebook(shell, capsys)
+    notebook = Notebook(capsys)
+    yield notebook
     assert not spprof.is_active()
-    shell.extension_manager.unload_extension("spprof")
-    shell.history_manager.end_session()
+    notebook.end()
 
 
 def line_of(text: str, function: str) -> str:

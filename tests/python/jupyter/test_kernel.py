@@ -8,7 +8,7 @@ pytest.importorskip("jupyter_client")
 pytest.importorskip("ipykernel")
 pytest.importorskip("anywidget")
 
-from kernels import WIDGET, kinds, running_kernel
+from kernels import WIDGET, kinds, prepared_kernel
 
 BURN = """
 import asyncio, json, time
@@ -29,9 +29,7 @@ def described():
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    with running_kernel(tmp_path_factory.mktemp("kernel")) as kernel:
-        reply, outputs = kernel.run(BURN)
-        assert reply["status"] == "ok", outputs
+    with prepared_kernel(tmp_path_factory, BURN) as kernel:
         yield kernel
 
 

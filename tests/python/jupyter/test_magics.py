@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import sys
-import textwrap
 import zlib
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,8 +15,7 @@ import pytest
 
 pytest.importorskip("IPython")
 
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
+import shells
 
 import spprof
 from spprof.formats import _front_end
@@ -33,19 +31,7 @@ BURN = """
 """
 
 
-class Notebook:
-    """A shell, and what its cells printed."""
-
-    def __init__(self, shell, capsys):
-        self.shell = shell
-        self._capsys = capsys
-
-    def run(self, cell):
-        """Run a cell; return its result and what it printed."""
-        result = self.shell.run_cell(textwrap.dedent(cell).strip("\n"), store_history=True)
-        out, err = self._capsys.readouterr()
-        return result, re.sub(r"\x1b\[[0-9;]*m", "", out + err)
-
+class Notebook(shells.Notebook):
     def __getitem__(self, name):
         return self.shell.user_ns[name]
 
@@ -55,18 +41,13 @@ class Notebook:
 
 @pytest.fixture
 def notebook(capsys):
-    config = Config()
-    config.HistoryManager.hist_file = ":memory:"
-    shell = InteractiveShell(config=config)
-    shell.extension_manager.load_extension("spprof")
-    callbacks = {name: list(each) for name, each in shell.events.callbacks.items()}
-    notebook = Notebook(shell, capsys)
+    notebook = Notebook(capsys)
+    callbacks = {name: list(each) for name, each in notebook.shell.events.callbacks.items()}
     notebook.run(BURN)
     yield notebook
     assert not spprof.is_active()
-    assert shell.events.callbacks == callbacks
-    shell.extension_manager.unload_extension("spprof")
-    shell.history_manager.end_session()
+    assert notebook.shell.events.callbacks == callbacks
+    notebook.end()
 
 
 def stacks(profile):

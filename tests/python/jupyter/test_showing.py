@@ -12,7 +12,7 @@ pytest.importorskip("jupyter_client")
 pytest.importorskip("ipykernel")
 pytest.importorskip("anywidget")
 
-from kernels import kinds, running_kernel
+from kernels import kinds, prepared_kernel, running_kernel
 
 PROFILES = """
 import time, spprof
@@ -37,9 +37,7 @@ p, q = taken(), taken()
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    with running_kernel(tmp_path_factory.mktemp("kernel")) as kernel:
-        reply, outputs = kernel.run(PROFILES)
-        assert reply["status"] == "ok", outputs
+    with prepared_kernel(tmp_path_factory, PROFILES) as kernel:
         yield kernel
 
 
