@@ -200,8 +200,7 @@ nb::object thread_starter(const nb::object& original) {
 // Stands in for a function whose calls are reported.
 nb::object reporting_caller(const nb::object& original, const nb::object& before,
                             const nb::object& after) {
-    return owned(
-        spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr()));
+    return owned(spprof::interpreter::reporting_caller(original.ptr(), before.ptr(), after.ptr()));
 }
 
 }  // namespace
