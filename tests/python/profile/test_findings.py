@@ -185,6 +185,7 @@ class TestDigest:
             "findings",
             "functions",
             "threads",
+            "gil_waits",
             "notes",
         ]
         assert found["version"] == 1
