@@ -76,9 +76,9 @@ class Looks:
         self.cpu = self.longest = 0.0
         look = tasks._Watch._look
 
-        def timed(*args: Any, **options: Any) -> None:
+        def timed(*args: Any) -> None:
             cpu, clock = time.thread_time(), time.perf_counter()
-            look(*args, **options)
+            look(*args)
             self.cpu += time.thread_time() - cpu
             self.longest = max(self.longest, time.perf_counter() - clock)
 
