@@ -5,10 +5,11 @@ Must not know any file format, nor the terminal.
 
 from __future__ import annotations
 
-from .causes import collection_ns, waits
+from .causes import waits
 from .compare import Difference, StackDiff
 from .findings import findings, line
 from .folding import folded
+from .garbage import collection_ns
 from .gil_holders import waits_for_whom
 from .names import process_name, short
 from .outline import function_lines

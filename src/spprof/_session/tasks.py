@@ -52,7 +52,7 @@ monotonic_ns = engine.monotonic_ns
 
 # Looks take one part in so many of a loop's time; what they did not take they may take later, but
 # for no more than that at once.
-_SHARE, _AT_ONCE_NS = 200, 20_000_000
+_SHARE, _AT_ONCE_NS = 200, 10_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 _ROW_BYTES = 32
