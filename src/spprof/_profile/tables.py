@@ -210,6 +210,7 @@ if TYPE_CHECKING:
         """A process of a profile; docs/ARCHITECTURE.md says what each member means."""
 
         pid: int
+        host: str
         ppid: int
         command: str
         name: str
@@ -217,6 +218,8 @@ if TYPE_CHECKING:
         end_ns: int | None
         ended: str
         cpu_ns: int | None
+        before_ns: int
+        after_ns: int
         profiler_ns: int
         profile_ns: int
 

@@ -44,7 +44,7 @@ class Usage:
 
 def usage() -> Usage:
     """CPU time of the children of this process now."""
-    return Usage(_reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
+    return Usage(reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
 
 
 def note(cpu_ns: int, count: int, profile_ns: int, option: str) -> str | None:
@@ -96,7 +96,8 @@ def arguments(pid: int) -> list[bytes]:
         return []
 
 
-def _reaped_ns() -> int:
+def reaped_ns() -> int:
+    """CPU time of the children that this process waited for, with those they waited for."""
     if resource is None:
         return 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
