@@ -235,13 +235,15 @@ class TestAnotherProcess:
             busy.kill()
             busy.wait()
             assert running.wait(20) == 0
-        spin = spprof.load(tmp_path / "p.spprof").top(1)[0]
-        assert (spin.function_name, spin.self_ns > 300e6) == ("spin", True)
+        profile = spprof.load(tmp_path / "p.spprof")
+        assert profile.top(1)[0].function_name == "spin"
+        assert profile.processes()[0].ended == "killed"
 
     def test_one_that_waits_in_c_says_so_and_takes_it_back(self, tmp_path) -> None:
-        code = "import time; print(1, flush=True); time.sleep(1.5); print(2)"
+        code = "print(1, flush=True); print(len(input()))"
         with subprocess.Popen(
             [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -251,4 +253,4 @@ class TestAnotherProcess:
             done = spprof_cli("dump", "--timeout", "0.1", str(sleeper.pid), tmp=tmp_path)
             assert done.returncode == 1
             assert "its main thread waits in a system call or in C code" in done.stderr
-            assert sleeper.communicate(timeout=20) == ("2\n", "")
+            assert sleeper.communicate("two\n", timeout=20) == ("3\n", "")
