@@ -37,6 +37,11 @@ class Usage:
         total = self.reaped_ns + sum(self.living.values())
         return max(0, total - before.reaped_ns - sum(before.living.values()))
 
+    def without(self, pids: frozenset[int]) -> Usage:
+        """The same without some that live."""
+        living = {pid: ns for pid, ns in self.living.items() if pid not in pids}
+        return Usage(self.reaped_ns, living)
+
     def busy_since(self, before: Usage) -> set[int]:
         """Of the living, those that used CPU time since then."""
         return {pid for pid, ns in self.living.items() if ns > before.living.get(pid, 0)}
