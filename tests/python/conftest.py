@@ -79,6 +79,20 @@ def build_profile(
     return Profile._of(b.tables)
 
 
+not_run: list[pytest.Item] = []
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remember the slow ones that were left out."""
+    not_run.extend(item for item in items if item.get_closest_marker("slow"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a plain `pytest` leaves out."""
+    if not_run:
+        terminalreporter.write_line(f"{len(not_run)} slow tests not run: pytest -m slow")
+
+
 @pytest.fixture
 def make_profile() -> Callable[..., Profile]:
     """`build_profile`."""
