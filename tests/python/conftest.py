@@ -79,6 +79,18 @@ def build_profile(
     return Profile._of(b.tables)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``@pytest.mark.slow_unless(interval=1)``: a test with each other interval is slow."""
+    for item in items:
+        for marker in item.iter_markers("slow_unless"):
+            given = item.callspec.params  # type: ignore[attr-defined]
+            for name, fast in marker.kwargs.items():
+                # A parameter that there is not is a KeyError: nobody is slow by mistake.
+                if given[name] not in (fast if isinstance(fast, set) else {fast}):
+                    item.add_marker("slow")
+
+
 not_run: list[pytest.Item] = []
 
 

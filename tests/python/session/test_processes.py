@@ -141,6 +141,11 @@ p.wait()
 """,
 }
 
+COMMON_WAYS = {
+    *("fork", "Process, spawn", "Pool, fork", "executor, spawn"),
+    *("subprocess", "shell", "grandchild", "killed by its parent"),
+}
+
 MEASURED = """
 if __name__ == "__main__":
     before = used()
@@ -166,6 +171,7 @@ def measured(way: str, seconds: float, place: Path) -> tuple[float, float, float
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow_unless(way=COMMON_WAYS)
 def test_a_child_is_in_the_profile(way: str, place: Path) -> None:
     whole, function, profile, ended = measured(way, 0.3, place)
     # An interpreter's own start is none of the profile; nor is what its function shares with it.
