@@ -60,6 +60,7 @@ class TestTimes:
 
     @pytest.mark.parametrize("mode", ["cpu", "wall"])
     @pytest.mark.parametrize("aggregate", [False, True])
+    @pytest.mark.slow_unless(aggregate=False)
     def test_interleaved_coroutines_and_threads(self, mode: str, aggregate: bool) -> None:
         """Each region's CPU time, and that of what has none, within the error of counting."""
         tasks, threads, rounds = 12, 4, 20
