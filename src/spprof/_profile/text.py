@@ -12,7 +12,7 @@ from .findings import findings, line
 from .folding import folded
 from .garbage import collection_ns
 from .gil_holders import waits_for_whom
-from .names import process_name, short
+from .names import short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
 from .significance import LEVEL
