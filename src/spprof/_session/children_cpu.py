@@ -38,6 +38,11 @@ class Usage:
         total = self.reaped_ns + sum(self.living.values())
         return max(0, total - before.reaped_ns - sum(before.living.values()))
 
+    def without(self, pids: frozenset[int]) -> Usage:
+        """The same without some that live."""
+        living = {pid: ns for pid, ns in self.living.items() if pid not in pids}
+        return Usage(self.reaped_ns, living)
+
     def busy_since(self, before: Usage) -> set[int]:
         """Of the living, those that used CPU time since then."""
         return {pid for pid, ns in self.living.items() if ns > before.living.get(pid, 0)}
@@ -45,7 +50,7 @@ class Usage:
 
 def usage() -> Usage:
     """CPU time of the children of this process now."""
-    return Usage(_reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
+    return Usage(reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
 
 
 def note(cpu_ns: int, count: int, profile_ns: int, option: str) -> str | None:
@@ -97,7 +102,8 @@ def arguments(pid: int) -> list[bytes]:
         return []
 
 
-def _reaped_ns() -> int:
+def reaped_ns() -> int:
+    """CPU time of the children that this process waited for, with those they waited for."""
     if resource is None:
         return 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
