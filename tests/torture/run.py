@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
-import ctypes.util
 import itertools
 import json
 import os
@@ -90,11 +89,11 @@ def environment_of(name: str, library: str) -> dict[str, str] | None:
     environment = {**os.environ, "TORMENTS_LIBRARY": library}
     preload = torment.PRELOADS.get(name)
     if preload:
-        try:
-            ctypes.CDLL(preload)
-        except OSError:
-            return None
         environment["LD_PRELOAD"] = preload
+        # Some can be preloaded only: there is no room for their thread-local storage later.
+        tried = subprocess.run(["/bin/true"], env=environment, capture_output=True, check=False)
+        if tried.stderr:
+            return None
     return environment
 
 

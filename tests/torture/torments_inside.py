@@ -383,7 +383,7 @@ def interrupted_by_the_keyboard(t: Torment) -> Any:
     before = signal.signal(signal.SIGINT, interrupt)
     keyboard = threading.Thread(target=press)
     keyboard.start()
-    while not t.over():
+    while not t.over() or not pressed[0]:
         try:
             armed[0] = True
             if t.disturbed:
