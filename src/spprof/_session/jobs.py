@@ -80,7 +80,7 @@ def _note(future: Any, function: Any) -> None:
 
 
 def _frame_of(function: Any) -> AwaitFrame:
-    """Where a function is defined; of what calls another, as `asyncio.to_thread` does, the other."""
+    """Where a function is defined; of what only calls another (`asyncio.to_thread`), the other."""
     for _ in range(10):
         kind = type(function).__name__
         if kind == "partial":
