@@ -194,7 +194,10 @@ nb::object owned(PyObject* made) {
 nb::object thread_starter(const nb::object& original) {
     constexpr spprof::interpreter::ThreadEvents events = {
         []() noexcept { return session().registry().current_thread_begins(); },
-        [](const char* name) noexcept { session().registry().current_thread_ends(name); },
+        spprof::platform::current_thread_cpu_ns,
+        [](const char* name, std::int64_t left_python_ns) noexcept {
+            session().registry().current_thread_ends(name, left_python_ns);
+        },
     };
     return owned(spprof::interpreter::reporting_thread_starter(original.ptr(), events));
 }

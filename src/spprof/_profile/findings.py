@@ -16,6 +16,7 @@ from .folding import folded
 from .garbage import in_collection
 from .names import short
 from .queries import rate_hz, sample_count, top
+from .rows import representative
 from .tables import GIL_HELD, GIL_MASK, NATIVE, WAITING, Tables
 from .words import format_ns, short_place, shown
 
@@ -93,9 +94,21 @@ def findings(tables: Tables) -> list[Finding]:
     return found
 
 
+# Stacks of a profile that is looked at whole, and rows of a larger one that stand for all.
+_LOOKED_AT = 100_000
+_STANDING_FOR_ALL = 15_000
+
+
 def texts_of(tables: Tables) -> list[str]:
-    """What a profile shows, in words."""
-    return [finding.text for finding in findings(tables)]
+    """What a profile shows, in words, in about a second at most.
+
+    Of a very large call tree some rows are looked at, which stand for the others; how much was
+    measured is said of all of it.
+    """
+    if len(tables.stack_frame) <= _LOOKED_AT:
+        return [finding.text for finding in findings(tables)]
+    found = findings(representative(tables, _STANDING_FOR_ALL))
+    return [_measured(tables).text, *(finding.text for finding in found[1:])]
 
 
 def line(found: Sequence[Finding]) -> str:
