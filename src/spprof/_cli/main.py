@@ -1,4 +1,4 @@
-"""The command line: `spprof run, attach, dump, view, report, convert, diff, completion`.
+"""The command line: `spprof run, attach, dump, view, report, convert, diff, doctor, completion`.
 
 Knows which commands there are and how they fail; each is a file beside this one.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .._profile.words import shown
 from .._version import __version__
-from . import attach, completion, convert, diff, dump, report, run, view
+from . import attach, completion, convert, diff, doctor, dump, report, run, view
 from .failure import Failure
 
 _DESCRIPTION = "Profile Python programs and look at profiles."
@@ -28,11 +28,12 @@ examples:
   spprof report train.spprof            ... or in the terminal
   spprof convert train.spprof out.svg   another format, by its ending
   spprof diff before.spprof after.spprof
+  spprof doctor                         whether profiling works here
 
 exit status: 0 on success, 1 when a file cannot be read or written, 2 for wrong usage;
 `spprof run` ends as the program does, `spprof diff --fail-above` with 3 where it is slower."""
 
-_COMMANDS = (run, attach, dump, view, report, convert, diff, completion)
+_COMMANDS = (run, attach, dump, view, report, convert, diff, doctor, completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

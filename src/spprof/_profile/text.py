@@ -6,10 +6,12 @@ Must not know any file format, nor the terminal.
 from __future__ import annotations
 
 from . import processes
-from .causes import collection_ns, waits
+from .causes import waits
 from .compare import Difference, StackDiff
 from .findings import findings, line
 from .folding import folded
+from .garbage import collection_ns
+from .gil_holders import waits_for_whom
 from .names import short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
@@ -17,6 +19,8 @@ from .significance import LEVEL
 from .tables import NATIVE, Tables, measure
 from .words import format_ns, short_place, shown
 
+# From this share of all time on it is said who held the GIL meanwhile, in so many lines.
+_GIL_WAITS, _HOLDERS = 0.01, 5
 # CPU time outside of the profile is worth a line from this share of it on.
 _TELLING_SHARE = 0.01
 
@@ -62,6 +66,9 @@ def what_else_lines(tables: Tables) -> list[str]:
     if causes:
         shares = [f"{cause} {ns / whole:.1%}" for cause, ns in causes.items()]
         lines.append(f"waiting: {', '.join(shares)}")
+        if causes.get("gil", 0) >= _GIL_WAITS * whole:
+            lines.append("waiting for the GIL, which was held by:")
+            lines += map(str, waits_for_whom(folded(tables))[:_HOLDERS])
     collecting = collection_ns(tables)
     if collecting:
         lines.append(f"garbage collection: {collecting / whole:.1%}")

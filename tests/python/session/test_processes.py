@@ -141,6 +141,11 @@ p.wait()
 """,
 }
 
+COMMON_WAYS = {
+    *("fork", "Process, spawn", "Pool, fork", "executor, spawn"),
+    *("subprocess", "shell", "grandchild", "killed by its parent"),
+}
+
 MEASURED = """
 if __name__ == "__main__":
     before = used()
@@ -170,6 +175,7 @@ def measured(way: str, seconds: float, place: Path) -> tuple[float, float, float
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow_unless(way=COMMON_WAYS)
 def test_a_child_is_in_the_profile(way: str, place: Path) -> None:
     whole, function, profile, outside, ended = measured(way, 0.3, place)
     assert 0.2 < function < 0.32
