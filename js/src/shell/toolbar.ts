@@ -4,6 +4,7 @@ import { button, h } from '../dom/elements';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
+import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
 import { VIEWS, type ViewName } from '../state/choices';
 import { threadLabel } from '../state/describe';
@@ -24,6 +25,9 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   self: 'Colour: self time',
   diff: 'Colour: change',
 };
+
+/** What the values of options begin with that stand for processes. */
+const PROCESS = 'process ';
 
 /** Modules in the legend. */
 const LEGEND = 9;
@@ -59,6 +63,7 @@ export class Toolbar {
   });
   /** What the search covers; stands beside the notes, where it moves nothing when it appears. */
   readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
+  private processes: readonly ProcessChoice[] = [];
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
@@ -162,7 +167,11 @@ export class Toolbar {
   private chooseThreads(value: string): void {
     if (value === 'all') this.state.updateTree({ threads: null, split: false });
     else if (value === 'each') this.state.updateTree({ threads: null, split: true });
-    else this.state.updateTree({ threads: new Set([Number(value) as ThreadRow]), split: false });
+    else {
+      const rows = this.processes[Number(value.slice(PROCESS.length))]?.threads ?? [];
+      const threads = value.startsWith(PROCESS) ? rows : [Number(value) as ThreadRow];
+      this.state.updateTree({ threads: new Set(threads), split: false });
+    }
   }
 
   private show(): void {
@@ -187,8 +196,14 @@ export class Toolbar {
     this.matched.classList.toggle('sp-problem', !!query?.problem);
     if (this.filledFor !== this.state.data) this.fillChoices();
     const { threads, split } = choices.tree;
-    this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
+    this.threads.value = split ? 'each' : threads === null ? 'all' : this.chosen(threads);
     this.colors.value = choices.colors;
+  }
+
+  /** The option for these threads: one of them, or those of a process or role. */
+  private chosen(threads: ReadonlySet<ThreadRow>): string {
+    const at = this.processes.findIndex((each) => isOf(each, threads));
+    return threads.size === 1 || at < 0 ? String([...threads][0]) : PROCESS + at;
   }
 
   /** The modules that burn most, in their colours; a click shows one alone. */
@@ -218,6 +233,18 @@ export class Toolbar {
     this.legend.replaceChildren(h('span', { class: 'sp-hint' }, 'Modules by self time'), ...entries);
   }
 
+  /** Processes and roles, where there are several: each stands for all its threads. */
+  private processOptions(): HTMLElement[] {
+    const { data, threadTimes } = this.state;
+    const [roles, each] = [roleChoices(data, threadTimes), processChoices(data, threadTimes)];
+    this.processes = [...roles, ...each];
+    if (each.length === 0) return [];
+    const options = this.processes.map(({ label, depth, weight }, at) =>
+      h('option', { value: PROCESS + at }, `${'\u2003'.repeat(depth)}${label} · ${format.duration(weight)}`),
+    );
+    return [h('optgroup', { label: 'Processes' }, ...options)];
+  }
+
   private fillChoices(): void {
     const { data, threadTimes: times } = this.state;
     this.filledFor = data;
@@ -227,6 +254,7 @@ export class Toolbar {
       ...(rows.length > 1
         ? [
             h('option', { value: 'each' }, 'Each thread apart'),
+            ...this.processOptions(),
             ...rows.map((row) =>
               h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(times[row].weight)}`),
             ),

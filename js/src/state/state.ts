@@ -7,9 +7,11 @@ import { type Evidence, evidenceOf, withinNoise } from '../profile/confidence';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Folded, fold } from '../profile/folding';
+import { severalProcesses } from '../profile/labels';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import { onlyOwn } from '../profile/own-code';
+import { byProcess } from '../profile/processes';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
 import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
@@ -139,8 +141,11 @@ export class State {
   );
   private readonly inTime = computed(() => {
     const threads = this.selectedThreads.value;
-    return this.data.threads
-      .map((_, row) => row as ThreadRow)
+    const several = severalProcesses(this.data.threads);
+    const rows = several
+      ? byProcess(this.data, this.perThread.value)
+      : this.data.threads.map((_, row) => row as ThreadRow);
+    return rows
       .filter((row) => threads === null || threads.has(row))
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
