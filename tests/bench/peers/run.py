@@ -189,6 +189,9 @@ class Bench:
             run.samples = run.impossible = 0
             for names, count in tool.stacks(made):
                 chain = [name for name in (n.rpartition(".")[2] for n in names) if name in KNOWN]
+                # A profiler in Python may have a `main` of its own above the program's.
+                outermost = max((i for i, name in enumerate(chain) if name == "main"), default=0)
+                chain = chain[outermost:]
                 run.samples += count
                 if not any(chain == possible[: len(chain)] for possible in CHAINS):
                     run.impossible += count

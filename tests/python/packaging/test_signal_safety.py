@@ -91,9 +91,9 @@ OWNER: list[str] = []
 
 # Calls through pointers: the file, what its line of source must hold, the functions it can lead to.
 THROUGH_POINTERS = [
-    ("interrupting_observer.cpp", "side.visitor.record(watch.subject, moment)", [RECORD]),
-    ("interrupting_observer.cpp", "side.visitor.keep(watch.subject)", [KEEP]),
-    ("interrupting_observer.cpp", "side.visitor.call_keeper()", [CALL]),
+    ("sampling_signal.cpp", "side.visitor.record(watch.subject, moment)", [RECORD]),
+    ("sampling_signal.cpp", "side.visitor.keep(watch.subject)", [KEEP]),
+    ("sampling_signal.cpp", "side.visitor.call_keeper()", [CALL]),
     ("suspending_observer.cpp", "visitor_.record(thread.subject, moment)", [RECORD]),
     ("suspending_observer.cpp", "visitor_.keep(thread.subject)", [KEEP]),
     ("suspending_observer.cpp", "freezer_->freeze(thread.handle)", FREEZER),
