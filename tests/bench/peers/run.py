@@ -5,14 +5,16 @@
 Makes an environment of its own below --cache (by default in the user's cache folder) and installs
 the others there; what cannot be had or does not run is said and left out. In each round every tool
 profiles the program once, in a new random order; a ratio is to the run without a profiler of the
-same round, and the table shows medians with the smallest and largest. Prints Markdown.
+same round, and the table shows medians with the smallest and largest; where the machine is busy
+with other things, the ratio of the best runs of all rounds says more. Prints Markdown.
 
-    slowdown      time that the program's own work took, as it measured it itself
+    slowdown      time that the program's own work took, as it measured it itself: best / best
+    by round      the same by round
     total CPU     of all processes of the command, the profiler's own and interpreter start included
     of due        samples of those that the program's CPU time asks for at the interval
     impossible    samples whose stack is none that the program can have; "-": it keeps no stacks
     around        seconds of the command that are not the program's work: start, end, writing
-    memory        of the largest process of the command
+    memory        of the largest process of the command; not less than this script's own
     picture       seconds from the command to the picture or page of a program that does nothing
 """
 
@@ -273,6 +275,7 @@ def row(
 ) -> list[str]:
     cells = [
         tool.name + (f" ({tool.note})" if tool.note else ""),
+        f"{min(run.wall for run in runs) / min(run.wall for run in base):.2f}",
         spread([run.wall / of.wall for run, of in zip(runs, base)]),
         spread([run.total_cpu / of.total_cpu for run, of in zip(runs, base)]),
     ]
@@ -290,7 +293,7 @@ def row(
 
 
 HEAD = (
-    *("tool", "slowdown", "total CPU", "of due", "impossible", "around, s", "memory"),
+    *("tool", "slowdown", "by round", "total CPU", "of due", "impossible", "around, s", "memory"),
     "picture, s",
 )
 
