@@ -73,7 +73,7 @@ print(profile.sample_count, "RLIMIT_SIGPENDING" in " ".join(profile.notes))
 
 @pytest.mark.parametrize("limit", [0, 2])
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (1, "cpu"), (0.1, "wall")])
-@pytest.mark.slow_unless(limit=0)
+@pytest.mark.slow_unless(limit=0, interval=1)
 def test_a_full_queue_of_signals_neither_kills_nor_costs_the_samples(
     interval: float, mode: str, limit: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
 
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (0.1, "wall")])
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.slow_unless(mode="wall")
+@pytest.mark.slow_unless(mode="wall", native=True)
 def test_a_child_of_the_bare_system_call_is_not_profiled_and_ends(
     interval: float, mode: str, native: bool
 ) -> None:
@@ -309,7 +309,7 @@ needs_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="its machi
 @needs_x86
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("blocked", ["SIGSEGV", "SIGBUS"])
-@pytest.mark.slow_unless(blocked="SIGSEGV")
+@pytest.mark.slow_unless(blocked="SIGSEGV", mode="wall")
 def test_a_thread_that_has_faults_blocked_survives_a_bad_load(blocked: str, mode: str) -> None:
     """The system ends a process for a fault whose signal is blocked."""
     program = f"""

@@ -81,7 +81,7 @@ def test_bursts_and_naps_come_out_as_long_as_they_were(
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL to hold")
 @pytest.mark.parametrize("interval", [10, 1])
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.slow_unless(interval=1, count=4)
+@pytest.mark.slow
 def test_shares_of_the_gil_add_up(count: int, interval: float) -> None:
     ready = threading.Barrier(count)
 

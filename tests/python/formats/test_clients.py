@@ -183,6 +183,7 @@ def firefox_profiler(profiler_cli, tmp_path):
         daemon.wait(timeout=30)
 
 
+@pytest.mark.slow
 class TestFirefoxProfiler:
     @pytest.mark.parametrize("compress", [False, True])
     def test_functions_and_threads(self, profile, firefox_profiler, tmp_path, compress) -> None:
@@ -277,7 +278,7 @@ class TestSpeedscope:
         return 60 * float(match[1] or 0) + float(match[2]) * units[match[3]]
 
     @pytest.mark.parametrize("name", ["p.speedscope.json", "p.pb.gz", "p.collapsed"])
-    @pytest.mark.slow_unless(name="p.speedscope.json")
+    @pytest.mark.slow
     def test_roots_and_times(self, make_profile, sandwich, name) -> None:
         # Speedscope shows one thread at a time.
         profile = make_profile(600, seed=7, threads=1)

@@ -416,6 +416,7 @@ def deep(levels: int, leaf: int) -> float:
     return burn(0.0005) + 0 * leaf if levels == 0 else deep(levels - 1, leaf)
 
 
+@pytest.mark.slow
 def test_at_the_memory_limit_timestamps_go_and_totals_stay() -> None:
     # Stacks of their own for each sample, so that a limit of 1 MiB is reached within a second.
     names = [f"leaf_{i}" for i in range(400)]
