@@ -143,6 +143,10 @@ export class App {
     if (known && known !== this.state.choices.view) this.state.update({ view: known });
   }
 
+  setAllFrames(wanted: boolean): void {
+    if (wanted !== this.state.choices.allFrames) this.state.update({ allFrames: wanted, zoom: [] });
+  }
+
   setSearch(text: string): void {
     if (text !== this.state.choices.search) this.state.update({ search: text });
   }
