@@ -41,7 +41,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
         `"icicle"`, `"flame"`, `"timeline"`, `"table"`, `"sandwich"`, `"source"` or
         `"speedscope"`.
     search : str
-        Text in any case, or a regular expression between slashes.
+        Text in any case, or a regular expression between slashes; the switch beside the field.
     selected : dict
         Empty, or `function`, `file`, `line` (first line of the function), `stack` (list of
         `"function (file:line)"`, outermost call first) and `share` (0 to 1, of the time shown).
