@@ -11,6 +11,7 @@
 
 #include "interpreter/call_report.h"
 #include "interpreter/collection.h"
+#include "interpreter/loop_rounds.h"
 #include "interpreter/regions.h"
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
@@ -192,7 +193,10 @@ nb::object owned(PyObject* made) {
 nb::object thread_starter(const nb::object& original) {
     constexpr spprof::interpreter::ThreadEvents events = {
         []() noexcept { return session().registry().current_thread_begins(); },
-        [](const char* name) noexcept { session().registry().current_thread_ends(name); },
+        spprof::platform::current_thread_cpu_ns,
+        [](const char* name, std::int64_t left_python_ns) noexcept {
+            session().registry().current_thread_ends(name, left_python_ns);
+        },
     };
     return owned(spprof::interpreter::reporting_thread_starter(original.ptr(), events));
 }
@@ -269,6 +273,9 @@ NB_MODULE(_native, module) {
     module.def("region_type", [] { return owned(spprof::interpreter::region_type()); });
     module.def("collection_callback",
                [] { return owned(spprof::interpreter::collection_callback()); });
+    module.def("loop_watch_type", [] { return owned(spprof::interpreter::loop_watch_type()); });
+    module.def("loop_hook_type", [] { return owned(spprof::interpreter::loop_hook_type()); });
+    module.def("monotonic_ns", &spprof::platform::monotonic_ns);
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));

@@ -9,17 +9,17 @@ namespace spprof::interpreter {
 
 namespace {
 
-ThreadEvents thread_events = {nullptr, nullptr};
+ThreadEvents thread_events = {nullptr, nullptr, nullptr};
 
 // threading.Thread passes a bound method of the thread object, which has its latest name.
-void report_end(PyObject* function) {
+void report_end(PyObject* function, std::int64_t left_python) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject* owner = PyObject_GetAttrString(function, "__self__");
     PyObject* name = owner == nullptr ? nullptr : PyObject_GetAttrString(owner, "name");
     const char* text = name != nullptr && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : nullptr;
     PyErr_Clear();  // a function without an owner, or an owner without a name
-    thread_events.ends(text);
+    thread_events.ends(text, left_python);
     Py_XDECREF(name);
     Py_XDECREF(owner);
     PyErr_Restore(type, value, traceback);
@@ -29,7 +29,7 @@ PyObject* run_thread(PyObject* function, PyObject* args, PyObject* kwargs) {
     const bool followed = thread_events.begins();
     PyObject* result = PyObject_Call(function, args, kwargs);
     if (followed) {
-        report_end(function);
+        report_end(function, thread_events.clock());
     }
     return result;
 }

@@ -2,16 +2,21 @@
 // interpreter starts threads; what is done with the report is up to whoever asks for it.
 #pragma once
 
+#include <cstdint>
+
 #include "interpreter/python_internals.h"
 
 namespace spprof::interpreter {
 
-// Both are called on the thread itself, with the interpreter's lock, and must not run Python code.
+// All are called on the thread itself, with the interpreter's lock, and must not run Python code.
 struct ThreadEvents {
     // False: not a thread of its own (gevent makes "threads" of greenlets); its end is not
     // reported.
     bool (*begins)() noexcept;
-    void (*ends)(const char* name) noexcept;  // nullptr: a thread without a name
+    // Asked when the thread has left Python for good: what a clock of the caller's says.
+    std::int64_t (*clock)() noexcept;
+    // The name is nullptr for a thread without one; with what the clock has said.
+    void (*ends)(const char* name, std::int64_t left_python) noexcept;
 };
 
 // Stands in for a function of the interpreter that starts a thread, such as

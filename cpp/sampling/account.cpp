@@ -7,6 +7,9 @@
 namespace spprof::sampling {
 
 Shares Account::take(const Met& met, const Settings& settings) noexcept {
+    if (met.outside && is_on_its_way_out(met.cpu_ns)) {
+        return {};
+    }
     const std::int64_t used = std::max<std::int64_t>(0, met.cpu_ns - cpu_ns_);
     const std::int64_t passed = std::max<std::int64_t>(0, met.time_ns - time_ns_);
     const std::int64_t before = time_ns_;
@@ -18,8 +21,14 @@ Shares Account::take(const Met& met, const Settings& settings) noexcept {
     outside_ = met.outside;
     Shares shares;
     if (met.outside) {
-        owed_running_ns_ = 0;
-        owed_waiting_ns_ = 0;
+        if (!was_outside) {
+            outside_since_cpu_ns_ = met.cpu_ns;
+            nobodys_running_ns_ = 0;
+            nobodys_waiting_ns_ = 0;
+        }
+        nobodys_running_ns_ += used + std::exchange(owed_running_ns_, 0);
+        nobodys_waiting_ns_ +=
+            std::max<std::int64_t>(0, passed - used) + std::exchange(owed_waiting_ns_, 0);
         return shares;
     }
     shares.here = {met.time_ns, 1, used};
@@ -86,6 +95,16 @@ Account::Rest Account::rest(std::int64_t now_ns, std::int64_t cpu_ns,
     return rest;
 }
 
+void Account::end_cpu(std::int64_t cpu_ns, std::int64_t left_python_ns) noexcept {
+    final_cpu_ns_ = cpu_ns;
+    left_python_ns_ = left_python_ns;
+    if (outside_ && is_on_its_way_out(outside_since_cpu_ns_)) {
+        outside_ = false;
+        owed_running_ns_ += nobodys_running_ns_;
+        owed_waiting_ns_ += nobodys_waiting_ns_;
+    }
+}
+
 void Account::settle(std::int64_t now_ns, std::int64_t cpu_ns) noexcept {
     time_ns_ = now_ns;
     cpu_ns_ = std::max(cpu_ns_, cpu_ns);
@@ -97,6 +116,8 @@ void Account::rebase(std::int64_t now_ns, std::int64_t cpu_ns) noexcept {
     owed_running_ns_ = 0;
     owed_waiting_ns_ = 0;
     kept_waiting_ns_ = 0;
+    nobodys_running_ns_ = 0;
+    nobodys_waiting_ns_ = 0;
 }
 
 }  // namespace spprof::sampling

@@ -63,7 +63,9 @@ public:
 
     // The thread ended now; the clock is told by itself, if at all.
     void end(std::int64_t now_ns) noexcept { final_time_ns_ = now_ns; }
-    void end_cpu(std::int64_t cpu_ns) noexcept { final_cpu_ns_ = cpu_ns; }
+    // It left Python for good when the clock said `left_python_ns`: where it was met outside since,
+    // it was on its way to its end, and what passed until then is not nobody's.
+    void end_cpu(std::int64_t cpu_ns, std::int64_t left_python_ns) noexcept;
     Rest rest_at_end(const Settings& settings) noexcept {
         return rest(final_time_ns_, final_cpu_ns_, settings);
     }
@@ -76,6 +78,9 @@ public:
     }
 
 private:
+    bool is_on_its_way_out(std::int64_t cpu_ns) const noexcept {
+        return left_python_ns_ >= 0 && cpu_ns >= left_python_ns_;
+    }
     std::uint32_t count_waiting(std::int64_t waited_ns, const Settings& settings) noexcept;
 
     std::int64_t time_ns_ = 0;  // the two clocks at the last sample
@@ -87,10 +92,15 @@ private:
     std::int64_t owed_waiting_ns_ = 0;
     std::int64_t kept_waiting_ns_ = 0;  // kept from the processors where it runs; no sample yet
     std::int64_t uncounted_waiting_ns_ = 0;  // waiting that has not made up a whole sample yet
-    std::int64_t ran_ns_ = 0;                // CPU time that its stacks have...
-    std::int64_t met_running_ = 0;           // ...from so many samples
-    std::int64_t final_time_ns_ = -1;        // when it ended...
-    std::int64_t final_cpu_ns_ = -1;         // ...and its CPU clock then; -1: nobody told
+    // What is nobody's since it was first met outside, and its CPU clock there.
+    std::int64_t nobodys_running_ns_ = 0;
+    std::int64_t nobodys_waiting_ns_ = 0;
+    std::int64_t outside_since_cpu_ns_ = 0;
+    std::int64_t ran_ns_ = 0;           // CPU time that its stacks have...
+    std::int64_t met_running_ = 0;      // ...from so many samples
+    std::int64_t final_time_ns_ = -1;   // when it ended...
+    std::int64_t final_cpu_ns_ = -1;    // ...and its CPU clock then; -1: nobody told
+    std::int64_t left_python_ns_ = -1;  // ...and when it left Python; -1: nobody told
 };
 
 }  // namespace spprof::sampling

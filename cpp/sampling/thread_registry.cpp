@@ -225,7 +225,7 @@ bool ThreadRegistry::current_thread_begins() noexcept {
     return !std::exchange(subject->has_begun, true);
 }
 
-void ThreadRegistry::current_thread_ends(const char* name) noexcept {
+void ThreadRegistry::current_thread_ends(const char* name, std::int64_t left_python_ns) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     Subject* subject = observer_ == nullptr ? nullptr : find(platform::current_tid());
     if (subject == nullptr) {
@@ -239,7 +239,7 @@ void ThreadRegistry::current_thread_ends(const char* name) noexcept {
         }
     }
     if (subject->following != Following::muted && !paused_) {
-        subject->account.end_cpu(platform::current_thread_cpu_ns());
+        subject->account.end_cpu(platform::current_thread_cpu_ns(), left_python_ns);
     }
     retire_ended(*subject);
 }

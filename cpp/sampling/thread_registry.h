@@ -72,8 +72,9 @@ public:
     // nobody is followed. Takes the mutex itself; no exception, no destructor that matters: the
     // interpreter may end the thread in its caller.
     bool current_thread_begins() noexcept;
-    // The calling thread is about to end: its last CPU time is credited, its ring released.
-    void current_thread_ends(const char* name) noexcept;
+    // The calling thread is about to end: its last CPU time is credited, its ring released. Its
+    // CPU clock said so much when it left Python.
+    void current_thread_ends(const char* name, std::int64_t left_python_ns) noexcept;
     void set_paused(bool paused) noexcept { paused_ = paused; }
 
 private:

@@ -180,6 +180,40 @@ TEST_CASE("outside of Python time is nobody's") {
     }
 }
 
+TEST_CASE("a thread that is met on its way out of Python has its last time all the same") {
+    for (const bool drained_before : {true, false}) {
+        for (const Settings& settings : {kCpu, kWall}) {
+            Account account = begun();
+            account.take(running(kMs, kMs), settings);
+            const Met met = outside(3 * kMs, 2 * kMs + 100);
+            if (drained_before) {
+                account.take(met, settings);
+                account.take(outside(4 * kMs, 2 * kMs + 200), settings);
+            }
+            account.end(5 * kMs);
+            account.end_cpu(2 * kMs + 300, 2 * kMs);
+            if (!drained_before) {
+                account.take(met, settings);
+            }
+            CHECK_FALSE(account.outside());
+            const Account::Rest rest = account.rest_at_end(settings);
+            CHECK(rest.ran_ns == kMs + 300);
+            CHECK(rest.waited.weight_ns == (settings.mode == Mode::wall ? 3 * kMs - 300 : 0));
+        }
+    }
+}
+
+TEST_CASE("what a thread did outside of Python before its end is nobody's") {
+    Account account = begun();
+    account.take(running(kMs, kMs), kCpu);
+    account.take(outside(3 * kMs, 2 * kMs), kCpu);
+    account.end(5 * kMs);
+    account.end_cpu(4 * kMs, 3 * kMs);  // it came back, was not met there, and left for good
+    CHECK(account.outside());
+    account.take(outside(5 * kMs, 2 * kMs + 1), kCpu);
+    CHECK(account.outside());
+}
+
 TEST_CASE("what was owed before the thread went outside is nobody's, too") {
     Account account = begun();
     account.take(waiting(10 * kMs, 3 * kMs), kWall);  // 3 ms of running are owed
@@ -263,7 +297,7 @@ TEST_CASE("what is left at the end is told once") {
     CHECK(account.rest(20 * kMs, 3 * kMs, kCpu).waited.weight_ns == 0);
     account.end(30 * kMs);
     CHECK(account.rest_at_end(kCpu).ran_ns == 0);  // nobody told the clock
-    account.end_cpu(4 * kMs);
+    account.end_cpu(4 * kMs, -1);
     CHECK(account.rest_at_end(kCpu).ran_ns == 2 * kMs);
 }
 

@@ -187,12 +187,12 @@ TEST_CASE("what threads record while others come and go is what is kept") {
                         if (session.observer.visit_here() == platform::Visited::recorded) {
                             ++recorded;
                         }
-                        session.registry.current_thread_ends("brief");
+                        session.registry.current_thread_ends("brief", -1);
                         ++ended;
                     }).join();
                 }
             }
-            session.registry.current_thread_ends("long");
+            session.registry.current_thread_ends("long", -1);
             ++ended;
         });
     }
@@ -288,7 +288,7 @@ TEST_CASE("whatever stands in a ring, the collector stays within it and goes on"
             subject->visits.ring.detach();
             subject->visits.ring.attach(own_pages);
         }
-        session.registry.current_thread_ends("");
+        session.registry.current_thread_ends("", -1);
     }
     CHECK(kept > 400);
     CHECK(given_up > 100);

@@ -1,4 +1,4 @@
-"""One torment in this process: NAME SECONDS MODE INTERVAL_MS native|python RESULT_FILE.
+"""One torment in this process: NAME SECONDS PATIENCE_S MODE INTERVAL_MS native|python RESULT_FILE.
 
 MODE "off" is the undisturbed program. What became of it is in the result file, as JSON.
 """

@@ -225,10 +225,10 @@ def _counts() -> dict[str, int]:
 
 def main(arguments: list[str]) -> int:
     """Run one; the arguments are those of `one.py`."""
-    name, seconds, mode, interval, native, result_file = arguments
+    name, seconds, patience, mode, interval, native, result_file = arguments
     options = {"mode": mode, "interval": float(interval), "native": native == "native"}
     result_path = Path(result_file)
-    faulthandler.dump_traceback_later(float(seconds) + 45, exit=True)
+    faulthandler.dump_traceback_later(float(seconds) + float(patience), exit=True)
     if mode != "off":
         import spprof
 

@@ -1,4 +1,4 @@
-"""The command line: `spprof run, view, report, convert, diff, completion`.
+"""The command line: `spprof run, attach, dump, view, report, convert, diff, doctor, completion`.
 
 Knows which commands there are and how they fail; each is a file beside this one.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .._profile.words import shown
 from .._version import __version__
-from . import completion, convert, diff, report, run, view
+from . import attach, completion, convert, diff, doctor, dump, report, run, view
 from .failure import Failure
 
 _DESCRIPTION = "Profile Python programs and look at profiles."
@@ -22,15 +22,18 @@ examples:
   spprof run train.py --epochs 3        run a script under the profiler
   spprof run -o app.html -m package     run a module, save a page to share
   spprof run --mode wall -m http.server see where it waits
+  spprof attach 4242                    profile a process that runs already
+  spprof dump 4242                      the stacks of all its threads
   spprof view train.spprof              look at it in the browser
   spprof report train.spprof            ... or in the terminal
   spprof convert train.spprof out.svg   another format, by its ending
   spprof diff before.spprof after.spprof
+  spprof doctor                         whether profiling works here
 
 exit status: 0 on success, 1 when a file cannot be read or written, 2 for wrong usage;
 `spprof run` ends as the program does, `spprof diff --fail-above` with 3 where it is slower."""
 
-_COMMANDS = (run, view, report, convert, diff, completion)
+_COMMANDS = (run, attach, dump, view, report, convert, diff, doctor, completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -82,6 +82,12 @@ def parser() -> MagicArgumentParser:
         action="store_true",
         help="the Python processes that the cell makes as well: pools, workers, subprocesses",
     )
+    made.add_argument(
+        "--cluster",
+        metavar="WORKERS",
+        help="what workers elsewhere do as well: a Client of Dask, a view of ipyparallel (rc[:]) "
+        "or what else spprof.cluster takes",
+    )
     made.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
     made.add_argument(
         "-f",
