@@ -91,7 +91,7 @@ def _display(
         return None
     if live is not None:
         update(live, shown, "")
-        html = _static_html(profile, _key_of(live))
+        html = _static_html(profile, _key_of(live), follows=False)
         _publish({"text/html": html, "text/plain": _in_words(profile)})
         return live
     widget = _widget(shown, options)
@@ -265,13 +265,16 @@ _PICTURE_STYLE = (
 )
 
 
-def _static_html(profile: Displayable, key: str | None, *, with_graph: bool = True) -> str:
+def _static_html(
+    profile: Displayable, key: str | None, *, with_graph: bool = True, follows: bool = True
+) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
     An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
     second MIME type beside the widget's: hosts choose by type, whether or not that type then
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
-    Where scripts run, the graph behind the picture takes its place.
+    Where scripts run, the graph behind the picture takes its place. `follows` says whether it is
+    the next output after the widget.
     """
     front_end = saved.front_end() if with_graph else ""
     room = _OUTPUT_BYTES - len(front_end)
@@ -287,9 +290,13 @@ def _static_html(profile: Displayable, key: str | None, *, with_graph: bool = Tr
         image = saved.graph(tables, shown, image, room - len(image) - _OVERHEAD) + front_end
     if key is None:
         return f"<style>{_PICTURE_STYLE}</style>{image}"
+    # Where no widget is made of it, as without its kernel, its output says so to nobody's use.
+    area = ".jp-OutputArea-child"
+    dead = f"{area}:has(+ {area} > .jp-OutputArea-output > .{key}-static)" if follows else ""
     return (
         f"<style>{_PICTURE_STYLE}</style>"
-        f"<style>html:has(.{key}) .{key}-static, "
+        + (f"<style>html:not(:has(.{key})) {dead} {{ display: none }}</style>" if dead else "")
+        + f"<style>html:has(.{key}) .{key}-static, "
         # Not an area around it: outputs may be within an output, as in ipywidgets.Output.
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static)"
         f":not(:has(.jp-OutputArea-child .{key}-static)) {{ display: none }}</style>"
