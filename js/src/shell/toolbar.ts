@@ -6,6 +6,7 @@ import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
 import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
+import { TYPED_PATTERN } from '../profile/search';
 import { VIEWS, type ViewName } from '../state/choices';
 import { threadLabel } from '../state/describe';
 import { keep, type State } from '../state/state';
@@ -16,6 +17,7 @@ import { Menu } from './menu';
 export interface ToolbarEvents {
   reset(): void;
   save(kind: ExportKind): void;
+  step(by: 1 | -1): void;
   speedscope(): void;
 }
 
@@ -37,7 +39,8 @@ const TYPING_MS = 60;
 
 const KEYS: [string, string][] = [
   ['1 – 7', 'views'],
-  ['/', 'search; Enter goes to the view'],
+  ['/', 'search; Enter goes to the next match'],
+  ['n, N', 'next match, previous one'],
   ['arrows', 'caller, callee, neighbours'],
   ['Enter', 'zoom to the frame'],
   ['Esc, Backspace', 'one step back'],
@@ -57,13 +60,17 @@ export class Toolbar {
     class: 'sp-search',
     type: 'search',
     placeholder: 'Search  /',
-    'aria-label': 'Search functions, /regex/ too',
+    'aria-label': 'Search functions',
     spellcheck: 'false',
     autocomplete: 'off',
   });
   /** What the search covers; stands beside the notes, where it moves nothing when it appears. */
   readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
   private processes: readonly ProcessChoice[] = [];
+  private readonly position = h('span', { class: 'sp-position' });
+  /** From one match to the next. */
+  readonly steps = h('div', { class: 'sp-steps', role: 'group', 'aria-label': 'Matches', hidden: true });
+  private readonly pattern: HTMLButtonElement;
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
@@ -109,6 +116,19 @@ export class Toolbar {
     this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
       state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
     );
+    this.pattern = toggle('.*', 'The search is a pattern (regular expression), not plain text', () => {
+      this.searchNow();
+      state.update({ pattern: state.choices.pattern === null ? TYPED_PATTERN : null });
+    });
+    this.pattern.setAttribute('aria-label', 'Search by pattern');
+    this.pattern.classList.add('sp-pattern');
+    this.steps.append(
+      button('‹', { class: 'sp-step', 'aria-label': 'Previous match', title: 'Previous match (N)' }, () =>
+        events.step(-1),
+      ),
+      this.position,
+      button('›', { class: 'sp-step', 'aria-label': 'Next match', title: 'Next match (n)' }, () => events.step(1)),
+    );
     this.search.addEventListener('input', () => {
       clearTimeout(this.typing);
       this.typing = window.setTimeout(() => this.searchNow(), TYPING_MS);
@@ -139,7 +159,7 @@ export class Toolbar {
       'div',
       { class: 'sp-toolbar', role: 'toolbar', 'aria-label': 'Profile view' },
       group,
-      this.search,
+      h('div', { class: 'sp-searching' }, this.search, this.pattern),
       this.threads,
       this.inverted,
       this.allFrames,
@@ -188,6 +208,13 @@ export class Toolbar {
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
     // Text being typed is ahead of the search.
     if (this.typing === 0) this.search.value = choices.search;
+    this.pattern.setAttribute('aria-pressed', String(choices.pattern !== null));
+    this.search.setAttribute('aria-invalid', String(!!query?.problem));
+    const { matchedNodes } = this.state;
+    this.steps.hidden = matchedNodes.length === 0;
+    const at = matchedNodes.length > 0 ? matchedNodes.indexOf(this.state.selectedNode()) + 1 : 0;
+    this.position.textContent =
+      at > 0 ? `${at} of ${matchedNodes.length}` : format.counted(matchedNodes.length, 'frame');
     if (query?.problem) this.matched.textContent = query.problem;
     else
       this.matched.textContent = coverage
