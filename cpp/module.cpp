@@ -276,7 +276,9 @@ NB_MODULE(_native, module) {
     module.def("collection_callback",
                [] { return owned(spprof::interpreter::collection_callback()); });
     module.def("loop_watch_type", [] { return owned(spprof::interpreter::loop_watch_type()); });
-    module.def("loop_hook_type", [] { return owned(spprof::interpreter::loop_hook_type()); });
+    module.def("loop_hook_type", [] {
+        return owned(spprof::interpreter::loop_hook_type(&spprof::platform::monotonic_ns));
+    });
     module.def("monotonic_ns", &spprof::platform::monotonic_ns);
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);

@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "interpreter/python_internals.h"
-#include "platform/clocks.h"
 
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h>
@@ -38,6 +37,7 @@ struct Hook {
 };
 
 PyTypeObject* watch_class = nullptr;
+Clock read_clock = nullptr;
 
 PyMemberDef watch_members[] = {
     {"waits_since", kTime, offsetof(Watch, waits_since), 0, nullptr},
@@ -87,7 +87,7 @@ Watch* watch_of(Hook* hook, PyObject* loop, std::int64_t now) {
 }
 
 bool tell(Hook* hook, PyObject* loop) {
-    const std::int64_t now = platform::monotonic_ns();
+    const std::int64_t now = read_clock();
     Watch* watch = watch_of(hook, loop, now);
     if (watch == nullptr) {
         return false;
@@ -199,6 +199,9 @@ _object* loop_watch_type() {
     return reinterpret_cast<PyObject*>(watch_class);
 }
 
-_object* loop_hook_type() { return PyType_FromSpec(&hook_spec); }
+_object* loop_hook_type(Clock clock) {
+    read_clock = clock;
+    return PyType_FromSpec(&hook_spec);
+}
 
 }  // namespace spprof::interpreter

@@ -3,9 +3,13 @@
 // takes little time. What a look is, is `spprof._session.tasks`' business.
 #pragma once
 
+#include <cstdint>
+
 struct _object;  // NOLINT(bugprone-reserved-identifier): a PyObject
 
 namespace spprof::interpreter {
+
+using Clock = std::int64_t (*)() noexcept;  // in ns
 
 // New references to types to derive from; nullptr with an exception.
 //
@@ -16,6 +20,6 @@ _object* loop_watch_type();
 // the way it tells the watch of the loop that asks, watches[id(loop)] or met(loop, since or None),
 // that the loop is about to wait or, `after_waiting`, has waited; and has it look where that is
 // due.
-_object* loop_hook_type();
+_object* loop_hook_type(Clock clock);
 
 }  // namespace spprof::interpreter

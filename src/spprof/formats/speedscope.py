@@ -11,7 +11,8 @@ from array import array
 from itertools import accumulate
 from typing import Any, BinaryIO, Callable
 
-from .._profile.rows import rows_by_thread
+from .._profile.labels import REGION, labels_with, regions
+from .._profile.rows import ThreadRows, rows_by_thread
 from .._profile.tables import (
     COUNT_LIMIT,
     NATIVE,
@@ -33,6 +34,7 @@ from ._stacks import check_depth
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 _CHUNK = 8192
+_MOST_REGIONS = 30
 
 
 class _Layout:
@@ -53,6 +55,7 @@ class _Layout:
             of_frame.append(index)
         self._of_frame = of_frame
         self.rows = rows_by_thread(tables)
+        self.regions = _rows_by_region(tables)
         self.several_processes = len(labels.processes(tables)) > 1
 
     def _frame(self, func: FuncIndex, line: int, lines: bool) -> dict[str, Any]:
@@ -90,9 +93,44 @@ class _Layout:
             "thread": dict(entry),
         }
 
+    def parts(self) -> list[tuple[dict[str, Any], ThreadRows]]:
+        """Heads and rows of what Speedscope lets choose from: threads, then regions."""
+        threads = [(self.head(thread), rows) for thread, rows in self.rows.items()]
+        regions = [
+            (
+                {
+                    "type": "sampled",
+                    "name": f"region {name}",
+                    "unit": "nanoseconds",
+                    "startValue": 0,
+                    "endValue": sum(rows.weight),
+                    "region": name,
+                },
+                rows,
+            )
+            for name, rows in self.regions.items()
+        ]
+        return threads + regions
 
-def _document(layout: _Layout, heads: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
+
+def _rows_by_region(tables: Tables) -> dict[str, ThreadRows]:
+    """Rows of the regions with most time, of all threads; a row in several is in each of them."""
+    names = [region.name for region in regions(tables, "name")[:_MOST_REGIONS]]
+    found = {}
+    for name in names:
+        within = labels_with(tables, REGION, name.__eq__)
+        rows = [row for row, label in enumerate(tables.sample_labels) if label in within]
+        found[name] = ThreadRows(
+            array("I", [tables.sample_stack[row] for row in rows]),
+            array("q", [tables.sample_weight[row] for row in rows]),
+            array("I", [tables.sample_count[row] for row in rows]),
+        )
+    return found
+
+
+def _document(layout: _Layout, name: str | None) -> dict[str, Any]:
     meta = layout.tables.meta
+    heads = [layout.head(thread) for thread in layout.rows]
     busiest = max(range(len(heads)), key=lambda i: heads[i]["endValue"], default=0)
     return {
         "$schema": SCHEMA,
@@ -118,12 +156,11 @@ def _empty_head() -> dict[str, Any]:
 def content(tables: Tables, *, name: str | None = None, lines: bool = False) -> dict[str, Any]:
     """Return the document; see `Profile.to_speedscope`. Equal stacks share one list."""
     layout = _Layout(tables, lines)
-    heads = [layout.head(thread) for thread in layout.rows]
-    document = _document(layout, heads, name)
+    document = _document(layout, name)
     profiles = document["profiles"] = []
     used = set(tables.sample_stack)
     stacks: dict[int, list[int]] = {stack: layout.stack(stack) for stack in used}
-    for rows, head in zip(layout.rows.values(), heads):
+    for head, rows in layout.parts():
         samples = list(map(stacks.__getitem__, rows.stack))
         profiles.append({**head, "samples": samples, "weights": rows.weight.tolist()})
         if rows.count is not None:
@@ -136,7 +173,6 @@ def content(tables: Tables, *, name: str | None = None, lines: bool = False) -> 
 def dump(tables: Tables, file: BinaryIO, *, name: str | None = None, lines: bool = False) -> None:
     """Write the document piece by piece: each stack's text is made once, no list of lists."""
     layout = _Layout(tables, lines)
-    heads = [layout.head(thread) for thread in layout.rows]
     used = set(tables.sample_stack)
     texts: dict[int, str] = {
         stack: "[" + ",".join(map(str, layout.stack(stack))) + "]" for stack in used
@@ -152,9 +188,9 @@ def dump(tables: Tables, file: BinaryIO, *, name: str | None = None, lines: bool
     def write_members(members: dict[str, Any]) -> None:
         file.write(json.dumps(members, separators=(",", ":"))[:-1].encode("ascii"))
 
-    write_members(_document(layout, heads, name))
+    write_members(_document(layout, name))
     file.write(b',"profiles":[')
-    for number, (rows, head) in enumerate(zip(layout.rows.values(), heads)):
+    for number, (head, rows) in enumerate(layout.parts()):
         file.write(b"," if number else b"")
         write_members(head)
         file.write(b',"samples":')
@@ -247,6 +283,8 @@ class _Reader:
         for number, profile in enumerate(profiles):
             where = f"profiles[{number}]"
             kind = _get(profile, "type", str, where)
+            if "region" in profile and "spprof" in self._document:
+                continue  # a choice of what the threads have already
             unit = _get(profile, "unit", str, where)
             if unit == "none":
                 self._counted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from array import array
@@ -224,3 +225,23 @@ class TestFormats:
         ]
         assert main(["report", "--region", "parse", str(path)]) == 0
         assert " g " in capsys.readouterr().out
+
+
+def test_speedscope_has_a_profile_for_each_region_beside_the_threads() -> None:
+    profile = labelled(("", "main", 5), ("region=a,x=1", "f", 20), ("region=a,region=b", "g", 10))
+    document = profile.to_speedscope()
+    names = [frame["name"] for frame in document["shared"]["frames"]]
+    shown = {
+        one["name"]: [(names[stack[-1]], ns) for stack, ns in zip(one["samples"], one["weights"])]
+        for one in document["profiles"]
+    }
+    assert shown == {
+        "t (1)": [("main", 5), ("f", 20), ("g", 10)],
+        "region a": [("f", 20), ("g", 10)],
+        "region b": [("g", 10)],
+    }
+    assert document["activeProfileIndex"] == 0
+    # Written piece by piece it is the same, and read back nothing counts twice.
+    data = registry.FORMATS["speedscope"].dumps(profile._tables)
+    assert json.loads(data)["profiles"] == document["profiles"]
+    assert loads(data, format="speedscope").total_weight_ns == 35
