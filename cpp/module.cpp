@@ -11,6 +11,7 @@
 
 #include "interpreter/call_report.h"
 #include "interpreter/collection.h"
+#include "interpreter/jobs.h"
 #include "interpreter/loop_rounds.h"
 #include "interpreter/regions.h"
 #include "interpreter/self_test.h"
@@ -271,6 +272,7 @@ NB_MODULE(_native, module) {
         return result;
     });
     module.def("region_type", [] { return owned(spprof::interpreter::region_type()); });
+    module.def("job_hook_type", [] { return owned(spprof::interpreter::job_hook_type()); });
     module.def("collection_callback",
                [] { return owned(spprof::interpreter::collection_callback()); });
     module.def("loop_watch_type", [] { return owned(spprof::interpreter::loop_watch_type()); });

@@ -7,6 +7,9 @@ interface Rendered {
   default: { render(context: { model: object; el: HTMLElement }): () => void };
 }
 
+/** A widget that is on its way takes the place of the picture within this time. */
+const PATIENCE_MS = 1500;
+
 const FRONT_ENDS = Symbol.for('spprof.front-ends');
 
 declare global {
@@ -49,20 +52,53 @@ function model(values: Record<string, unknown>): object {
   };
 }
 
-async function show(place: HTMLElement, frontEnd: Promise<Rendered>): Promise<void> {
-  const graph = document.createElement('div');
-  try {
-    const { profile, sources } = place.dataset;
-    const data = new DataView(await inflated(profile));
-    const texts = JSON.parse(new TextDecoder().decode(await inflated(sources))) as Record<string, string>;
-    const { render } = (await frontEnd).default;
-    place.append(graph);
-    render({ model: model({ data, sources: texts }), el: graph });
-    for (const picture of place.querySelectorAll<HTMLElement>(':scope > .spprof-picture')) picture.hidden = true;
-  } catch (error) {
-    graph.remove();
-    console.warn('spprof: the picture is all that can be shown here:', error);
-  }
+async function shown(place: HTMLElement, graph: HTMLElement, frontEnd: Promise<Rendered>): Promise<() => void> {
+  const { profile, sources } = place.dataset;
+  const data = new DataView(await inflated(profile));
+  const texts = JSON.parse(new TextDecoder().decode(await inflated(sources))) as Record<string, string>;
+  const { render } = (await frontEnd).default;
+  return render({ model: model({ data, sources: texts }), el: graph });
+}
+
+/** Shows the graph for as long as its place is one that can be seen. */
+function keepShown(place: HTMLElement, frontEnd: Promise<Rendered>): void {
+  let graph: HTMLElement | null = null;
+  let waiting = 0;
+  let dispose = (): void => undefined;
+  const pictures = place.querySelectorAll<HTMLElement>(':scope > .spprof-picture');
+
+  const begin = async (): Promise<void> => {
+    const made = document.createElement('div');
+    graph = made;
+    try {
+      place.append(made);
+      const end = await shown(place, made, frontEnd);
+      if (graph !== made) end();
+      else {
+        dispose = end;
+        for (const picture of pictures) picture.hidden = true;
+      }
+    } catch (error) {
+      made.remove();
+      console.warn('spprof: the picture is all that can be shown here:', error);
+    }
+  };
+
+  new IntersectionObserver((entries) => {
+    const { isIntersecting } = entries[entries.length - 1];
+    if (isIntersecting && !graph) {
+      clearTimeout(waiting);
+      waiting = window.setTimeout(() => void begin(), PATIENCE_MS);
+    } else if (!isIntersecting && place.getClientRects().length === 0) {
+      // A widget is there instead, or the page has put the output away.
+      clearTimeout(waiting);
+      dispose();
+      dispose = () => undefined;
+      graph?.remove();
+      graph = null;
+      for (const picture of pictures) picture.hidden = false;
+    }
+  }).observe(place);
 }
 
 const frontEnds = (window[FRONT_ENDS] ??= new Map<string, Promise<Rendered>>());
@@ -74,11 +110,5 @@ for (const place of document.querySelectorAll<HTMLElement>('.spprof-saved:not([d
   const frontEnd = frontEnds.get(place.dataset.version ?? '');
   if (!frontEnd) continue;
   place.dataset.seen = '';
-  // Beside a widget the picture is hidden, and the graph with it.
-  const watch = new IntersectionObserver((entries) => {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    watch.disconnect();
-    void show(place, frontEnd);
-  });
-  watch.observe(place);
+  keepShown(place, frontEnd);
 }

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
-import ctypes.util
 import itertools
 import json
 import os
@@ -43,9 +42,10 @@ import torments_outside  # noqa: F401
 
 HERE = Path(__file__).resolve().parent
 # Beyond the time that a torment is to go on, and so many times what the undisturbed program took
-# beyond it on this machine: a hang.
+# beyond it on this machine: a hang. Where programs queue for the processors, as much longer.
 PATIENCE_S = 45
 PATIENCE_TIMES = 10
+LONGEST_QUEUE = 20
 SPARE_MAPPINGS = 60  # arenas of malloc, stacks that the C library keeps: not ours to count
 
 
@@ -71,7 +71,8 @@ class Sum:
 
     def patience(self, seconds: float) -> float:
         """Seconds beyond `seconds` after which a run is said to hang."""
-        return PATIENCE_S + PATIENCE_TIMES * max(0.0, self.undisturbed.get("seconds", 0) - seconds)
+        beyond = max(0.0, self.undisturbed.get("seconds", 0) - seconds)
+        return PATIENCE_S * queue() + PATIENCE_TIMES * beyond
 
 
 def build(folder: Path) -> str:
@@ -90,11 +91,11 @@ def environment_of(name: str, library: str) -> dict[str, str] | None:
     environment = {**os.environ, "TORMENTS_LIBRARY": library}
     preload = torment.PRELOADS.get(name)
     if preload:
-        try:
-            ctypes.CDLL(preload)
-        except OSError:
-            return None
         environment["LD_PRELOAD"] = preload
+        # Some can be preloaded only: there is no room for their thread-local storage later.
+        tried = subprocess.run(["/bin/true"], env=environment, capture_output=True, check=False)
+        if tried.stderr:
+            return None
     return environment
 
 
@@ -105,7 +106,7 @@ def run_once(
     native: bool,
     seconds: float,
     library: str,
-    patience: float = PATIENCE_S,
+    patience: float,
 ) -> dict[str, Any]:
     """One run in a process of its own: its result, with "status" and "hung"."""
     environment = environment_of(name, library)
@@ -143,6 +144,11 @@ def run_once(
         # The watchdog inside writes where every thread is before it ends the process.
         hung = hung or "Timeout (" in said
         return {**found, "status": status, "hung": hung, "said": said[-2500:]}
+
+
+def queue() -> float:
+    """How many programs there are to a processor: 1 where there is no queue."""
+    return min(LONGEST_QUEUE, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def fails(found: dict[str, Any]) -> bool:
@@ -242,7 +248,8 @@ def main() -> int:
             if total.skipped or (late and total.runs + total.too_much):
                 return
         if number < 0:
-            found = run_once(name, "off", 1, False, options.each, library)
+            patience = total.patience(options.each)
+            found = run_once(name, "off", 1, False, options.each, library, patience)
         else:
             mode, interval, native = kinds[number % len(kinds)]
             patience = total.patience(options.each)
@@ -254,7 +261,7 @@ def main() -> int:
                 if trial.faults:
                     print(f"FAULT {trial.failures[0]}", flush=True)
                     again = run_once(name, "off", 1, False, options.each, library, patience)
-                    if fails(again):
+                    if fails(again) or again["output"] != total.undisturbed["output"]:
                         print(f"... the undisturbed program fails, too: {again}", flush=True)
                         with guard:
                             total.too_much += 1

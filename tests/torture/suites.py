@@ -91,7 +91,16 @@ def sdist_of(suite: Suite, python: Path, folder: Path) -> Path:
     asked = subprocess.run(command, capture_output=True, text=True, check=True)
     version = asked.stdout.strip()
     wanted = f"{suite.package}=={version}"
-    pip(python, "download", "-q", "--no-deps", "--no-binary=:all:", "-d", str(folder), wanted)
+    pip(
+        python,
+        "download",
+        "-q",
+        "--no-deps",
+        f"--no-binary={suite.package}",
+        "-d",
+        str(folder),
+        wanted,
+    )
     (archive,) = folder.glob(f"{suite.package.replace('-', '?')}-*.tar.gz")
     with tarfile.open(archive) as opened:
         if sys.version_info >= (3, 12):

@@ -197,8 +197,8 @@ def together(*works: Callable[[], Any]) -> None:
 def wrong_names(profile: Any) -> dict[str, int]:
     """Samples in which somebody was called by whom they cannot have been called."""
     wrong: dict[str, int] = {}
-    for sample in profile.samples:
-        frames = [frame for frame in sample.frames if not frame.is_native]
+    for stack in profile.aggregate().stacks:
+        frames = [frame for frame in stack.frames if not frame.is_native]
         for inner, outer in zip(frames, frames[1:]):
             name = inner.function_name.rpartition(".")[2]
             _, says, caller = name.partition("__from__")
@@ -210,7 +210,7 @@ def wrong_names(profile: Any) -> dict[str, int]:
             callers = ("down", "up", "many_distinct_stacks") if caller == "down" else (caller,)
             if says and found not in callers and not outer.function_name.startswith("["):
                 key = f"{name} under {outer.function_name}"
-                wrong[key] = wrong.get(key, 0) + 1
+                wrong[key] = wrong.get(key, 0) + stack.count
     return wrong
 
 

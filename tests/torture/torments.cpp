@@ -74,6 +74,7 @@ long jump_out_of_handlers(double seconds, int save_mask, long usec) {
     jump_armed = 0;
     memset(&every, 0, sizeof every);
     setitimer(ITIMER_REAL, &every, nullptr);
+    signal(SIGALRM, SIG_IGN);  // one that is still on its way must not end the program
     sigaction(SIGALRM, &before, nullptr);
     return jumps;
 }

@@ -71,7 +71,7 @@ def recursion_to_its_limit(t: Torment) -> Any:
         return down(n + 1)
 
     errors = 0
-    while not t.over():
+    while not t.over() or not errors:
         try:
             down(0)
         except RecursionError:
@@ -95,7 +95,9 @@ def exceptions_through_c_and_cpp(t: Torment) -> Any:
     library = t.library()
     library.throw_often.argtypes = [ctypes.c_double, ctypes.c_int, ctypes.c_void_p]
     call = ctypes.CFUNCTYPE(None)(lambda: ordered() and None)
-    caught = library.throw_often(t.seconds, 30, ctypes.cast(call, ctypes.c_void_p))
+    caught = 0
+    while not t.over() or caught <= 10:
+        caught += library.throw_often(t.seconds, 30, ctypes.cast(call, ctypes.c_void_p))
     return caught > 10, ordered()
 
 
@@ -209,7 +211,7 @@ def traced_and_monitored(t: Torment) -> Any:
         seen[0] += 1
 
     monitoring = getattr(sys, "monitoring", None)
-    while not t.over():
+    while not t.over() or not seen[0]:
         sys.setprofile(count)
         sys.settrace(count)
         if monitoring is not None:
@@ -246,7 +248,7 @@ def finalizers_that_call_us(t: Torment) -> Any:
                 thread.start()
                 thread.join()
 
-    while not t.over():
+    while not t.over() or not ended[0]:
         t.start()
         Node()
         keep = [[] for _ in range(random.randrange(650))]  # noqa: F841 - the collector counts them
@@ -263,9 +265,11 @@ def finalizers_that_call_us(t: Torment) -> Any:
 def jumps_out_of_handlers(t: Torment) -> Any:
     library = t.library()
     library.jump_out_of_handlers.argtypes = [ctypes.c_double, ctypes.c_int, ctypes.c_long]
-    jumps = library.jump_out_of_handlers(t.seconds / 2, 0, 97)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    jumps += library.jump_out_of_handlers(t.seconds / 2, 1, 97)
+    jumps = 0
+    while not t.over() or jumps <= 10:
+        jumps += library.jump_out_of_handlers(t.seconds / 2, 0, 97)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        jumps += library.jump_out_of_handlers(t.seconds / 2, 1, 97)
     return jumps > 10, signal.SIGPROF in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
@@ -274,7 +278,7 @@ def faults_that_the_program_mends(t: Torment) -> Any:
     library = t.library()
     library.fault_and_jump.argtypes = [ctypes.c_double]
     faults = 0
-    while not t.over():
+    while not t.over() or faults <= 10:
         faults += library.fault_and_jump(0.1)
         root(5)
     return faults > 10
@@ -304,7 +308,7 @@ def the_programs_own_handlers(t: Torment) -> Any:
     signal.signal(signal.SIGUSR1, handle)
     signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    while not t.over():
+    while not t.over() or not got[0]:
         before = signal.signal(signal.SIGPROF, handle)
         signal.raise_signal(signal.SIGUSR1)
         root(3)
@@ -383,7 +387,7 @@ def interrupted_by_the_keyboard(t: Torment) -> Any:
     before = signal.signal(signal.SIGINT, interrupt)
     keyboard = threading.Thread(target=press)
     keyboard.start()
-    while not t.over():
+    while not t.over() or not pressed[0]:
         try:
             armed[0] = True
             if t.disturbed:

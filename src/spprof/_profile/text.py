@@ -114,14 +114,15 @@ def notes(tables: Tables) -> list[str]:
     return [*lost, *map(shown, tables.meta.notes)]
 
 
-def summary(tables: Tables, n: int = 10) -> str:
+def summary(tables: Tables, n: int = 10, *, all_frames: bool = False) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
     said = finding_line(tables)
     if said:
         lines.append(said)
     if tables.rows:
-        lines += function_lines(top(folded(tables), n, "self", lines=False))
+        shown_as = tables if all_frames else folded(tables)
+        lines += function_lines(top(shown_as, n, "self", lines=False))
     lines += what_else_lines(tables)
     of_processes = process_lines(tables, n)
     if of_processes:

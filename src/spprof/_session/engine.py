@@ -140,6 +140,11 @@ def monotonic_ns() -> int:
     return int(_native.monotonic_ns())
 
 
+def job_hook_type() -> Any:
+    """What stands for a method that takes a function to run elsewhere."""
+    return _native.job_hook_type()
+
+
 def collection_callback() -> Any:
     """What tells the engine when garbage is collected, for `gc.callbacks`."""
     return _native.collection_callback()

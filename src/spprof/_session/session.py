@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import children_cpu, engine, hooks, late, offspring, result, state
+from . import children_cpu, engine, hooks, jobs, late, offspring, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -104,6 +104,7 @@ def begin(
         try:
             offspring.forget()
             hooks.install(options.processes)
+            jobs.begin(noting=options.mode == "wall" and options.tasks)
             if options.processes:
                 children = late.module("_session.children")
                 late.module("_session.children_profile")  # for `stop`

@@ -63,14 +63,18 @@ def display(
     view: str | None = None,
     search: str | None = None,
     theme: str | None = None,
+    all_frames: bool | None = None,
     **unknown: NoReturn,
 ) -> FlameGraphWidget | Picture | None:
     """Show a profile where it can be seen best; see `spprof.display`."""
-    return _display(profile, checked_options(view=view, search=search, theme=theme, **unknown))
+    options = checked_options(
+        view=view, search=search, theme=theme, all_frames=all_frames, **unknown
+    )
+    return _display(profile, options)
 
 
 def _display(
-    profile: Displayable, options: dict[str, str], live: FlameGraphWidget | None = None
+    profile: Displayable, options: dict[str, Any], live: FlameGraphWidget | None = None
 ) -> FlameGraphWidget | Picture | None:
     profile = from_cells_on(profile)
     shown = profile._for_output()
@@ -82,11 +86,12 @@ def _display(
         picture = _static_html(profile, key=None, with_graph=False)
         return _widget(shown, options) or Picture(picture, str(profile))
     if not in_notebook():
-        print(profile)
+        folds = not options.get("all_frames") or isinstance(profile, ProfileDiff)
+        print(profile if folds else text.summary(shown._tables, all_frames=True))
         return None
     if live is not None:
         update(live, shown, "")
-        html = _static_html(profile, _key_of(live))
+        html = _static_html(profile, _key_of(live), follows=False)
         _publish({"text/html": html, "text/plain": _in_words(profile)})
         return live
     widget = _widget(shown, options)
@@ -124,9 +129,9 @@ def _key_of(widget: FlameGraphWidget) -> str:
     return next(name for name in names if name.startswith("spprof-"))
 
 
-def show_live(profile: Profile, caption: str, view: str | None) -> FlameGraphWidget | None:
+def show_live(profile: Profile, caption: str, **options: Any) -> FlameGraphWidget | None:
     """Show what is known of a running cell; None where no widget can be had."""
-    widget = _widget(profile, {**checked_options(view=view), "caption": caption})
+    widget = _widget(profile, {**checked_options(**options), "caption": caption})
     if widget is not None:
         _with_key(widget)
         widget.publish(fallback="spprof: the graph of this cell while it runs")
@@ -174,8 +179,9 @@ def checked_options(
     view: str | None = None,
     search: str | None = None,
     theme: str | None = None,
+    all_frames: bool | None = None,
     **unknown: object,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The options of `display` that were given, as traits of the widget.
 
     Raises
@@ -185,7 +191,8 @@ def checked_options(
     ValueError
         A view or theme that does not exist.
     """
-    known: dict[str, str | None] = {"view": view, "search": search, "theme": theme}
+    known: dict[str, object] = {"view": view, "search": search, "theme": theme}
+    known["all_frames"] = all_frames
     if unknown:
         names = ", ".join(map(repr, unknown))
         raise TypeError(f"display has no option {names}: use {', '.join(known)}")
@@ -258,13 +265,16 @@ _PICTURE_STYLE = (
 )
 
 
-def _static_html(profile: Displayable, key: str | None, *, with_graph: bool = True) -> str:
+def _static_html(
+    profile: Displayable, key: str | None, *, with_graph: bool = True, follows: bool = True
+) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
     An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
     second MIME type beside the widget's: hosts choose by type, whether or not that type then
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
-    Where scripts run, the graph behind the picture takes its place.
+    Where scripts run, the graph behind the picture takes its place. `follows` says whether it is
+    the next output after the widget.
     """
     front_end = saved.front_end() if with_graph else ""
     room = _OUTPUT_BYTES - len(front_end)
@@ -280,9 +290,13 @@ def _static_html(profile: Displayable, key: str | None, *, with_graph: bool = Tr
         image = saved.graph(tables, shown, image, room - len(image) - _OVERHEAD) + front_end
     if key is None:
         return f"<style>{_PICTURE_STYLE}</style>{image}"
+    # Where no widget is made of it, as without its kernel, its output says so to nobody's use.
+    area = ".jp-OutputArea-child"
+    dead = f"{area}:has(+ {area} > .jp-OutputArea-output > .{key}-static)" if follows else ""
     return (
         f"<style>{_PICTURE_STYLE}</style>"
-        f"<style>html:has(.{key}) .{key}-static, "
+        + (f"<style>html:not(:has(.{key})) {dead} {{ display: none }}</style>" if dead else "")
+        + f"<style>html:has(.{key}) .{key}-static, "
         # Not an area around it: outputs may be within an output, as in ipywidgets.Output.
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static)"
         f":not(:has(.jp-OutputArea-child .{key}-static)) {{ display: none }}</style>"

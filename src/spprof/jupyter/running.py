@@ -206,7 +206,7 @@ class Recording:
                 profile = session.look(self)
                 return None if profile is None else localise(profile)
 
-            self._live = LiveGraph(self._shell, look, chosen.view)
+            self._live = LiveGraph(self._shell, look, self._opened_with())
             self._live.begin()
 
     def stop(self) -> None:
@@ -223,6 +223,11 @@ class Recording:
             meta = tables.meta.with_notes(_STOPPED_INSIDE)
             self.profile = type(self.profile)._of(tables.same_stacks(meta=meta))
         self._shell.user_ns.update(dict.fromkeys(self._names, self.profile))
+
+    def _opened_with(self) -> dict[str, Any]:
+        """Options of `output.display`."""
+        view, all_frames = self._options.view, self._options.all_frames
+        return {"view": view, **({"all_frames": True} if all_frames else {})}
 
     def localiser(self) -> Callable[[Profile], Profile]:
         """What makes of its profile, now or later, the one that its user knows."""
@@ -254,7 +259,7 @@ class Recording:
             elif not options.quiet and self._before is not None:
                 comparing.display(self._before, profile, view=options.view)
             elif not options.quiet:
-                gone.close_with_cell(output.display(profile, view=options.view))
+                gone.close_with_cell(output.display(profile, **self._opened_with()))
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
             print(

@@ -187,6 +187,27 @@ class TestContexts:
 
         assert asyncio.run(main()) == ("parent", "parent", "")
 
+    @pytest.mark.parametrize("mode", ["cpu", "wall"])
+    def test_jobs_of_executors_begun_inside(self, mode: str) -> None:
+        """In a session also without a copy of the context: regions alone are taken along."""
+        variable = contextvars.ContextVar("variable", default="worker's")
+
+        def job() -> str:
+            burn(0.03)
+            with region("inner"):
+                burn(0.03)
+            return variable.get()
+
+        with ThreadPoolExecutor(1) as pool, spprof.Profiler(1, mode=mode) as profiler:
+            variable.set("caller's")
+            with region("outer", number=1):
+                first = pool.submit(job)
+            second = pool.submit(job)
+            assert first.result() == second.result() == "worker's"
+        paths = {r.path: r for r in profiler.profile.filter(state="running").regions()}
+        assert set(paths) == {("outer",), ("outer", "inner"), ("inner",)}
+        assert paths["outer",].own_ns > 0.01e9
+
     def test_many_other_variables(self) -> None:
         """Nodes of the trie that a context is, of every kind and on several levels."""
 
