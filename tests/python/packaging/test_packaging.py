@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -87,14 +88,19 @@ def test_wheel_holds_the_package_and_nothing_else(archives):
     (wheel,) = archives.glob("spprof-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        entries = archive.infolist()
         metadata = archive.read(next(n for n in names if n.endswith("/METADATA"))).decode()
     assert {f"spprof/{name}" for name in FRONT_END} - set(names) == set()
     assert "spprof/py.typed" in names
     assert any(name.startswith("spprof/_native.") for name in names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"spprof"}
+    folders = {name.partition("/")[0].partition("-")[0] for name in names}
+    assert folders == {"spprof", "pytest_spprof"}
     assert [n for n in names if n.endswith((".cpp", ".h", ".ts", ".a"))] == []
     assert "License-Expression: MIT" in metadata
+    assert "Requires-Dist" not in re.sub(r"Requires-Dist: .*; extra ==.*", "", metadata)
+    # What is on disk once it is installed; the README says so.
+    assert sum(entry.file_size for entry in entries) < 4 * 2**20
 
 
 @pytest.fixture
