@@ -12,11 +12,24 @@
 #include "platform/safe_memory.h"
 #include "platform/threads.h"
 #include "platform/wake_up.h"
+#if defined(_WIN32)
+#include "platform/windows/system.h"
+#endif
 
 using namespace spprof::platform;
 using namespace spprof::testing;
 
 namespace {
+
+// Whether it is not Windows itself.
+bool is_wine() {
+#if defined(_WIN32)
+    const HMODULE system = GetModuleHandleW(L"ntdll.dll");
+    return system != nullptr && GetProcAddress(system, "wine_get_version") != nullptr;
+#else
+    return false;
+#endif
+}
 
 // By how much the CPU clock moves at least: some systems count it by their scheduler's clock.
 std::int64_t step_of_cpu_clock() {
@@ -130,7 +143,12 @@ TEST_CASE("a load of a bad address fails, and nothing else happens") {
     CHECK(SafeMemory().load(address, target));
     CHECK(target == 0);
     unmap_pages(pages, kBytes);
-    CHECK_FALSE(SafeMemory().load(address, target));
+    const bool loaded = SafeMemory().load(address, target);
+    if (loaded && is_wine()) {
+        MESSAGE("not tested: loads of memory that was given back, which Wine reads all the same");
+    } else {
+        CHECK_FALSE(loaded);
+    }
 }
 
 TEST_CASE("whoever waits is woken, also by what was posted before") {
