@@ -11,6 +11,8 @@
 
 #include "interpreter/call_report.h"
 #include "interpreter/collection.h"
+#include "interpreter/jobs.h"
+#include "interpreter/loop_rounds.h"
 #include "interpreter/regions.h"
 #include "interpreter/self_test.h"
 #include "interpreter/thread_hooks.h"
@@ -270,8 +272,12 @@ NB_MODULE(_native, module) {
         return result;
     });
     module.def("region_type", [] { return owned(spprof::interpreter::region_type()); });
+    module.def("job_hook_type", [] { return owned(spprof::interpreter::job_hook_type()); });
     module.def("collection_callback",
                [] { return owned(spprof::interpreter::collection_callback()); });
+    module.def("loop_watch_type", [] { return owned(spprof::interpreter::loop_watch_type()); });
+    module.def("loop_hook_type", [] { return owned(spprof::interpreter::loop_hook_type()); });
+    module.def("monotonic_ns", &spprof::platform::monotonic_ns);
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));

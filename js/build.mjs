@@ -64,6 +64,13 @@ await build({
   format: 'iife',
 });
 
+await build({
+  ...shared,
+  entryPoints: { saved: 'src/saved.ts' },
+  outdir,
+  format: 'iife',
+});
+
 const speedscope = join(here, 'node_modules', 'speedscope');
 const release = join(speedscope, 'dist', 'release');
 await writeFile(join(outdir, 'speedscope', 'index.html'), await speedscopePage(release));
@@ -77,7 +84,14 @@ await cp(join(here, 'node_modules', '@preact', 'signals-core', 'LICENSE'), join(
 /** Gzipped, without Speedscope, which only comes when asked for. */
 const LIMIT = 120_000;
 let bundle = 0;
-for (const name of ['widget.js', 'widget.css', 'standalone.js', 'standalone.css', 'speedscope/index.html']) {
+for (const name of [
+  'widget.js',
+  'widget.css',
+  'saved.js',
+  'standalone.js',
+  'standalone.css',
+  'speedscope/index.html',
+]) {
   const path = join(outdir, name);
   const zipped = gzipSync(await readFile(path), { level: 9 }).length;
   console.log(`${name.padEnd(22)} ${(await stat(path)).size.toString().padStart(8)} B  ${zipped} B gzipped`);

@@ -460,6 +460,36 @@ PyObject* labels_of(PyObject* self, void*) {
     return result;
 }
 
+// --- jobs that executors run elsewhere -----------------------------------------------------------
+
+// The function of a job, in the regions that it was begun in, and not in those of whoever runs it.
+PyObject* run_in_regions(PyObject* parts, PyObject* args, PyObject* kwargs) {
+    EnteredRegion* before = nullptr;
+    if (!current_region(before)) {
+        return nullptr;
+    }
+    PyObject* result = nullptr;
+    if (set_current(reinterpret_cast<EnteredRegion*>(PyTuple_GET_ITEM(parts, 1)))) {
+        result = PyObject_Call(PyTuple_GET_ITEM(parts, 0), args, kwargs);
+        PyObject *type = nullptr, *error = nullptr, *traceback = nullptr;
+        PyErr_Fetch(&type, &error, &traceback);
+        if (set_current(before)) {
+            PyErr_Restore(type, error, traceback);
+        } else {
+            Py_CLEAR(result);
+            Py_XDECREF(type);
+            Py_XDECREF(error);
+            Py_XDECREF(traceback);
+        }
+    }
+    Py_XDECREF(before);
+    return result;
+}
+
+PyMethodDef in_regions_method = {
+    "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_in_regions)),
+    METH_VARARGS | METH_KEYWORDS, "A function in the regions of whoever gave it away."};
+
 PyMethodDef region_methods[] = {
     {"__enter__", enter, METH_NOARGS, "From here on the calling context is in the region."},
     {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(leave)), METH_FASTCALL,
@@ -509,6 +539,26 @@ _object* region_type() {
     }
     Py_INCREF(region_class);
     return reinterpret_cast<PyObject*>(region_class);
+}
+
+_object* in_these_regions(_object* function) {
+    if (region_class == nullptr) {
+        Py_INCREF(function);
+        return function;
+    }
+    EnteredRegion* innermost = nullptr;
+    if (!current_region(innermost)) {
+        return nullptr;
+    }
+    if (innermost == nullptr) {
+        Py_INCREF(function);
+        return function;
+    }
+    PyObject* parts = PyTuple_Pack(2, function, object_of(innermost));
+    Py_DECREF(innermost);
+    PyObject* made = parts == nullptr ? nullptr : PyCFunction_New(&in_regions_method, parts);
+    Py_XDECREF(parts);
+    return made;
 }
 
 bool regions_can_be_read() noexcept { return can_be_read; }

@@ -46,6 +46,9 @@ void unlock_regions_after_fork();
 
 // A new reference to the type that `spprof.region` derives from; nullptr with an exception.
 _object* region_type();
+// A new reference to what does the same as a function, in the regions that the caller is in; the
+// function itself where it is in none. nullptr with an exception.
+_object* in_these_regions(_object* function);
 // False where contexts are not what we know them to be: then regions are never met.
 bool regions_can_be_read() noexcept;
 // Regions that are entered now.

@@ -8,6 +8,7 @@
 
 #include "native/call_frame_info.h"
 #include "native/code_map.h"
+#include "native/pe_unwind_info.h"
 #include "native/registers.h"
 #include "native/rule_cache.h"
 
@@ -300,8 +301,12 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
         if (range == nullptr) {
             return rule;
         }
-        rule =
-            CallFrameInfo<Architecture, Memory>(memory, range->unwind, context.budget).rule_at(pc);
+        if (range->unwind.format == UnwindInfo::Format::pe_functions) {
+            rule = PeUnwindInfo<Memory>(memory, range->unwind).rule_at(pc);
+        } else {
+            rule = CallFrameInfo<Architecture, Memory>(memory, range->unwind, context.budget)
+                       .rule_at(pc);
+        }
         if (context.budget == 0) {
             return {};
         }

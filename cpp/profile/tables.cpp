@@ -41,14 +41,7 @@ Tables fold(Recording& recording, Recording::Samples samples,
     const std::size_t stack_count = recording.stack_parents().size();
     std::vector<std::uint32_t> stack_row(stack_count);
     RowMap stacks;
-    for (std::size_t i = 0; i < stack_count; ++i) {
-        const std::uint32_t old_parent = recording.stack_parents()[i];
-        const std::uint32_t parent = old_parent == kNone ? kNone : stack_row[old_parent];
-        if (parent != kNone && frames[recording.stack_frames()[i]].hidden) {
-            stack_row[i] = parent;
-            continue;
-        }
-        const std::uint32_t frame = frame_row[recording.stack_frames()[i]];
+    const auto row_of = [&](std::uint32_t parent, std::uint32_t frame) {
         const std::uint64_t key = (static_cast<std::uint64_t>(parent) << 32) | frame;
         std::uint32_t row = stacks.find(key);
         if (row == kNone) {
@@ -57,12 +50,22 @@ Tables fold(Recording& recording, Recording::Samples samples,
             tables.stack_frame.push_back(frame);
             stacks.insert(key, row);
         }
-        stack_row[i] = row;
+        return row;
+    };
+    for (std::size_t i = 0; i < stack_count; ++i) {
+        const std::uint32_t old_parent = recording.stack_parents()[i];
+        const std::uint32_t parent = old_parent == kNone ? kNone : stack_row[old_parent];
+        const std::uint32_t frame = recording.stack_frames()[i];
+        stack_row[i] = frames[frame].hidden ? parent : row_of(parent, frame_row[frame]);
     }
 
     tables.samples = std::move(samples);
     for (std::size_t i = 0; i < tables.samples.stack.size(); ++i) {
-        tables.samples.stack[i] = stack_row[tables.samples.stack[i]];
+        const std::uint32_t stack = tables.samples.stack[i];
+        // Where nobody is left, the last one is shown after all.
+        tables.samples.stack[i] = stack_row[stack] != kNone
+                                      ? stack_row[stack]
+                                      : row_of(kNone, frame_row[recording.stack_frames()[stack]]);
     }
     if (tables.samples.label.size() > 0) {
         for (const Recording::Label& label : recording.labels()) {

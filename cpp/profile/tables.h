@@ -42,7 +42,7 @@ struct ResolvedFrame {
     std::int32_t first_line = 0;
     std::int32_t line = 0;
     bool native = false;
-    bool hidden = false;  // left out of the stacks it has a caller in
+    bool hidden = false;  // left out of all stacks in which others are
     std::uint64_t address = 0;
 };
 

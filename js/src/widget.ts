@@ -82,6 +82,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     },
     'change:caption': describe,
     'change:folded': describe,
+    'change:all_frames': () => app.setAllFrames(model.get('all_frames') === true),
     'change:view': () => app.setView(String(model.get('view') ?? '')),
     'change:search': () => app.setSearch(String(model.get('search') ?? '')),
     'change:selected': () => app.setSelected((model.get('selected') ?? {}) as Selected),
@@ -101,6 +102,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   for (const event of [
     'change:theme',
     'change:caption',
+    'change:all_frames',
     'change:view',
     'change:data',
     'change:search',

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from . import formats as formats
+    from ._cluster.cluster import Cluster as cluster
     from ._profile.compare import StackDiff
     from ._profile.model import (
         AggregatedProfile,
@@ -77,6 +78,7 @@ __all__ = [
     "ThreadSummary",
     "__version__",
     "capture_native_stack",
+    "cluster",
     "diff",
     "display",
     "is_active",
@@ -113,6 +115,7 @@ _ON_DEMAND = {
     "StackDiff": "_profile.compare",
     "StackTrace": "_profile.values",
     "ThreadSummary": "_profile.values",
+    "cluster": "_cluster.cluster",
     "diff": "_profile.model",
     "formats": None,
     "load": "_profile.model",
@@ -121,6 +124,9 @@ _ON_DEMAND = {
     "region": "_session.regions",
 }
 
+# What is called otherwise where it lives.
+_CALLED = {"cluster": "Cluster"}
+
 
 def __getattr__(name: str) -> Any:
     try:
@@ -128,7 +134,7 @@ def __getattr__(name: str) -> Any:
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     module = _late.module(place or name)
-    value = module if place is None else getattr(module, name)
+    value = module if place is None else getattr(module, _CALLED.get(name, name))
     globals()[name] = value
     return value
 

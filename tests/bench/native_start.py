@@ -4,7 +4,11 @@
 
 The small process runs in this interpreter, the large one in PYTHON, which has as many as possible
 of TensorFlow, JAX, numba, pyarrow and scikit-learn. Each has four sessions of a second at 1 ms, and
-calls into everything it imported meanwhile. `--before` names the `src` of another build to measure
+calls into everything it imported meanwhile; before them comes a second without a session. "memory"
+is what the process had more of its own behind stop(), the profile and what stays for later sessions
+included; "with files'" counts pages of loaded libraries, too, that were read for the first time:
+they are those of the file, shared with other processes, and the kernel may drop them at any time.
+"said" is what stats() says. `--before` names the `src` of another build to measure
 beside this one, with the same programs. Source lines are looked up when the profile is first
 looked at, which is behind stop() and in none of the figures; the CPU time of the core is what a
 busy machine does not spoil.
@@ -104,9 +108,17 @@ for _, call in calls:
 import spprof
 from spprof import _native
 
+# The process's own memory; and all of it, with what it touched of mapped files.
 def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    with open("/proc/self/smaps_rollup") as file:
+        sizes = dict(line.split()[:2] for line in file.readlines()[1:])
+    return int(sizes["Anonymous:"]) * 1024 / 1e6, int(sizes["Rss:"]) * 1024 / 1e6
+
+def work():
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        for _, call in calls:
+            call()
 
 core = []
 def timed_stop(*arguments, _stop=_native.stop):
@@ -119,17 +131,16 @@ _native.stop = timed_stop
 
 with open("/proc/self/maps") as file:
     loaded = len({line.split()[-1] for line in file if " r-xp " in line and "/" in line})
+alone = resident()
+work()
+alone = [now - then for now, then in zip(resident(), alone)]
 sessions = []
 for _ in range(4):
     before = resident()
     begin = time.perf_counter()
     spprof.start(1, native=True)
     started = time.perf_counter()
-    after_start = resident()
-    end = time.monotonic() + 1
-    while time.monotonic() < end:
-        for _, call in calls:
-            call()
+    work()
     memory = spprof.stats().memory_bytes / 1e6
     stopping = time.perf_counter()
     profile = spprof.stop()
@@ -139,11 +150,12 @@ for _ in range(4):
     sessions.append({
         "start": (started - begin) * 1e3, "stop": (stopped - stopping) * 1e3,
         "core": core[-1][0], "core_cpu": core[-1][1],
-        "added": after_stop - before, "at_start": after_start - before, "memory": memory,
+        "own": after_stop[0] - before[0], "all": after_stop[1] - before[1], "memory": memory,
         "samples": profile.sample_count, "frames": len(native),
         "unnamed": sum("+0x" in f.function_name for f in native),
     })
-print(json.dumps({"loaded": loaded, "packages": [n for n, _ in calls], "sessions": sessions}))
+packages = [name for name, _ in calls]
+print(json.dumps(dict(loaded=loaded, alone=alone, packages=packages, sessions=sessions)))
 """
 
 
@@ -157,17 +169,21 @@ def measure(python: str, source: Path, names: tuple[str, ...]) -> list[list[str]
     result = json.loads(ran.stdout.splitlines()[-1])
     rows = []
     first, *later = result["sessions"]
+    own, everything = (f"{size:.1f}" for size in result["alone"])
+    head = [f"{result['loaded']} objects"]
+    rows.append([*head, "none", *["-"] * 4, own, everything, *["-"] * 4])
     middle = {key: sorted(s[key] for s in later)[len(later) // 2] for key in first}
     for which, session in (("first", first), ("later", middle)):
         rows.append(
             [
-                f"{result['loaded']} objects",
+                *head,
                 which,
                 f"{session['start']:.1f}",
                 f"{session['stop']:.1f}",
                 f"{session['core']:.1f}",
                 f"{session['core_cpu']:.1f}",
-                f"{session['added']:.1f}",
+                f"{session['own']:.1f}",
+                f"{session['all']:.1f}",
                 f"{session['memory']:.1f}",
                 str(session["samples"]),
                 str(session["frames"]),
@@ -200,7 +216,7 @@ def main() -> None:
         "of it core",
         "its CPU",
     ]
-    head += ["RSS added, MB", "said, MB", "samples", "functions", "unnamed"]
+    head += ["memory, MB", "with files', MB", "said, MB", "samples", "functions", "unnamed"]
     print(workloads.table(head, rows))
 
 

@@ -1,11 +1,13 @@
 """What profiling costs a program of fixed work: nothing, an empty signal handler, spprof.
 
     python tests/bench/overhead.py [--seconds-a-row 60] [--rows REGEX]
+    python tests/bench/overhead.py --asleep
 
 Prints a Markdown table. Short blocks of the same work take turns within a session, in a random
 order: "base" while it is paused, "floor" with a handler that returns at once (what the signals
 alone cost), "spprof" as it is. A ratio is the median over rounds, +- its standard error. CPU time
-is that of the process, the profiler's own threads included.
+is that of the process, the profiler's own threads included. With --asleep: what a session of a
+process costs that does nothing at all, as a share of one processor.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Options(argparse.Namespace):
     seconds_a_row: float
     block_seconds: float
     rows: str
+    asleep: bool
 
 
 ENGINES = ("base", "floor", "spprof")
@@ -160,6 +163,22 @@ HEAD = [
 ]
 
 
+def asleep(interval_ms: float, mode: str, threads: int) -> list[str]:
+    """CPU time that a session uses while all threads sleep, once it knows that they do."""
+    with workloads.sleepers(threads - 1):
+        spprof.start(interval_ms, mode=mode)
+        time.sleep(UNTIL_SLEEPERS_ARE_KNOWN + threads * READING_A_SLEEPER)
+        shares = []
+        for _ in range(5):
+            begin, used = time.monotonic(), time.process_time()
+            time.sleep(0.5)
+            shares.append((time.process_time() - used) / (time.monotonic() - begin))
+        spprof.stop()
+    middle = workloads.median_of(shares)
+    share = f"{100 * middle.value:.2f} +- {100 * middle.error:.2f}"
+    return [f"{interval_ms:g} ms", mode, str(threads), share]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds-a-row", type=float, default=60)
@@ -167,12 +186,21 @@ def main() -> None:
     parser.add_argument(
         "--rows", default="", help="regular expression on 'interval mode native depth threads'"
     )
+    parser.add_argument("--asleep", action="store_true", help="of threads that all sleep")
     options = parser.parse_args(namespace=Options())
     print(
         f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, "
         f"kernel tick {_native.kernel_tick_ns() / 1e6:g} ms, "
         f"load {os.getloadavg()[0]:.1f} at the beginning\n"
     )
+    if options.asleep:
+        table = [
+            asleep(interval, mode, threads)
+            for mode, interval in (("cpu", 1.0), ("wall", 10.0), ("wall", 1.0))
+            for threads in (1, 64, 1000)
+        ]
+        print(workloads.table(["interval", "mode", "threads", "% of one processor"], table))
+        return
     rows = []
     for interval, mode, native, depth, threads in ROWS:
         name = f"{interval} {mode} {'native' if native else 'python'} {depth} {threads}"

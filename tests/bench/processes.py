@@ -17,6 +17,7 @@ from typing import Callable
 
 import spprof
 
+_MANY = 200
 TELL = "import time; print(time.monotonic())"
 
 
@@ -52,6 +53,29 @@ def started_and_stopped(processes: bool) -> float:
     return time.monotonic() - begin
 
 
+def burn(seconds: float) -> None:
+    begin = time.process_time()
+    while time.process_time() - begin < seconds:
+        sum(range(200))
+
+
+def many(count: int) -> tuple[float, float]:
+    """Seconds that so many forked children take that work 10 ms each, and that `stop` takes."""
+    begin = time.monotonic()
+    spprof.start(10, processes=True)
+    for _ in range(count):
+        if os.fork() == 0:
+            burn(0.01)
+            os._exit(0)
+    for _ in range(count):
+        os.wait()
+    stopping = time.monotonic()
+    profile = spprof.stop()
+    end = time.monotonic()
+    assert len(profile.processes()) == count + 1
+    return stopping - begin, end - stopping
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     anew(), forked(), started_and_stopped(True)
@@ -68,6 +92,8 @@ def main() -> None:
         median_ms(lambda asked=asked: started_and_stopped(asked), count) for asked in (False, True)
     )
     print(f"{'start() and stop()':24} {'':10} {without:10.1f} {with_them:15.1f}")
+    took, stop = many(_MANY)
+    print(f"{_MANY} forked children of 10 ms: {took:.1f} s, and stop() {stop:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""What looking at suspended tasks costs an event loop, against the same session without it.
+"""What looking at suspended tasks costs an event loop, against the same session without.
 
-    python tests/bench/tasks.py [--rounds 9] [--interval 10] [--uvloop]
+    python tests/bench/tasks.py [--pairs 40] [--interval 10] [--only serving] [--uvloop]
 
 "waiting": so many tasks wait for good below one gather, while another one works and sleeps for a
 moment in turns, or works and never lets the loop rest. "serving": 5,000 requests a second, each a
-task of its own that waits for some milliseconds. Fixed work; CPU time of the process, and on the
-clock, with `tasks=True` against `tasks=False`, in turns: the ratio of the least that each took,
-which other programs disturb least, and the median of the rounds' ratios, +- its standard error.
-The beginning of a session, in which tasks are read that are new to it, is not in the ratio.
-"looks" is the part of the clock's time that looks took, on the processor; "longest" is the longest
-that one kept the loop from its work. Last, what a round of a loop costs that has nothing to do.
+task of its own that waits for some milliseconds. Fixed work in blocks of a tenth of a second, in
+one session, in turns with looks and without (as in a pause): CPU time of the process, and on the
+clock. The ratio of the least that a block took, which other programs disturb least, and the median
+of the pairs' ratios, +- its standard error. The beginning of a session, in which tasks are read
+that are new to it, is not in the ratio. "looks" is the part of the CPU time that looks took, of
+which many tasks have few: the median of pairs may see none. "longest" is the longest that one kept
+the loop from its work. Last, what a round of a loop costs that has nothing to do.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any, Callable
 
 import spprof
 from spprof._session import tasks
+
+BLOCK_S = 0.1
 
 Work = Callable[[float], Awaitable[None]]
 
@@ -76,9 +79,9 @@ class Looks:
         self.cpu = self.longest = 0.0
         look = tasks._Watch._look
 
-        def timed(*args: Any, **options: Any) -> None:
+        def timed(*args: Any) -> None:
             cpu, clock = time.thread_time(), time.perf_counter()
-            look(*args, **options)
+            look(*args)
             self.cpu += time.thread_time() - cpu
             self.longest = max(self.longest, time.perf_counter() - clock)
 
@@ -88,19 +91,16 @@ class Looks:
 LOOKS = Looks()
 
 
-async def block(work: Work, interval_ms: float, looking: bool) -> tuple[float, float, float]:
-    """Seconds of the work in a session: of the processor, on the clock, of looks at tasks."""
-    spprof.start(interval_ms, mode="wall", tasks=looking)
-    await work(0.7)
+async def block(work: Work, looking: bool) -> tuple[float, float, float]:
+    """Seconds of the work: of the processor, on the clock, of looks at tasks."""
+    (tasks.resume if looking else tasks.pause)()
     LOOKS.cpu = 0
     cpu, clock = time.process_time(), time.perf_counter()
-    await work(1)
-    took = time.process_time() - cpu, time.perf_counter() - clock, LOOKS.cpu
-    spprof.stop()
-    return took
+    await work(BLOCK_S)
+    return time.process_time() - cpu, time.perf_counter() - clock, LOOKS.cpu
 
 
-async def row(name: str, waiting: int, work: Work, rounds: int, interval_ms: float) -> None:
+async def row(name: str, waiting: int, work: Work, pairs: int, interval_ms: float) -> None:
     """Measure one workload beside so many waiting tasks, and print a row."""
 
     async def wait() -> None:
@@ -111,12 +111,14 @@ async def row(name: str, waiting: int, work: Work, rounds: int, interval_ms: flo
 
     waiter = asyncio.create_task(wait_for_all())
     await asyncio.sleep(0.1)
-    await work(1)
+    spprof.start(interval_ms, mode="wall")
+    await work(0.7)
     LOOKS.longest = 0
     took: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
-    for _ in range(rounds):
+    for _ in range(pairs):
         for looking in random.sample([False, True], 2):
-            took[looking].append(await block(work, interval_ms, looking))
+            took[looking].append(await block(work, looking))
+    spprof.stop()
     cells = []
     without, with_looks = ([*zip(*took[looking])] for looking in (False, True))
     for before, after in zip(without[:2], with_looks[:2]):
@@ -124,7 +126,7 @@ async def row(name: str, waiting: int, work: Work, rounds: int, interval_ms: flo
         error = 1.25 * statistics.stdev(ratios) / len(ratios) ** 0.5
         cells.append(f"{min(after) / min(before):.3f}")
         cells.append(f"{statistics.median(ratios):.3f} +- {error:.3f}")
-    cells.append(f"{sum(with_looks[2]) / sum(with_looks[1]):.2%}")
+    cells.append(f"{sum(with_looks[2]) / sum(with_looks[0]):.2%}")
     print(f"| {name} | {' | '.join(cells)} | {LOOKS.longest * 1e3:.1f} ms |", flush=True)
     waiter.cancel()
     await asyncio.gather(waiter, return_exceptions=True)
@@ -141,15 +143,19 @@ async def round_of_a_loop(looking: bool, rounds: int = 20_000) -> float:
     return took / rounds * 1e6
 
 
-async def measure(rounds: int, interval_ms: float) -> None:
+async def measure(pairs: int, interval_ms: float, only: str) -> None:
     """Print the table."""
     print(f"every {interval_ms:g} ms\n")
     print("| | CPU, least | CPU, median | clock, least | clock, median | looks | longest |")
     print("|---|---|---|---|---|---|---|")
-    for waiting in (10, 1000, 10_000):
-        await row(f"{waiting} waiting, sleepy", waiting, sleepy, rounds, interval_ms)
-        await row(f"{waiting} waiting, busy", waiting, busy, rounds, interval_ms)
-    await row("serving 5,000 a second", 0, serve, rounds, interval_ms)
+    rows = [
+        (f"{waiting} waiting, {kind}", waiting, work)
+        for waiting in (10, 1000, 10_000)
+        for kind, work in (("sleepy", sleepy), ("busy", busy))
+    ]
+    for name, waiting, work in [*rows, ("serving 5,000 a second", 0, serve)]:
+        if only in name:
+            await row(name, waiting, work, pairs, interval_ms)
     best = [min([await round_of_a_loop(looking) for _ in range(9)]) for looking in (False, True)]
     print(f"\na round of the loop: {best[0]:.2f} us without, {best[1]:.2f} us with")
 
@@ -157,7 +163,8 @@ async def measure(rounds: int, interval_ms: float) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--only", default="", help="rows with this in their name")
     parser.add_argument("--interval", type=float, default=10)
     parser.add_argument("--uvloop", action="store_true", help="on uvloop's loop")
     options = parser.parse_args()
@@ -165,7 +172,7 @@ def main() -> None:
         import uvloop
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(measure(options.rounds, options.interval))
+    asyncio.run(measure(options.pairs, options.interval, options.only))
 
 
 if __name__ == "__main__":

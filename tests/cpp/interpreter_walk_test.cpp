@@ -261,6 +261,8 @@ TEST_CASE("A frame that was made but has not run is hidden, or not yet started")
         const Seen seen = python.walk();
         CHECK(seen.codes() == Codes{finalizer, code});
         CHECK(seen.entries() == Entries{true, true, true});
+        CHECK(python.walk(1).end == WalkEnd::truncated);
+        CHECK(python.walk(1).frames.size() == 1);
     }
     SUBCASE("a call of the eval loop without a visible frame is a hidden record") {
         Interpreter::make(python.enter(preparing, 8));
@@ -271,6 +273,32 @@ TEST_CASE("A frame that was made but has not run is hidden, or not yet started")
         CHECK(seen.entries() == Entries{true, true});
         CHECK(python.walk(1).end == WalkEnd::truncated);
     }
+}
+
+TEST_CASE("Of the thread that collects garbage it is told where that began") {
+    Interpreter python;
+    interpreter::Collection& collection = interpreter::collection;
+    const Code program = python.new_code(), finalizer = python.new_code();
+    Interpreter::make(python.enter(program));
+    Interpreter::make(python.call(program));
+    collection.frame = address_of(*python.current());
+    collection.generation = 1;
+    Interpreter::make(python.enter(finalizer));
+    Interpreter::make(python.call(finalizer));
+    collection.thread = address_of(python.thread);
+    const Seen collects = python.walk();
+    collection.thread = address_of(python.thread) + sizeof(Address);  // some other
+    const Seen another = python.walk();
+    collection.thread = 0;
+    const Seen nobody = python.walk();
+    collection.frame = 0;
+    CHECK(collects.codes() == Codes{finalizer, finalizer, program, program});
+    CHECK(collects.collecting == 2);
+    CHECK(collects.collecting_at == 2);
+    CHECK(another.codes() == collects.codes());
+    CHECK(another.collecting == 0);
+    CHECK(another.collecting_at == 0);
+    CHECK(nobody.collecting == 0);
 }
 
 TEST_CASE("A thread of which only hidden frames are left is torn") {

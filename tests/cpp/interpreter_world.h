@@ -83,6 +83,8 @@ struct Memory {
 struct Seen {
     interpreter::WalkEnd end = interpreter::WalkEnd::complete;
     std::vector<interpreter::PyFrameRecord> frames;
+    int collecting = 0;  // as in WalkResult
+    int collecting_at = 0;
 
     std::vector<Address> codes() const {
         std::vector<Address> result;
@@ -408,7 +410,7 @@ public:
     static Seen take(const interpreter::WalkResult& result,
                      std::vector<interpreter::PyFrameRecord>& frames) {
         frames.resize(result.count);
-        return {result.end, std::move(frames)};
+        return {result.end, std::move(frames), result.collecting, result.collecting_at};
     }
 
     Heap heap;

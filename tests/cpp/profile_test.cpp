@@ -303,6 +303,24 @@ TEST_CASE("finish folds instructions of one line, and keeps parents before child
     CHECK(tables.threads.at(0).name == "main");
 }
 
+TEST_CASE("a hidden frame is in no stack with others, and is a stack where it is alone") {
+    Recording recording(kPlenty, false);
+    const std::uint32_t thread = recording.add_thread(5, "main");
+    for (const auto& codes : {std::initializer_list<std::uint64_t>{100, 200, 300, 200},
+                              std::initializer_list<std::uint64_t>{100},
+                              std::initializer_list<std::uint64_t>{100, 100}}) {
+        recording.add_sample(thread, stack_of(recording, codes), 0, 1, 1, 1);
+    }
+    std::vector<ResolvedFrame> frames = named(recording);
+    frames.at(0).hidden = true;  // 100
+    const Tables tables = finish(recording, frames);
+    CHECK(tables.stack_parent == std::vector<std::int32_t>{-1, 0, 1, -1});
+    CHECK(tables.stack_frame == std::vector<std::uint32_t>{1, 2, 1, 0});
+    CHECK(tables.samples.stack[0] == 2);
+    CHECK(tables.samples.stack[1] == 3);
+    CHECK(tables.samples.stack[2] == 3);
+}
+
 TEST_CASE("a million samples of 5,000 stacks take at most 40 bytes each") {
     Recording recording(kPlenty, false);
     const std::uint32_t thread = recording.add_thread(1, "t");

@@ -30,7 +30,8 @@ def picture() -> str:
     ]
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     sample = Sample(0, 1, "MainThread", frames)
-    return output._static_html(Profile(start, start, 10.0, [sample], 0, "3.11.7", "Linux"), "key")
+    profile = Profile(start, start, 10.0, [sample], 0, "3.11.7", "Linux")
+    return output._static_html(profile, "key", with_graph=False)
 
 
 def pixel(page: Page, x: int, y: int) -> list[int]:

@@ -83,6 +83,12 @@ def click_frame(page: Page, name: str | re.Pattern[str]) -> None:
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
+def drawn(page: Page) -> str:
+    """What the canvas shows once it has settled."""
+    page.wait_for_timeout(300)
+    return page.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()")
+
+
 def show(page: Page, view: str) -> None:
     page.get_by_role("button", name=view, exact=True).click()
 
@@ -133,18 +139,62 @@ def test_wheel_zooms_around_the_pointer_and_drag_pans(page: Page):
 
 
 def test_search_tells_the_matched_share_counting_nested_matches_once(page: Page):
+    plain = drawn(page)
     page.keyboard.press("/")
     box = page.get_by_role("searchbox")
     expect(box).to_be_focused()
     box.fill("fib")
     matched = page.get_by_role("status").filter(has_text="function")
     expect(matched).to_have_text("3.8 % in 1 function")
-    box.fill("/^(dumps|fib|price_all)$/")
+    box.fill("^(dumps|fib|price_all)$")
+    expect(matched).to_have_text("0 % in 0 functions")
+    pattern = page.get_by_role("button", name="Search by pattern")
+    pattern.click()
+    expect(pattern).to_have_attribute("aria-pressed", "true")
     expect(matched).to_have_text("5.3 % in 3 functions")
-    box.fill("/(/")
+    assert drawn(page) != plain
+    box.fill("(")
     expect(page.get_by_text("Invalid regular expression")).to_be_visible()
+    # What cannot be understood greys nothing.
+    assert drawn(page) == plain
     page.keyboard.press("Escape")
     expect(box).to_have_value("")
+
+
+def test_a_whole_task_by_keyboard_alone(page: Page):
+    """From the page to the line that burns, what it costs, and a file of it."""
+    steps = page.get_by_role("group", name="Matches")
+    page.keyboard.press("/")
+    page.keyboard.type("fib")
+    expect(steps).to_contain_text("frames")
+    page.keyboard.press("Enter")
+    expect(steps).to_contain_text(re.compile("^.?1 of [2-9]"))
+    crumbs = page.get_by_role("navigation", name="Zoomed into")
+    expect(crumbs.locator('[aria-current="true"]')).to_have_text("fib")
+    page.keyboard.press("Shift+Enter")
+    expect(steps).to_contain_text(re.compile(r"(\d) of \1"))
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    for _ in range(30):
+        if page.evaluate("document.activeElement.getAttribute('role')") == "tree":
+            break
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("tree")).to_be_focused()
+    page.keyboard.press("n")
+    expect(steps).to_contain_text(re.compile("^.?2 of "))
+    page.keyboard.press("o")
+    expect(page.locator("section.spprof")).to_have_attribute("data-view", "source")
+    expect(page.get_by_role("row").nth(1)).to_be_visible()
+    page.keyboard.press("1")
+    for _ in range(30):
+        if page.evaluate("document.activeElement.textContent").startswith("Export"):
+            break
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Profile (.spprof)").focus()
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".spprof")
 
 
 def test_threads_are_merged_apart_or_chosen(page: Page):

@@ -79,6 +79,32 @@ def build_profile(
     return Profile._of(b.tables)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``@pytest.mark.slow_unless(interval=1)``: a test with each other interval is slow."""
+    for item in items:
+        for marker in item.iter_markers("slow_unless"):
+            given = item.callspec.params  # type: ignore[attr-defined]
+            for name, fast in marker.kwargs.items():
+                # A parameter that there is not is a KeyError: nobody is slow by mistake.
+                if given[name] not in (fast if isinstance(fast, set) else {fast}):
+                    item.add_marker("slow")
+
+
+not_run: list[pytest.Item] = []
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remember the slow ones that were left out."""
+    not_run.extend(item for item in items if item.get_closest_marker("slow"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a plain `pytest` leaves out."""
+    if not_run:
+        terminalreporter.write_line(f"{len(not_run)} slow tests not run: pytest -m slow")
+
+
 @pytest.fixture
 def make_profile() -> Callable[..., Profile]:
     """`build_profile`."""

@@ -66,6 +66,8 @@ public:
 
     // For a new thread. No visit can run.
     void begin(Tid thread, void* whose) noexcept;
+    // Until the visit that runs is over, perhaps one of an older session's handler.
+    void await_visit() const noexcept;
     VisitFigures figures() const noexcept;
 };
 

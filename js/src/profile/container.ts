@@ -9,6 +9,13 @@ export interface Thread {
   host: string;
 }
 
+/** A process among those of the profile; what more is known of it is for those who read it in Python. */
+export interface Process {
+  pid: number;
+  host: string;
+  ppid: number;
+}
+
 export interface Meta {
   version: number;
   start_time: string;
@@ -24,6 +31,8 @@ export interface Meta {
   notes: string[];
   modules: { path: string; build_id?: string }[];
   timestamps_until_ns: number | null;
+  /** Where there are several, the one that was asked first; callers before what they made. */
+  processes: Process[];
   /** Whose the threads are, where this is a difference of two profiles. */
   difference: { before: ThreadRow[]; after: ThreadRow[] } | null;
 }
@@ -331,6 +340,7 @@ export function decode(source: ArrayBuffer | ArrayBufferView): Profile {
       notes: header.meta.notes ?? [],
       modules: header.meta.modules ?? [],
       timestamps_until_ns: header.meta.timestamps_until_ns ?? null,
+      processes: (header.meta.processes ?? []).map(({ pid, host = '', ppid }) => ({ pid, host, ppid })),
       difference: header.meta.difference ?? null,
     },
     threads: header.threads.map((thread) => ({

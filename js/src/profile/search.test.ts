@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { folded, profileOf } from '../../test/profiles';
 import { type FuncRow, rowsOf } from './rows';
-import { coverage, matchFunctions, parseQuery, type Query } from './search';
-import { buildTree } from './tree';
+import { coverage, matchedNodes, matchFunctions, parseQuery, type Query, searchOf, textOf } from './search';
+import { buildTree, pathOf } from './tree';
 
 const LIB = '/venv/lib/python3.11/site-packages/sklearn/linear_model/_base.py';
 
 function found(text: string, query: string): { names: string[]; covered: number; nodes: number; functions: number } {
   const { profile, names } = profileOf(folded(text));
-  const matches = matchFunctions(names, profile.funcName.length, parseQuery(query) as Query);
+  const matches = matchFunctions(names, profile.funcName.length, parseQuery(searchOf(query)) as Query);
   return {
     names: Array.from(rowsOf<FuncRow>(matches.length))
       .filter((func) => matches[func])
@@ -17,29 +17,55 @@ function found(text: string, query: string): { names: string[]; covered: number;
   };
 }
 
+const asked = (text: string): Query | null => parseQuery(searchOf(text));
+
 describe('parseQuery', () => {
   it('takes text in any case', () => {
-    expect(parseQuery('FiT')?.test('LinearRegression.fit')).toBe(true);
-    expect(parseQuery('.fit(')?.test('x.fit')).toBe(false);
+    expect(asked('FiT')?.test('LinearRegression.fit')).toBe(true);
+    expect(asked('.fit(')?.test('x.fit')).toBe(false);
   });
 
-  it('takes a regular expression between slashes, with its flags', () => {
-    expect(parseQuery('/^fit$/')?.test('fit')).toBe(true);
-    expect(parseQuery('/^fit$/')?.test('refit')).toBe(false);
-    expect(parseQuery('/^FIT$/i')?.test('fit')).toBe(true);
-    expect(parseQuery('/^FIT$/')?.test('fit')).toBe(false);
+  it('takes text with slashes as text, unless it is said to be a pattern', () => {
+    expect(parseQuery({ search: '/usr/', pattern: null })?.test('a/usr/b')).toBe(true);
+    expect(parseQuery({ search: 'a.c', pattern: null })?.test('abc')).toBe(false);
+    expect(parseQuery({ search: 'a.C', pattern: 'i' })?.test('abc')).toBe(true);
+  });
+
+  it('takes a regular expression between slashes from a program, with its flags', () => {
+    expect(asked('/^fit$/')?.test('fit')).toBe(true);
+    expect(asked('/^fit$/')?.test('refit')).toBe(false);
+    expect(asked('/^FIT$/i')?.test('fit')).toBe(true);
+    expect(asked('/^FIT$/')?.test('fit')).toBe(false);
   });
 
   it('says what is wrong with a regular expression and matches nothing', () => {
-    const query = parseQuery('/(/');
+    const query = asked('/(/');
     expect(query?.problem).toMatch(/regular expression/i);
     expect(query?.test('(')).toBe(false);
   });
 
   it('is nothing for blank text; a lone slash is text', () => {
-    expect(parseQuery('  ')).toBeNull();
-    expect(parseQuery('a/b')?.test('pkg/a/b.py')).toBe(true);
-    expect(parseQuery('/a/b.py')?.test('/x/a/b.py')).toBe(true);
+    expect(asked('  ')).toBeNull();
+    expect(asked('a/b')?.test('pkg/a/b.py')).toBe(true);
+    expect(asked('/a/b.py')?.test('/x/a/b.py')).toBe(true);
+  });
+
+  it('is told as it was asked for', () => {
+    for (const text of ['fit', '/^fit$/', '/^FIT$/i', '/a/b.py', '']) expect(textOf(searchOf(text))).toBe(text);
+  });
+});
+
+describe('matchedNodes', () => {
+  it('lists heavier ones first, callers before their callees', () => {
+    const { profile, names } = profileOf(folded('a;fit;b;fit_inner 10\na;fit 5\na;refit 7\nfit 30'));
+    const tree = buildTree(profile, names);
+    const matches = matchFunctions(names, profile.funcName.length, asked('fit') as Query);
+    const paths = matchedNodes(tree, matches).map((node) =>
+      pathOf(tree, node)
+        .map((key) => names.name(key as FuncRow))
+        .join(';'),
+    );
+    expect(paths).toEqual(['fit', 'a;fit', 'a;fit;b;fit_inner', 'a;refit']);
   });
 });
 

@@ -10,21 +10,40 @@ export interface Query {
   test(value: string): boolean;
 }
 
-/** Reads `text` (any case) or `/regex/flags`; null where nothing is asked. */
-export function parseQuery(text: string): Query | null {
-  const trimmed = text.trim();
-  if (trimmed === '') return null;
-  const regex = /^\/(.+)\/([imsu]*)$/.exec(trimmed);
-  if (regex) {
+/** What is looked for: text in any case, or a regular expression if it has flags, which may be none. */
+export interface Search {
+  readonly search: string;
+  readonly pattern: string | null;
+}
+
+/** Flags of a pattern that a reader types. */
+export const TYPED_PATTERN = 'i';
+
+/** From what a program asks for: text, or a regular expression between slashes. */
+export function searchOf(text: string): Search {
+  const regex = /^\/(.+)\/([imsu]*)$/.exec(text.trim());
+  return regex ? { search: regex[1], pattern: regex[2] } : { search: text, pattern: null };
+}
+
+/** What a program is told of it. */
+export function textOf({ search, pattern }: Search): string {
+  return pattern === null || search === '' ? search : `/${search}/${pattern}`;
+}
+
+/** Null where nothing is asked. */
+export function parseQuery({ search, pattern }: Search): Query | null {
+  const text = search.trim();
+  if (text === '') return null;
+  if (pattern !== null) {
     try {
-      const compiled = new RegExp(regex[1], regex[2]);
-      return { text: trimmed, problem: '', test: (value) => compiled.test(value) };
+      const compiled = new RegExp(text, pattern);
+      return { text, problem: '', test: (value) => compiled.test(value) };
     } catch (error) {
-      return { text: trimmed, problem: (error as Error).message, test: () => false };
+      return { text, problem: (error as Error).message, test: () => false };
     }
   }
-  const lower = trimmed.toLowerCase();
-  return { text: trimmed, problem: '', test: (value) => value.toLowerCase().includes(lower) };
+  const lower = text.toLowerCase();
+  return { text, problem: '', test: (value) => value.toLowerCase().includes(lower) };
 }
 
 /** 1 for each function that matches. */
@@ -74,4 +93,16 @@ export function coverage(tree: CallTree, matches: Marks): Found {
     if (!above) covered += tree.total[node];
   }
   return { nodes, functions: seen.size, covered };
+}
+
+/** Nodes whose function matches: callers before their callees, heavier ones first. */
+export function matchedNodes(tree: CallTree, matches: Marks): number[] {
+  const found: number[] = [];
+  const pending = [0];
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    const key = tree.key[node];
+    if (isFunction(key) && matches[key] === 1) found.push(node);
+    for (let i = tree.childStart[node + 1] - 1; i >= tree.childStart[node]; i--) pending.push(tree.childList[i]);
+  }
+  return found;
 }

@@ -4,6 +4,8 @@ import { copyText } from '../dom/clipboard';
 import { button, h } from '../dom/elements';
 import { notesOf } from '../profile/notes';
 import type { FuncRow } from '../profile/rows';
+import { searchOf, textOf } from '../profile/search';
+import { functionOf } from '../profile/tree';
 import { type Selection, VIEWS, type ViewName } from '../state/choices';
 import type { Described } from '../state/describe';
 import { type ContainerBytes, keep, onChange, State } from '../state/state';
@@ -70,13 +72,14 @@ export class App {
     this.toolbar = new Toolbar(this.state, {
       reset: () => this.reset(),
       save: (kind) => this.save(kind),
+      step: (by) => this.step(by),
       speedscope: () => this.openSpeedscope(),
     });
     this.details = new Details(this.state, {
       copy: (text) =>
         void copyText(text).then((done) => this.messages.say(done ? 'Stack copied' : 'Copying was refused')),
     });
-    const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched);
+    const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched, this.toolbar.steps);
     this.root.append(
       this.toolbar.element,
       this.messages.element,
@@ -105,7 +108,7 @@ export class App {
       keep(() => this.show()),
       keep(() => this.showNotes()),
       onChange(
-        () => state.choices.search,
+        () => textOf(state.choices),
         (text) => host.searched(text),
       ),
       onChange(
@@ -143,8 +146,12 @@ export class App {
     if (known && known !== this.state.choices.view) this.state.update({ view: known });
   }
 
+  setAllFrames(wanted: boolean): void {
+    if (wanted !== this.state.choices.allFrames) this.state.update({ allFrames: wanted, zoom: [] });
+  }
+
   setSearch(text: string): void {
-    if (text !== this.state.choices.search) this.state.update({ search: text });
+    if (text !== textOf(this.state.choices)) this.state.update(searchOf(text));
   }
 
   setTheme(choice: string): void {
@@ -319,6 +326,19 @@ export class App {
     if (focused) this.view.focus();
   }
 
+  /** To the next frame that the search found, or the one before; round at the ends. */
+  private step(by: 1 | -1): void {
+    const { state } = this;
+    const { matchedNodes } = state;
+    const at = matchedNodes.indexOf(state.selectedNode());
+    const next = at < 0 ? (by > 0 ? 0 : -1) : at + by;
+    const node = matchedNodes[(next + matchedNodes.length) % matchedNodes.length];
+    const func = functionOf(state.aggregate.tree, node);
+    if (func === null) return;
+    this.select({ func, stack: state.stackOf(node) });
+    this.view.reveal?.(node);
+  }
+
   private label(func: FuncRow): string {
     return `${this.state.names.name(func)} (${this.state.names.location(func)})`;
   }
@@ -350,7 +370,12 @@ export class App {
       event.preventDefault();
       this.back(typing);
     } else if (typing) {
-      if (event.key === 'Enter' && target.matches('input')) this.view.focus();
+      if (event.key !== 'Enter' || !target.matches('input')) return;
+      if (this.state.matchedNodes.length > 0) this.step(event.shiftKey ? -1 : 1);
+      else this.view.focus();
+    } else if ((event.key === 'n' || event.key === 'N') && this.state.matchedNodes.length > 0) {
+      event.preventDefault();
+      this.step(event.key === 'N' ? -1 : 1);
     } else if (event.key === '/') {
       event.preventDefault();
       this.toolbar.focusSearch();

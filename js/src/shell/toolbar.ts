@@ -4,7 +4,9 @@ import { button, h } from '../dom/elements';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
+import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
+import { TYPED_PATTERN } from '../profile/search';
 import { VIEWS, type ViewName } from '../state/choices';
 import { threadLabel } from '../state/describe';
 import { keep, type State } from '../state/state';
@@ -15,6 +17,7 @@ import { Menu } from './menu';
 export interface ToolbarEvents {
   reset(): void;
   save(kind: ExportKind): void;
+  step(by: 1 | -1): void;
   speedscope(): void;
 }
 
@@ -25,6 +28,9 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   diff: 'Colour: change',
 };
 
+/** What the values of options begin with that stand for processes. */
+const PROCESS = 'process ';
+
 /** Modules in the legend. */
 const LEGEND = 9;
 
@@ -33,7 +39,8 @@ const TYPING_MS = 60;
 
 const KEYS: [string, string][] = [
   ['1 – 7', 'views'],
-  ['/', 'search; Enter goes to the view'],
+  ['/', 'search; Enter goes to the next match'],
+  ['n, N', 'next match, previous one'],
   ['arrows', 'caller, callee, neighbours'],
   ['Enter', 'zoom to the frame'],
   ['Esc, Backspace', 'one step back'],
@@ -53,12 +60,17 @@ export class Toolbar {
     class: 'sp-search',
     type: 'search',
     placeholder: 'Search  /',
-    'aria-label': 'Search functions, /regex/ too',
+    'aria-label': 'Search functions',
     spellcheck: 'false',
     autocomplete: 'off',
   });
   /** What the search covers; stands beside the notes, where it moves nothing when it appears. */
   readonly matched = h('output', { class: 'sp-matched', 'aria-live': 'polite' });
+  private processes: readonly ProcessChoice[] = [];
+  private readonly position = h('span', { class: 'sp-position' });
+  /** From one match to the next. */
+  readonly steps = h('div', { class: 'sp-steps', role: 'group', 'aria-label': 'Matches', hidden: true });
+  private readonly pattern: HTMLButtonElement;
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
@@ -104,6 +116,19 @@ export class Toolbar {
     this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
       state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
     );
+    this.pattern = toggle('.*', 'The search is a pattern (regular expression), not plain text', () => {
+      this.searchNow();
+      state.update({ pattern: state.choices.pattern === null ? TYPED_PATTERN : null });
+    });
+    this.pattern.setAttribute('aria-label', 'Search by pattern');
+    this.pattern.classList.add('sp-pattern');
+    this.steps.append(
+      button('‹', { class: 'sp-step', 'aria-label': 'Previous match', title: 'Previous match (N)' }, () =>
+        events.step(-1),
+      ),
+      this.position,
+      button('›', { class: 'sp-step', 'aria-label': 'Next match', title: 'Next match (n)' }, () => events.step(1)),
+    );
     this.search.addEventListener('input', () => {
       clearTimeout(this.typing);
       this.typing = window.setTimeout(() => this.searchNow(), TYPING_MS);
@@ -134,7 +159,7 @@ export class Toolbar {
       'div',
       { class: 'sp-toolbar', role: 'toolbar', 'aria-label': 'Profile view' },
       group,
-      this.search,
+      h('div', { class: 'sp-searching' }, this.search, this.pattern),
       this.threads,
       this.inverted,
       this.allFrames,
@@ -162,7 +187,11 @@ export class Toolbar {
   private chooseThreads(value: string): void {
     if (value === 'all') this.state.updateTree({ threads: null, split: false });
     else if (value === 'each') this.state.updateTree({ threads: null, split: true });
-    else this.state.updateTree({ threads: new Set([Number(value) as ThreadRow]), split: false });
+    else {
+      const rows = this.processes[Number(value.slice(PROCESS.length))]?.threads ?? [];
+      const threads = value.startsWith(PROCESS) ? rows : [Number(value) as ThreadRow];
+      this.state.updateTree({ threads: new Set(threads), split: false });
+    }
   }
 
   private show(): void {
@@ -179,6 +208,13 @@ export class Toolbar {
     this.running.setAttribute('aria-pressed', String(choices.tree.runningOnly));
     // Text being typed is ahead of the search.
     if (this.typing === 0) this.search.value = choices.search;
+    this.pattern.setAttribute('aria-pressed', String(choices.pattern !== null));
+    this.search.setAttribute('aria-invalid', String(!!query?.problem));
+    const { matchedNodes } = this.state;
+    this.steps.hidden = matchedNodes.length === 0;
+    const at = matchedNodes.length > 0 ? matchedNodes.indexOf(this.state.selectedNode()) + 1 : 0;
+    this.position.textContent =
+      at > 0 ? `${at} of ${matchedNodes.length}` : format.counted(matchedNodes.length, 'frame');
     if (query?.problem) this.matched.textContent = query.problem;
     else
       this.matched.textContent = coverage
@@ -187,8 +223,14 @@ export class Toolbar {
     this.matched.classList.toggle('sp-problem', !!query?.problem);
     if (this.filledFor !== this.state.data) this.fillChoices();
     const { threads, split } = choices.tree;
-    this.threads.value = split ? 'each' : threads === null ? 'all' : String([...threads][0]);
+    this.threads.value = split ? 'each' : threads === null ? 'all' : this.chosen(threads);
     this.colors.value = choices.colors;
+  }
+
+  /** The option for these threads: one of them, or those of a process or role. */
+  private chosen(threads: ReadonlySet<ThreadRow>): string {
+    const at = this.processes.findIndex((each) => isOf(each, threads));
+    return threads.size === 1 || at < 0 ? String([...threads][0]) : PROCESS + at;
   }
 
   /** The modules that burn most, in their colours; a click shows one alone. */
@@ -218,6 +260,18 @@ export class Toolbar {
     this.legend.replaceChildren(h('span', { class: 'sp-hint' }, 'Modules by self time'), ...entries);
   }
 
+  /** Processes and roles, where there are several: each stands for all its threads. */
+  private processOptions(): HTMLElement[] {
+    const { data, threadTimes } = this.state;
+    const [roles, each] = [roleChoices(data, threadTimes), processChoices(data, threadTimes)];
+    this.processes = [...roles, ...each];
+    if (each.length === 0) return [];
+    const options = this.processes.map(({ label, depth, weight }, at) =>
+      h('option', { value: PROCESS + at }, `${'\u2003'.repeat(depth)}${label} · ${format.duration(weight)}`),
+    );
+    return [h('optgroup', { label: 'Processes' }, ...options)];
+  }
+
   private fillChoices(): void {
     const { data, threadTimes: times } = this.state;
     this.filledFor = data;
@@ -227,6 +281,7 @@ export class Toolbar {
       ...(rows.length > 1
         ? [
             h('option', { value: 'each' }, 'Each thread apart'),
+            ...this.processOptions(),
             ...rows.map((row) =>
               h('option', { value: row }, `${threadLabel(this.state, row)} · ${format.duration(times[row].weight)}`),
             ),

@@ -4,6 +4,7 @@ import type { ColorMode } from '../profile/colors';
 import type { Profile, Thread } from '../profile/container';
 import type { Names } from '../profile/names';
 import type { FuncRow, ThreadRow } from '../profile/rows';
+import type { Search } from '../profile/search';
 import { isFunction, THREAD, type TreeOptions, threadOf, WHOLE } from '../profile/tree';
 
 export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
@@ -15,9 +16,8 @@ export interface Selection {
   readonly stack: readonly FuncRow[];
 }
 
-export interface Choices {
+export interface Choices extends Search {
   readonly view: ViewName;
-  readonly search: string;
   readonly inverted: boolean;
   /** Also the frames that are folded otherwise. */
   readonly allFrames: boolean;
@@ -33,6 +33,7 @@ export interface Choices {
 export const AT_FIRST: Choices = {
   view: 'icicle',
   search: '',
+  pattern: null,
   inverted: false,
   allFrames: false,
   onlyOwn: false,

@@ -7,12 +7,22 @@ import { type Evidence, evidenceOf, withinNoise } from '../profile/confidence';
 import { decode, type Profile } from '../profile/container';
 import { asDifference } from '../profile/difference';
 import { type Folded, fold } from '../profile/folding';
+import { severalProcesses } from '../profile/labels';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import { onlyOwn } from '../profile/own-code';
+import { byProcess } from '../profile/processes';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
-import { coverage, type Found, type Marks, matchFunctions, parseQuery, type Query } from '../profile/search';
+import {
+  coverage,
+  type Found,
+  type Marks,
+  matchedNodes,
+  matchFunctions,
+  parseQuery,
+  type Query,
+} from '../profile/search';
 import { type LineTime, lineTimes } from '../profile/source';
 import { type FunctionRow, functionTable } from '../profile/table';
 import { type ThreadTimes, threadTimes } from '../profile/threads';
@@ -86,6 +96,8 @@ export class State {
   private readonly inverted = computed(() => this.chosen.value.inverted);
   private readonly colors = computed(() => this.chosen.value.colors);
   private readonly search = computed(() => this.chosen.value.search);
+  private readonly pattern = computed(() => this.chosen.value.pattern);
+  private readonly asked = computed(() => parseQuery({ search: this.search.value, pattern: this.pattern.value }));
   private readonly selectedFunction = computed(() => this.chosen.value.selection?.func ?? null);
   private readonly selectedThreads = computed(() => this.options.value.threads);
 
@@ -103,9 +115,11 @@ export class State {
     return functionTable(whole, this.functions);
   });
   private readonly searched = computed(() => {
-    const query = parseQuery(this.search.value);
-    return query && { query, matches: matchFunctions(this.names, this.functions, query) };
+    const query = this.asked.value;
+    // What cannot be understood greys nothing.
+    return query && !query.problem ? matchFunctions(this.names, this.functions, query) : null;
   });
+  private readonly hits = computed(() => (this.matches ? matchedNodes(this.aggregate.tree, this.matches) : []));
   private readonly found = computed(() => (this.matches ? coverage(this.tree, this.matches) : null));
   private readonly byModule = computed(() => {
     const groups = new Map<string, { group: string; func: FuncRow; self: number; most: number }>();
@@ -139,8 +153,11 @@ export class State {
   );
   private readonly inTime = computed(() => {
     const threads = this.selectedThreads.value;
-    return this.data.threads
-      .map((_, row) => row as ThreadRow)
+    const several = severalProcesses(this.data.threads);
+    const rows = several
+      ? byProcess(this.data, this.perThread.value)
+      : this.data.threads.map((_, row) => row as ThreadRow);
+    return rows
       .filter((row) => threads === null || threads.has(row))
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
@@ -258,11 +275,16 @@ export class State {
   }
 
   get query(): Query | null {
-    return this.searched.value?.query ?? null;
+    return this.asked.value;
   }
 
   get matches(): Marks | null {
-    return this.searched.value?.matches ?? null;
+    return this.searched.value;
+  }
+
+  /** Nodes of the shown tree that match, in the order in which a reader goes through them. */
+  get matchedNodes(): readonly number[] {
+    return this.hits.value;
   }
 
   get coverage(): Found | null {

@@ -82,6 +82,10 @@ export class TreeView implements View {
     return true;
   }
 
+  reveal(node: number): void {
+    this.chart.zoomTo(node);
+  }
+
   reset(): void {
     this.chart.zoomTo(0);
   }

@@ -17,6 +17,8 @@ export interface View {
   /** One step back out; false where there is none. */
   back(): boolean;
   reset(): void;
+  /** Brings a node of the shown tree to where it can be read. */
+  reveal?(node: number): void;
   /** Where the view is zoomed to, for the line above it. */
   crumbs(): Crumb[];
   dispose(): void;

@@ -80,6 +80,7 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="C++ and Rust with types and parameters, Cython as it is in the file",
     )
+    parser.add_argument("--process", help="only processes of this name (wildcards) or pid")
     parser.add_argument("--thread", help="only threads of this name (wildcards) or id")
     parser.add_argument("--function", help="only samples with this function (wildcards)")
     parser.add_argument("--module", help="only samples with this module")
@@ -108,6 +109,9 @@ def add_to(commands: Any) -> None:
 def report(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     profile = load(options.file, options)
+    if options.process is not None:
+        of = int(options.process) if options.process.isdigit() else options.process
+        profile = profile.filter(process=of)
     if options.thread is not None:
         by_id = options.thread.isdigit()
         profile = profile.filter(thread=int(options.thread) if by_id else options.thread)

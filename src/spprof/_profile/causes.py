@@ -46,10 +46,16 @@ _KNOWN: dict[str, dict[str, int]] = {
     },
     "multiprocessing/popen_fork.py": {"poll": CHILD, "wait": CHILD},
     "multiprocessing/process.py": {"join": CHILD},
+    "multiprocessing/pool.py": {
+        name: CHILD for name in ("get", "wait", "next", "join", "_help_stuff_finish")
+    },
+    "concurrent/futures/process.py": {"shutdown": CHILD},
     "multiprocessing/connection.py": {
         name: SOCKET for name in ("wait", "poll", "_poll", "_recv", "_recv_bytes", "_send")
     },
 }
+# A pool of threads waits by the same functions as one of processes; its threads run this one.
+_POOL, _OF_THREADS = "multiprocessing/pool.py", "worker"
 # Of functions on top of each other the cause that says most.
 _SAYS_MORE = {cause: place for place, cause in enumerate((CHILD, THREAD, SOCKET, FILE, LOCK))}
 
@@ -57,16 +63,23 @@ _SAYS_MORE = {cause: place for place, cause in enumerate((CHILD, THREAD, SOCKET,
 def _known_functions(tables: Tables) -> list[int]:
     """For each function what it is known to wait for; -1 where it is none of the table's."""
     found = [-1] * len(tables.func_name)
-    names_of_file: dict[int, dict[str, int] | None] = {}
+    known_file: dict[int, str] = {}
+    of_pools: list[int] = []
+    pools_of_threads = False
     for func, file in enumerate(tables.func_file):
-        if file not in names_of_file:
+        if file not in known_file:
             path = tables.strings[file].replace("\\", "/")
             ends = (end for end in _KNOWN if path == end or path.endswith("/" + end))
-            names_of_file[file] = _KNOWN.get(next(ends, ""))
-        names = names_of_file[file]
-        if names is not None:
+            known_file[file] = next(ends, "")
+        if known_file[file]:
             name = tables.strings[tables.func_name[func]].rpartition(".")[2]
-            found[func] = names.get(name, UNKNOWN)
+            found[func] = _KNOWN[known_file[file]].get(name, UNKNOWN)
+            if known_file[file] == _POOL:
+                of_pools.append(func)
+                pools_of_threads |= name == _OF_THREADS
+    if pools_of_threads:
+        for func in of_pools:
+            found[func] = LOCK if found[func] == CHILD else found[func]
     return found
 
 
@@ -131,6 +144,21 @@ def refined(tables: Tables) -> Tables:
     return tables.same_stacks(sample_state=states)
 
 
+def rows_waiting_for(tables: Tables, cause: int) -> list[bool]:
+    """For each row of samples whether it waits for this, a row of `CAUSES`.
+
+    Also in profiles whose samples do not say it, as far as their stacks do.
+    """
+    waiting = {
+        stack for stack, state in zip(tables.sample_stack, tables.sample_state) if state & WAITING
+    }
+    told = by_stack(tables, [*waiting])
+    return [
+        bool(state & WAITING) and both(state >> CAUSE_SHIFT, told[stack]) == cause
+        for stack, state in zip(tables.sample_stack, tables.sample_state)
+    ]
+
+
 def waits(tables: Tables) -> dict[str, int]:
     """See `Profile.waits`."""
     sums = [0] * len(CAUSES)
@@ -139,16 +167,3 @@ def waits(tables: Tables) -> dict[str, int]:
             sums[state >> CAUSE_SHIFT] += weight
     found = [(name, ns) for name, ns in zip(CAUSES, sums) if ns]
     return dict(sorted(found, key=lambda cause: -cause[1]))
-
-
-def collection_ns(tables: Tables) -> int:
-    """Time in garbage collection, with what it called."""
-    mark = "[garbage collection"
-    funcs = [tables.strings[name].startswith(mark) for name in tables.func_name]
-    if not any(funcs):
-        return 0
-    within = bytearray(len(tables.stack_frame))
-    for row, (parent, frame) in enumerate(zip(tables.stack_parent, tables.stack_frame)):
-        within[row] = funcs[tables.frame_func[frame]] or (parent >= 0 and within[parent])
-    rows = zip(tables.sample_stack, tables.sample_weight)
-    return sum(weight for stack, weight in rows if within[stack])

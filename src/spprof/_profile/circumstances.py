@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .processes import ProcessStats
     from .tables import Tables
 
 
@@ -47,6 +48,19 @@ class Circumstances:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know: fallbacks taken, limits reached."""
         return self._tables.meta.notes
+
+    def processes(self) -> list[ProcessStats]:
+        """Return the processes that the profile tells of, each before those that it made.
+
+        Empty for a profile of one process. ``filter(process=...)`` chooses some.
+
+        Returns
+        -------
+        list of ProcessStats
+        """
+        from . import processes
+
+        return processes.tree(self._tables.meta.processes)
 
     @property
     def dropped_count(self) -> int:

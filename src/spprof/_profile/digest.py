@@ -10,6 +10,7 @@ from typing import Any
 from .confidence import LEVEL, is_wide
 from .findings import findings, percent
 from .folding import folded
+from .gil_holders import waits_for_whom
 from .names import short
 from .own_code import only_own
 from .queries import rate_hz, sample_count, threads, top
@@ -81,6 +82,18 @@ def digest(
                 "gil_share": thread.gil_share,
             }
             for thread in threads(tables)
+        ],
+        "gil_waits": [
+            {
+                "waiter": wait.waiter,
+                "waiter_id": wait.waiter_id,
+                "holder": wait.holder,
+                "holder_id": wait.holder_id,
+                "function": wait.function,
+                "ns": wait.ns,
+                "stack": [str(frame) for frame in wait.stack],
+            }
+            for wait in waits_for_whom(shown_as)[:n]
         ],
         "notes": [*meta.notes],
     }

@@ -6,15 +6,17 @@ finding.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .causes import CHILD, rows_waiting_for
 from .confidence import design_effects, effective_count, is_wide, wilson
 from .folding import folded
+from .garbage import in_collection
 from .names import short
 from .queries import rate_hz, sample_count, top
+from .rows import representative
 from .tables import GIL_HELD, GIL_MASK, NATIVE, WAITING, Tables
 from .words import format_ns, short_place, shown
 
@@ -29,17 +31,6 @@ WAITS = 0.3
 CHILDREN = 0.2
 # Fewer effective samples than these tell shares by more than 10 hundredths only.
 FEW = 100
-
-# CPython's functions that collect garbage, by version: 3.9-3.12, 3.13, 3.14 and later.
-_COLLECTING = re.compile(
-    r"^(?:gc_collect\w*|_?PyGC_Collect\w*|_Py_RunGC|collect_(?:main|generations|with_callback))$",
-    re.ASCII,
-)
-# What waits for another process; files of the standard library.
-_CHILD_FILES = re.compile(
-    r"(?:^|[/\\])(?:subprocess|multiprocessing[/\\](?:popen_\w+|pool|process)|"
-    r"concurrent[/\\]futures[/\\]process)\.py$"
-)
 
 
 @dataclass(frozen=True)
@@ -103,9 +94,21 @@ def findings(tables: Tables) -> list[Finding]:
     return found
 
 
+# Stacks of a profile that is looked at whole, and rows of a larger one that stand for all.
+_LOOKED_AT = 100_000
+_STANDING_FOR_ALL = 15_000
+
+
 def texts_of(tables: Tables) -> list[str]:
-    """What a profile shows, in words."""
-    return [finding.text for finding in findings(tables)]
+    """What a profile shows, in words, in about a second at most.
+
+    Of a very large call tree some rows are looked at, which stand for the others; how much was
+    measured is said of all of it.
+    """
+    if len(tables.stack_frame) <= _LOOKED_AT:
+        return [finding.text for finding in findings(tables)]
+    found = findings(representative(tables, _STANDING_FOR_ALL))
+    return [_measured(tables).text, *(finding.text for finding in found[1:])]
 
 
 def line(found: Sequence[Finding]) -> str:
@@ -212,14 +215,10 @@ def _imports(shown_as: Tables, functions: int) -> Finding | None:
 
 
 def _garbage(tables: Tables) -> Finding | None:
-    """Only machine code tells of it; a profile without native frames has no such finding."""
-    collecting = [
-        bool(flags & NATIVE) and _COLLECTING.match(short(tables.strings[name], True)) is not None
-        for name, flags in zip(tables.func_name, tables.func_flags)
-    ]
+    within = in_collection(tables)
     return _of_rows(
         tables,
-        _rows_with(tables, collecting),
+        [bool(within[stack]) for stack in tables.sample_stack],
         COLLECTING,
         "garbage",
         lambda share: f"{share} in garbage collection",
@@ -266,22 +265,18 @@ def _gil(tables: Tables) -> Finding | None:
 
 
 def _children(tables: Tables) -> Finding | None:
-    waits_for_child = [
-        _CHILD_FILES.search(tables.strings[file]) is not None for file in tables.func_file
-    ]
     thread = _busiest(tables)
     marks = [
-        marked and bool(state & WAITING) and of == thread
-        for marked, state, of in zip(
-            _rows_with(tables, waits_for_child), tables.sample_state, tables.sample_thread
-        )
+        waits and of == thread
+        for waits, of in zip(rows_waiting_for(tables, CHILD), tables.sample_thread)
     ]
+    absent = "" if tables.meta.processes else ", which are not in this profile"
     return _of_rows(
         tables,
         marks,
         CHILDREN,
         "children",
-        lambda share: f"{share} waiting for other processes, which are not in this profile",
+        lambda share: f"{share} waiting for other processes{absent}",
         {"thread": tables.threads[thread]["name"]},
         [of == thread for of in tables.sample_thread],
     )
@@ -330,14 +325,6 @@ def _largest(parts: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
     for what, weight in parts:
         sums[what] = sums.get(what, 0) + weight
     return max(sums.items(), key=lambda item: item[1]) if sums else None
-
-
-def _rows_with(tables: Tables, wanted: Sequence[bool]) -> list[bool]:
-    """For each row whether a wanted function (one truth value each) is on its stack."""
-    stacks: list[bool] = []
-    for parent, frame in zip(tables.stack_parent, tables.stack_frame):
-        stacks.append(wanted[tables.frame_func[frame]] or (parent >= 0 and stacks[parent]))
-    return [stacks[stack] for stack in tables.sample_stack]
 
 
 def _of_rows(

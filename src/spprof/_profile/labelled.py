@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .gil_holders import GilWaitList
     from .labels import RegionList
     from .tables import Tables
 
@@ -32,6 +33,23 @@ class Labelled:
         from . import causes
 
         return causes.waits(self._tables)
+
+    def waits_for_whom(self) -> GilWaitList:
+        """Return which thread held the GIL, and where, while others waited for it.
+
+        Only ``mode="wall"`` sees waiting, and only where the times of samples were kept it is known
+        what another thread did at that time. Of threads that take turns within an interval each has
+        its part: shares are as good as the samples are many.
+
+        Returns
+        -------
+        list of GilWait
+            By waiting thread, holder, and the holder's innermost function, most time first; its
+            text is a table. Their `ns` together are ``waits()["gil"]``, but for rounding.
+        """
+        from . import gil_holders
+
+        return gil_holders.waits_for_whom(self._tables)
 
     def regions(self, by: str = "path") -> RegionList:
         """Return the time of each region of the program; see `spprof.region`.

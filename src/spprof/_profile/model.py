@@ -332,6 +332,7 @@ class Profile(_Described):
     def filter(
         self,
         *,
+        process: int | Pattern | None = None,
         thread: int | Pattern | None = None,
         function: Pattern | None = None,
         module: Pattern | None = None,
@@ -347,6 +348,9 @@ class Profile(_Described):
 
         Parameters
         ----------
+        process : int, str or compiled regular expression, optional
+            Pid, or name as `processes` tells it; wildcards as below. All of one program have the
+            same name, but those that `multiprocessing` numbers.
         thread : int, str or compiled regular expression, optional
             Thread id, or name; ``*`` and ``?`` in a string are wildcards.
         function : str or compiled regular expression, optional
@@ -376,6 +380,7 @@ class Profile(_Described):
 
         tables = queries.select(
             self._tables,
+            process=process,
             thread=thread,
             function=function,
             module=module,

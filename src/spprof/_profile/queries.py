@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 from . import outline
 from .confidence import design_effects, effective_count, wilson
 from .labels import REGION, labels_with
+from .names import process_name
 from .rows import canonical_stacks, cut_runs, keep_below, sum_by_stack, take_rows
 from .tables import (
     GIL_HELD,
@@ -524,6 +525,19 @@ def _module_matcher(pattern: Pattern) -> Callable[[str], bool]:
     return matches
 
 
+def _threads_of(tables: Tables, process: int | Pattern) -> list[bool]:
+    """For each thread whether it is of the process of this pid, or of one that is called so."""
+    if isinstance(process, int):
+        return [thread["pid"] == process for thread in tables.threads]
+    by_name = _text_matcher(process)
+    wanted = {
+        (row["host"], row["pid"])
+        for row in tables.meta.processes
+        if by_name(process_name(row["name"], row["command"]))
+    }
+    return [(thread["host"], thread["pid"]) in wanted for thread in tables.threads]
+
+
 def _stacks_with(tables: Tables, function: Pattern | None, module: Pattern | None) -> list[bool]:
     """For each stack: does any of its frames match."""
     strings = tables.strings
@@ -543,6 +557,7 @@ def _stacks_with(tables: Tables, function: Pattern | None, module: Pattern | Non
 def select(
     tables: Tables,
     *,
+    process: int | Pattern | None = None,
     thread: int | Pattern | None = None,
     function: Pattern | None = None,
     module: Pattern | None = None,
@@ -561,6 +576,9 @@ def select(
     wanted = None if state is None else state_bits(state)
     cause = None if waits_for is None else WAITING | cause_bits(waits_for)
     rows: Sequence[int] = range(tables.rows)
+    if process is not None:
+        chosen = _threads_of(tables, process)
+        rows = [row for row in rows if chosen[tables.sample_thread[row]]]
     if thread is not None:
         if isinstance(thread, int):
             threads = [entry["tid"] == thread for entry in tables.threads]

@@ -6,7 +6,8 @@ Must not know what is asked of a profile, nor any file format: ids in, tables ou
 from __future__ import annotations
 
 from array import array
-from itertools import repeat
+from bisect import bisect_right
+from itertools import accumulate, repeat
 
 from .tables import (
     Builder,
@@ -40,6 +41,31 @@ def take_rows(
     builder = Builder()
     mapped = builder.add_stacks(tables, wanted)
     return restack(tables, builder, rows, [mapped[tables.sample_stack[row]] for row in rows])
+
+
+def representative(tables: Tables, limit: int) -> Tables:
+    """Return at most `limit` rows that stand for all, or the tables themselves if they have fewer.
+
+    Rows are met at about equal distances of weight: one of twice the weight is met twice as often.
+    What is met weighs, and counts, for what lies between. Shares are those of all rows but
+    for the error of so many samples, total weight is the same but for rounding.
+    """
+    reached = [*accumulate(tables.sample_weight)]
+    whole = reached[-1] if reached else 0
+    if tables.rows <= limit or whole < limit:
+        return tables
+    met: dict[int, int] = {}
+    for index in range(limit):
+        # Not quite at equal distances: in step with nothing that repeats in a profile.
+        row = bisect_right(reached, int((index + index * 0.6180339887 % 1) * whole / limit))
+        met[row] = met.get(row, 0) + 1
+    taken = take_rows(tables, [*met])
+    weights, counts = empty_column("sample.weight"), empty_column("sample.count")
+    for row, times in met.items():
+        weight, count = tables.sample_weight[row], tables.sample_count[row]
+        weights.append(times * whole // limit)
+        counts.append(max(1, count * times * whole // (limit * weight)))
+    return taken.same_stacks(sample_weight=weights, sample_count=counts)
 
 
 def keep_below(tables: Tables, keep: Sequence[int]) -> Tables:
@@ -288,6 +314,8 @@ def cut_runs(tables: Tables, pieces: Sequence[tuple[int, int, int]]) -> Tables:
     )
 
 
+# Where more of the rows than this are distinct, merging them takes long and saves next to nothing.
+_WORTH_MERGING = 0.9
 _STATE_VALUES = 256  # what a sample.state, one byte, can be
 
 
@@ -298,7 +326,8 @@ def thin(tables: Tables, limit: int) -> Tables:
     within one, each (thread, stack, state, labels) becomes one row. Counts and weights are exact.
     Within a part a thread's rows are laid out one after the other in the order in which they first
     occurred, each as long as its share of the part's samples, so that they do not overlap. A
-    profile with more than `limit` distinct (thread, stack, state, labels) keeps them all.
+    profile with more than `limit` distinct (thread, stack, state, labels) keeps them all, and comes
+    back as it is where nearly all of its rows differ.
     """
     if tables.rows <= limit:
         return tables
@@ -314,6 +343,8 @@ def thin(tables: Tables, limit: int) -> Tables:
     if sets > 1:
         cells = (cell * sets + label + 1 for cell, label in zip(cells, tables.sample_label))
     keys: Sequence[int] = array("Q", cells) if _fit(tables, sets) else [*cells]
+    if len(set(keys)) > _WORTH_MERGING * tables.rows:
+        return tables
     length = 2
     while length < tables.rows:
         # An estimate that is a little low would cost a merge that is thrown away.

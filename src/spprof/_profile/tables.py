@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 from array import array
-from operator import ge
+from itertools import count
+from operator import eq, ge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ if TYPE_CHECKING:
         """A process of a profile; docs/ARCHITECTURE.md says what each member means."""
 
         pid: int
+        host: str
         ppid: int
         command: str
         name: str
@@ -217,6 +219,8 @@ if TYPE_CHECKING:
         end_ns: int | None
         ended: str
         cpu_ns: int | None
+        before_ns: int
+        after_ns: int
         profiler_ns: int
         profile_ns: int
 
@@ -497,6 +501,32 @@ def check(tables: Tables) -> None:
         raise ValueError(f"column sample.last, row {row}: before sample.time")
 
 
+# What follows is done for each row of all profiles that are merged: no step of it is Python's.
+
+
+def _bytes_of(column: Any) -> memoryview:
+    return memoryview(column).cast("B")
+
+
+def _extend_mapped(column: Any, rows: Any, mapped: Sequence[int]) -> None:
+    """Append `rows` of another table as rows of this one."""
+    if all(map(eq, mapped, count())):
+        column.frombytes(_bytes_of(rows))
+    else:
+        column.extend(map(mapped.__getitem__, rows))
+
+
+def _extend_shifted(column: Any, times: Any, shift: int) -> None:
+    """Append times `shift` ns later; none before 0, but those that were not kept."""
+    least = min(times, default=0)
+    if shift == 0:
+        column.frombytes(_bytes_of(times))
+    elif least >= 0 and least + shift >= 0:
+        column.extend(map(shift.__add__, times))
+    else:
+        column.extend(time if time < 0 else max(0, time + shift) for time in times)
+
+
 class Builder:
     """Interns strings, functions, frames, stacks and threads, and appends sample rows."""
 
@@ -675,14 +705,16 @@ class Builder:
         stacks, threads = self.add_stacks(other), self.add_threads(other)
         if len(other.sample_label) and not len(t.sample_label):
             t.sample_label.extend([NO_LABEL] * t.rows)
-        t.sample_stack.extend(map(stacks.__getitem__, other.sample_stack))
-        t.sample_thread.extend(map(threads.__getitem__, other.sample_thread))
-        for column in ("sample_time", "sample_last"):
-            times = getattr(other, column)
-            getattr(t, column).extend(time if time < 0 else max(0, time + shift) for time in times)
-        t.sample_count.extend(other.sample_count)
-        t.sample_weight.extend(other.sample_weight)
-        t.sample_state.extend(other.sample_state)
+        _extend_mapped(t.sample_stack, other.sample_stack, stacks)
+        _extend_mapped(t.sample_thread, other.sample_thread, threads)
+        before = len(t.sample_time)
+        _extend_shifted(t.sample_time, other.sample_time, shift)
+        if _bytes_of(other.sample_last) == _bytes_of(other.sample_time):  # no row is a run
+            t.sample_last.frombytes(_bytes_of(t.sample_time[before:]))
+        else:
+            _extend_shifted(t.sample_last, other.sample_last, shift)
+        for name in ("sample_count", "sample_weight", "sample_state"):
+            getattr(t, name).frombytes(_bytes_of(getattr(other, name)))
         if len(other.sample_label) or len(t.sample_label):
             labels = self.add_labels(other)
             t.sample_label.extend(map(labels.__getitem__, other.sample_labels))

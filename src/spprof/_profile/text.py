@@ -5,16 +5,24 @@ Must not know any file format, nor the terminal.
 
 from __future__ import annotations
 
-from .causes import collection_ns, waits
+from . import processes
+from .causes import waits
 from .compare import Difference, StackDiff
 from .findings import findings, line
 from .folding import folded
-from .names import process_name, short
+from .garbage import collection_ns
+from .gil_holders import waits_for_whom
+from .names import short
 from .outline import function_lines
 from .queries import rate_hz, sample_count, threads, top
 from .significance import LEVEL
 from .tables import NATIVE, Tables, measure
 from .words import format_ns, short_place, shown
+
+# From this share of all time on it is said who held the GIL meanwhile, in so many lines.
+_GIL_WAITS, _HOLDERS = 0.01, 5
+# CPU time outside of the profile is worth a line from this share of it on.
+_TELLING_SHARE = 0.01
 
 
 def headline(tables: Tables) -> str:
@@ -58,6 +66,9 @@ def what_else_lines(tables: Tables) -> list[str]:
     if causes:
         shares = [f"{cause} {ns / whole:.1%}" for cause, ns in causes.items()]
         lines.append(f"waiting: {', '.join(shares)}")
+        if causes.get("gil", 0) >= _GIL_WAITS * whole:
+            lines.append("waiting for the GIL, which was held by:")
+            lines += map(str, waits_for_whom(folded(tables))[:_HOLDERS])
     collecting = collection_ns(tables)
     if collecting:
         lines.append(f"garbage collection: {collecting / whole:.1%}")
@@ -65,23 +76,33 @@ def what_else_lines(tables: Tables) -> list[str]:
 
 
 def process_lines(tables: Tables, n: int) -> list[str]:
-    """The `n` processes with most time, a line each: how they ended, and what is in the profile."""
-    processes = tables.meta.processes
-    whole = sum(process["profile_ns"] for process in processes) or 1
+    """The `n` processes with most time, a line each: how they ended, and what is in the profile.
+
+    What a process made is below it, further in.
+    """
+    rows = tables.meta.processes
+    whole = sum(process["profile_ns"] for process in rows) or 1
     lines = []
-    for process in sorted(processes, key=lambda process: -process["profile_ns"])[:n]:
-        name = shown(process_name(process["name"], process["command"]), 60)
-        said = [process["ended"]] if process["ended"] else []
-        cpu_ns, own_ns = process["cpu_ns"], process["profile_ns"]
-        cpu_ns = cpu_ns and max(1, cpu_ns - process["profiler_ns"])
+    for process in processes.tree(rows, n):
+        name = shown(process.name, 60)
+        where = f" on {shown(process.host, 60)}" if process.host else ""
+        said = [process.ended] if process.ended else []
+        cpu_ns = process.sampled_ns
         if cpu_ns and tables.meta.mode == "cpu":
-            part = f"{min(own_ns / cpu_ns, 1):.0%} of its {format_ns(cpu_ns)} of CPU time here"
-            said.append(part)
+            here = min(process.profile_ns / cpu_ns, 1)
+            said.append(f"{here:.0%} of its {format_ns(cpu_ns)} of CPU time here")
         elif cpu_ns:
             said.append(f"{format_ns(cpu_ns)} of CPU time")
-        lines.append(f"{own_ns / whole:7.1%}  {name} ({process['pid']}): {', '.join(said)}")
-    if len(processes) > n:
-        lines.append(f"         and {len(processes) - n} more")
+        line = f"{process.profile_ns / whole:7.1%}  {'  ' * process.depth}{name} ({process.pid})"
+        lines.append(f"{line}{where}: {', '.join(said)}")
+    if len(rows) > n:
+        lines.append(f"         and {len(rows) - n} more")
+    outside_ns = sum(process["before_ns"] + process["after_ns"] for process in rows)
+    if outside_ns > _TELLING_SHARE * whole:
+        lines.append(
+            f"         {format_ns(outside_ns)} of CPU time were used before and after processes "
+            "were sampled: the start of an interpreter, and its end"
+        )
     return [line.removesuffix(": ") for line in lines]
 
 
@@ -93,14 +114,15 @@ def notes(tables: Tables) -> list[str]:
     return [*lost, *map(shown, tables.meta.notes)]
 
 
-def summary(tables: Tables, n: int = 10) -> str:
+def summary(tables: Tables, n: int = 10, *, all_frames: bool = False) -> str:
     """A profile in a few lines: circumstances, top functions, threads, notes."""
     lines = [headline(tables)]
     said = finding_line(tables)
     if said:
         lines.append(said)
     if tables.rows:
-        lines += function_lines(top(folded(tables), n, "self", lines=False))
+        shown_as = tables if all_frames else folded(tables)
+        lines += function_lines(top(shown_as, n, "self", lines=False))
     lines += what_else_lines(tables)
     of_processes = process_lines(tables, n)
     if of_processes:

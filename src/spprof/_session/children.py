@@ -35,17 +35,20 @@ def check() -> None:
 
 def open_folder(options: Options, native: bool) -> Folder:
     """The place where processes meet that this one is about to make; raises OSError."""
-    return Folder.create(
-        {
-            "options": {
-                "interval_ns": options.interval_ns,
-                "mode": options.mode,
-                "memory_limit_bytes": options.memory_limit_bytes,
-                "native": native,
-                "aggregate": options.aggregate,
-            }
+    return Folder.create(asked_of(options, native))
+
+
+def asked_of(options: Options, native: bool) -> dict[str, Any]:
+    """What is asked of processes that take part in a session with these options."""
+    return {
+        "options": {
+            "interval_ns": options.interval_ns,
+            "mode": options.mode,
+            "memory_limit_bytes": options.memory_limit_bytes,
+            "native": native,
+            "aggregate": options.aggregate,
         }
-    )
+    }
 
 
 def begin_here(folder: str) -> None:

@@ -6,6 +6,7 @@ Must not know sessions, nor what is done about children that are not in a profil
 from __future__ import annotations
 
 import os
+import sys
 
 try:
     import resource
@@ -37,6 +38,11 @@ class Usage:
         total = self.reaped_ns + sum(self.living.values())
         return max(0, total - before.reaped_ns - sum(before.living.values()))
 
+    def without(self, pids: frozenset[int]) -> Usage:
+        """The same without some that live."""
+        living = {pid: ns for pid, ns in self.living.items() if pid not in pids}
+        return Usage(self.reaped_ns, living)
+
     def busy_since(self, before: Usage) -> set[int]:
         """Of the living, those that used CPU time since then."""
         return {pid for pid, ns in self.living.items() if ns > before.living.get(pid, 0)}
@@ -44,7 +50,7 @@ class Usage:
 
 def usage() -> Usage:
     """CPU time of the children of this process now."""
-    return Usage(_reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
+    return Usage(reaped_ns(), {pid: _own_and_reaped_ns(pid) for pid in descendants(os.getpid())})
 
 
 def note(cpu_ns: int, count: int, profile_ns: int, option: str) -> str | None:
@@ -96,14 +102,34 @@ def arguments(pid: int) -> list[bytes]:
         return []
 
 
-def _reaped_ns() -> int:
+def reaped_ns() -> int:
+    """CPU time of the children that this process waited for, with those they waited for."""
     if resource is None:
         return 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round((used.ru_utime + used.ru_stime) * 1e9)
 
 
+def _has_none() -> bool:
+    """Whether this process is known to have no child: one call, not a read for each thread.
+
+    What it asks for waits for nobody and leaves whoever ended to be waited for.
+    """
+    if sys.platform != "linux":
+        return False
+    every_kind = 0x4000_0000  # __WALL: also those that do not tell their parent when they end
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | every_kind)
+    except ChildProcessError:
+        return True
+    except OSError:  # refused (seccomp)
+        return False
+    return False
+
+
 def _children(pid: int) -> list[int]:
+    if pid == os.getpid() and _has_none():
+        return []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:  # it ended, or there is no /proc
@@ -111,7 +137,7 @@ def _children(pid: int) -> list[int]:
     found: list[int] = []
     for thread in threads:
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
                 found += map(int, file.read().split())
         except OSError:
             continue

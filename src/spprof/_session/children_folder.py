@@ -33,10 +33,16 @@ class Folder:
         self._asked = os.path.join(path, _ASKED)
 
     @classmethod
-    def create(cls, asked: dict[str, Any]) -> Folder:
-        """Make a folder that belongs to this process and tells what is asked of the others.
+    def create(cls, asked: dict[str, Any], owner: int | None = None) -> Folder:
+        """Make a folder that belongs to a process and tells what is asked of the others.
 
         Removes what sessions left behind whose processes were all killed.
+
+        Parameters
+        ----------
+        asked : dict
+        owner : int, optional
+            The pid of the process with which the session ends at the latest; this one's without.
 
         Raises
         ------
@@ -46,20 +52,26 @@ class Folder:
         import tempfile
 
         where = tempfile.gettempdir()
-        prefix = f"{_PREFIX}{os.getuid()}-"
-        for name in os.listdir(where):
-            if name.startswith(prefix):
-                left = cls(os.path.join(where, name))
-                if left.belongs_to_user() and not is_alive(*left.owner):
-                    left.remove()
-        owner = "-".join(map(str, identity(os.getpid())))
-        made = cls(tempfile.mkdtemp(prefix=f"{prefix}{owner}-", dir=where))
+        for left in cls.all_of_user(where):
+            if not is_alive(*left.owner):
+                left.remove()
+        of = "-".join(map(str, identity(os.getpid() if owner is None else owner)))
+        made = cls(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getuid()}-{of}-", dir=where))
         try:
             made.write(_ASKED, asked)
         except BaseException:
             made.remove()
             raise
         return made
+
+    @classmethod
+    def all_of_user(cls, where: str) -> list[Folder]:
+        """The folders of this user's sessions in a temporary directory."""
+        prefix = f"{_PREFIX}{os.getuid()}-"
+        found = [
+            cls(os.path.join(where, name)) for name in os.listdir(where) if name.startswith(prefix)
+        ]
+        return [folder for folder in found if folder.belongs_to_user()]
 
     def belongs_to_user(self) -> bool:
         """Whether nobody else can have written what is in it."""
@@ -99,7 +111,7 @@ class Folder:
     def ask_for_part(self, pid: int) -> None:
         """Have processes write now, and wait a moment for one that is about to be killed."""
         try:
-            parts = self._parts_of(pid)
+            parts = self.parts_of(pid)
             if not parts:
                 return
             asked_at = os.stat(self._asked).st_mtime_ns
@@ -114,7 +126,8 @@ class Folder:
         except OSError:
             return  # the session has ended meanwhile
 
-    def _parts_of(self, pid: int) -> list[str]:
+    def parts_of(self, pid: int) -> list[str]:
+        """The files of the parts of a process; raises OSError."""
         names = os.listdir(self.path)
         return [
             os.path.join(self.path, name)

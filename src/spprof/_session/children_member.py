@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from . import engine, hooks, offspring, state
+from . import children_cpu, engine, hooks, offspring, state
 from .children_folder import ANSWER_S, Folder, identity, is_alive
 from .children_told import Told
 
@@ -69,6 +69,8 @@ class Member:
             "name": "",
             "python_version": sys.version.partition(" ")[0],
             "start_ns": time.monotonic_ns(),
+            "before_ns": 0,
+            "reaped_ns": 0,
             "lost_s": LOOK_S,
             "final": False,
             "ended": "",
@@ -90,6 +92,7 @@ class Member:
             offspring.forget()
             try:
                 hooks.install(processes=True)
+                self._about["before_ns"] = time.process_time_ns()
                 engine.start(
                     o["interval_ns"],
                     o["mode"],
@@ -235,6 +238,7 @@ class Member:
         ours_ns = 0 if raw is None else raw["stats"]["background_cpu_ns"]
         self._about["profiler_ns"] = ours_ns + self._writer_ns
         self._about["end_ns"] = time.monotonic_ns()
+        self._about["reaped_ns"] = children_cpu.reaped_ns()
         self._about["reaped"] = dict(offspring.ended)
         self._about["made"] = dict(offspring.made)
         self._folder.write_part(self._name, {"process": self._about, "raw": raw})

@@ -44,34 +44,83 @@ def profile_of(own: Tables, raw: dict[str, Any], folder: Folder, before: Usage |
         parts = children.gather(folder)
     except (OSError, ValueError, EOFError) as error:
         trouble.append(f"what other processes recorded could not be read: {error}")
-    _name_forks(parts)
+    command = offspring.command_line(getattr(sys, "orig_argv", sys.argv))
+    _name_forks(parts, {os.getpid(): command})
     start_ns = raw["meta"]["start_monotonic_ns"]
     recorded = [(part["process"], *_recorded(part, start_ns)) for part in parts]
-    statuses = dict(offspring.ended)
-    made = dict(offspring.made)
-    for about, _, _ in recorded:
-        statuses.update(about["reaped"])
-        made.update(about["made"])
-    rows = _process_rows(own, recorded, made, statuses, start_ns)
-    notes = [*trouble, *_notes_of_parts(recorded, rows)]
+    statuses, made = _heard(recorded, offspring.ended, offspring.made)
+    rows = [_own_row(own, os.getpid(), os.getppid(), command)]
+    rows += _process_rows(os.getpid(), recorded, made, statuses, start_ns)
+    notes = [*trouble, *_notes_of_parts(recorded)]
     if before is not None:
         now = children_cpu.usage()
-        missing = now.since(before) - _known_cpu_ns(recorded)
-        strangers = _strangers(before, now, made, {about["pid"] for about, _, _ in recorded})
-        note = missing_note(missing, strangers, result.own_ns(raw))
+        members = {about["pid"] for about, _, _ in recorded}
+        known = sum(row["cpu_ns"] or 0 for row in rows if row["pid"] in members)
+        strangers = _strangers(before, now, made, members)
+        note = missing_note(now.since(before) - known, strangers, result.own_ns(raw))
         notes += [] if note is None else [note]
+    return _assembled(own, recorded, rows, notes)
+
+
+def profile_of_parts(
+    pid: int, parts: list[dict[str, Any]], *, is_over: bool = True
+) -> Profile | None:
+    """The profile of another process and of those that it made; None where it has none yet.
+
+    Parameters
+    ----------
+    pid : int
+        The process that was asked first.
+    parts : list of dict
+        As `Folder.parts` returns them.
+    is_over : bool
+        Whether all have been asked to end: then it is told who did not answer.
+    """
+    by_start = sorted(parts, key=lambda part: int(part["process"]["start_ns"]))
+    asked = [part for part in by_start if part["process"]["pid"] == pid]
+    if not asked or asked[0]["raw"] is None:
+        return None
+    about, raw = asked[0]["process"], asked[0]["raw"]
+    others = [part for part in parts if part is not asked[0]]
+    _name_forks(others, {pid: about["command"]})
+    start_ns = raw["meta"]["start_monotonic_ns"]
+    own = result.tables_of(raw)
+    own.meta = own.meta.but(python_version=about["python_version"])
+    recorded = [(part["process"], *_recorded(part, start_ns)) for part in others]
+    everyone = [(about, own, 0), *recorded]
+    statuses, made = _heard(everyone, {}, {})
+    # What it did before anybody asked is none of the profile's.
+    row = _member_row(about, own, start_ns, _ended_by_itself(about), None, about["before_ns"])
+    rows = [row, *_process_rows(pid, recorded, made, statuses, start_ns)]
+    notes = _notes_of_parts([(about, None, 0), *recorded]) if is_over else []
+    return _assembled(own, recorded, rows, notes)
+
+
+def _assembled(
+    own: Tables,
+    recorded: list[tuple[dict[str, Any], Tables | None, int]],
+    rows: list[ProcessRow],
+    notes: list[str],
+) -> Profile:
     tables = merged(own, [(tables, shift) for _, tables, shift in recorded if tables is not None])
     meta = tables.meta.with_notes(*notes).but(processes=tuple(rows))
     return result.profile_over(tables.same_stacks(meta=meta))
 
 
-def _own_command() -> str:
-    return offspring.command_line(getattr(sys, "orig_argv", sys.argv))
+def _heard(
+    recorded: list[tuple[dict[str, Any], Tables | None, int]],
+    statuses: dict[int, tuple[int, int]],
+    made: dict[int, tuple[str, int]],
+) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[str, int]]]:
+    """What all processes together know of ends, and of who was made."""
+    for about, _, _ in recorded:
+        statuses = {**statuses, **about["reaped"]}
+        made = {**made, **about["made"]}
+    return statuses, made
 
 
-def _name_forks(parts: list[dict[str, Any]]) -> None:
+def _name_forks(parts: list[dict[str, Any]], commands: dict[int, str]) -> None:
     """A process that was forked runs what its parent does."""
-    commands = {os.getpid(): _own_command()}
     for about in sorted((part["process"] for part in parts), key=itemgetter("start_ns")):
         about["command"] = about["command"] or commands.get(about["ppid"], "")
         commands[about["pid"]] = about["command"]
@@ -130,59 +179,97 @@ def merged(own: Tables, others: list[tuple[Tables, int]]) -> Tables:
     return builder.tables
 
 
+def _own_row(own: Tables, pid: int, ppid: int, command: str) -> ProcessRow:
+    return {
+        "pid": pid,
+        "host": "",
+        "ppid": ppid,
+        "command": command,
+        "name": "",
+        "start_ns": 0,
+        "end_ns": None,
+        "ended": "",
+        "cpu_ns": None,
+        "before_ns": 0,
+        "after_ns": 0,
+        "profiler_ns": 0,
+        "profile_ns": sum(own.sample_weight),
+    }
+
+
+def _member_row(
+    about: dict[str, Any],
+    tables: Tables | None,
+    start_ns: int,
+    ended: str,
+    whole_ns: int | None,
+    earlier_ns: int = 0,
+) -> ProcessRow:
+    """What is known of a process that has a part.
+
+    Parameters
+    ----------
+    whole_ns : int, optional
+        CPU time of it and of those it waited for, from who waited for it.
+    earlier_ns : int
+        CPU time of the program that this process ran before, in a row of its own.
+    """
+    after_ns = 0 if whole_ns is None else whole_ns - about["cpu_ns"] - about["reaped_ns"]
+    return {
+        "pid": about["pid"],
+        "host": "",
+        "ppid": about["ppid"],
+        "command": about["command"],
+        "name": about["name"],
+        "start_ns": about["start_ns"] - start_ns,
+        "end_ns": None if ended == RUNNING else about["end_ns"] - start_ns,
+        "ended": ended,
+        "cpu_ns": about["cpu_ns"] + max(0, after_ns) - earlier_ns,
+        "before_ns": about["before_ns"] - earlier_ns,
+        "after_ns": max(0, after_ns),
+        "profiler_ns": about["profiler_ns"],
+        "profile_ns": 0 if tables is None else sum(tables.sample_weight),
+    }
+
+
 def _process_rows(
-    own: Tables,
+    pid: int,
     recorded: list[tuple[dict[str, Any], Tables | None, int]],
     made: dict[int, tuple[str, int]],
     statuses: dict[int, tuple[int, int]],
     start_ns: int,
 ) -> list[ProcessRow]:
-    pid = os.getpid()
-    rows: list[ProcessRow] = [
-        {
-            "pid": pid,
-            "ppid": os.getppid(),
-            "command": _own_command(),
-            "name": "",
-            "start_ns": 0,
-            "end_ns": None,
-            "ended": "",
-            "cpu_ns": None,
-            "profiler_ns": 0,
-            "profile_ns": sum(own.sample_weight),
-        }
-    ]
+    """Those that have a part, in the order of their starts, and then those that have none."""
+    rows: list[ProcessRow] = []
+    earlier: dict[Any, int] = {}
     last = {about["pid"]: about["start_ns"] for about, _, _ in recorded}
     for about, tables, _ in sorted(recorded, key=lambda part: int(part[0]["start_ns"])):
         is_last = last[about["pid"]] == about["start_ns"]
-        ended = how_it_ended(about, statuses.get(about["pid"]) if is_last else None)
-        rows.append(
-            {
-                "pid": about["pid"],
-                "ppid": about["ppid"],
-                "command": about["command"],
-                "name": about["name"],
-                "start_ns": about["start_ns"] - start_ns,
-                "end_ns": None if ended == RUNNING else about["end_ns"] - start_ns,
-                "ended": ended,
-                "cpu_ns": about["cpu_ns"],
-                "profiler_ns": about["profiler_ns"],
-                "profile_ns": 0 if tables is None else sum(tables.sample_weight),
-            }
-        )
+        status = statuses.get(about["pid"]) if is_last else None
+        ended = how_it_ended(about, status)
+        whole_ns = None if status is None else status[1]
+        earlier_ns = earlier.get(about["identity"], 0)
+        rows.append(_member_row(about, tables, start_ns, ended, whole_ns, earlier_ns))
+        earlier[about["identity"]] = about["cpu_ns"]
     for stranger, (command, began_ns) in sorted(made.items(), key=itemgetter(1)):
         if stranger not in last:
-            status, cpu_ns = statuses.get(stranger, (None, -1))
+            word, cpu_ns = statuses.get(stranger, (None, -1))
+            # What waited for others, as a shell does, has their time in its own.
+            waited_for = [row["cpu_ns"] or 0 for row in rows if row["ppid"] == stranger]
+            cpu_ns = max(0, cpu_ns - sum(waited_for)) if cpu_ns >= 0 else -1
             rows.append(
                 {
                     "pid": stranger,
+                    "host": "",
                     "ppid": pid,
                     "command": command,
                     "name": "",
                     "start_ns": began_ns - start_ns,
                     "end_ns": None,
-                    "ended": _ended_outside(stranger, status),
+                    "ended": _ended_outside(stranger, word),
                     "cpu_ns": cpu_ns if cpu_ns >= 0 else None,
+                    "before_ns": 0,
+                    "after_ns": 0,
                     "profiler_ns": 0,
                     "profile_ns": 0,
                 }
@@ -207,6 +294,10 @@ def how_it_ended(about: dict[str, Any], status: tuple[int, int] | None) -> str:
         return "became another program"
     if status is not None:
         return words_for(status[0])
+    return _ended_by_itself(about)
+
+
+def _ended_by_itself(about: dict[str, Any]) -> str:
     if about["ended"].startswith("exit "):
         return f"exit status {about['ended'][5:]}"
     if children_folder.is_alive(*about["identity"]):
@@ -243,12 +334,6 @@ def _ended_outside(pid: int, status: int | None) -> str:
     return words_for(found.si_status)
 
 
-def _known_cpu_ns(recorded: list[tuple[dict[str, Any], Tables | None, int]]) -> int:
-    """CPU time of the processes that told of it, each counted once."""
-    latest = {about["pid"]: about["cpu_ns"] for about, _, _ in recorded}
-    return sum(latest.values())
-
-
 def _strangers(
     before: Usage, now: Usage, made: dict[int, tuple[str, int]], members: set[int]
 ) -> dict[int, str]:
@@ -273,9 +358,7 @@ def missing_note(cpu_ns: int, strangers: dict[int, str], own_ns: int) -> str | N
     return children_cpu.note(cpu_ns, len(strangers), own_ns, f"{why}{what}")
 
 
-def _notes_of_parts(
-    recorded: list[tuple[dict[str, Any], Tables | None, int]], rows: list[ProcessRow]
-) -> list[str]:
+def _notes_of_parts(recorded: list[tuple[dict[str, Any], Tables | None, int]]) -> list[str]:
     killed: list[int] = []
     silent: list[int] = []
     said: dict[str, list[int]] = {}

@@ -130,6 +130,21 @@ def region_type() -> Any:
     return _native.region_type()
 
 
+def loop_types() -> tuple[Any, Any]:
+    """What tells of the rounds of asyncio's loops: the watch of one, and what stands in methods."""
+    return _native.loop_watch_type(), _native.loop_hook_type()
+
+
+def monotonic_ns() -> int:
+    """The engine's clock."""
+    return int(_native.monotonic_ns())
+
+
+def job_hook_type() -> Any:
+    """What stands for a method that takes a function to run elsewhere."""
+    return _native.job_hook_type()
+
+
 def collection_callback() -> Any:
     """What tells the engine when garbage is collected, for `gc.callbacks`."""
     return _native.collection_callback()

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 
-from . import engine, late, offspring, signals, threads
+from . import engine, jobs, late, offspring, signals, threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def remove() -> None:
     """Put back what was there before."""
     # By identity: what else is in the list may compare as it likes.
     gc.callbacks[:] = [each for each in gc.callbacks if each is not _collections]
+    jobs.end()
     offspring.put_back({ours: original for _, _, original, ours in _replaced})
     while _replaced:
         module, name, original, ours = _replaced[-1]

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from . import engine, state
+from . import children_cpu, engine, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 # Of processes that were made since the session began, by pid: the command ("" where it goes on as
 # this one) and when. Of a pid that is used again the latest.
 made: dict[int, tuple[str, int]] = {}
-# Of those that were waited for: the status as `os.waitpid` has it, and CPU time in ns, -1 unknown.
+# Of those that were waited for: the status as `os.waitpid` has it, and CPU time in ns of the
+# process and of those that it waited for itself.
 ended: dict[int, tuple[int, int]] = {}
+# CPU time in ns of all that were waited for when somebody began to wait, or had done so.
+_reaped_ns = 0
 # Whether the latest of them was made to run another program at once, which runs no hook of ours.
 executes = False
 
@@ -65,11 +68,11 @@ def stand_ins(processes: bool) -> list[tuple[Any, str, Any]]:
     places += [(*place, _to_execute, _executed) for place in _copies("_fork_exec", "")]
     if processes:
         for module in of_the_system:
-            places += [(module, name, None, _waited) for name in ("wait", "waitpid")]
-            places += [(module, name, None, _waited) for name in ("wait3", "wait4")]
+            places += [(module, name, _to_wait, _waited) for name in ("wait", "waitpid")]
+            places += [(module, name, _to_wait, _waited) for name in ("wait3", "wait4")]
             places += [(module, "kill", _to_kill, None), (module, "abort", _to_abort, None)]
             places += [(module, "_exit", _to_exit, None)]
-        places += [(*place, None, _waited) for place in _copies("", "waitpid")]
+        places += [(*place, _to_wait, _waited) for place in _copies("", "waitpid")]
     return [
         (module, name, engine.reporting_caller(getattr(module, name), before, after))
         for module, name, before, after in places
@@ -185,12 +188,22 @@ def _note(pid: int, command: str) -> None:
     ended.pop(pid, None)
 
 
+def _to_wait(*args: Any) -> Any:
+    global _reaped_ns
+    _reaped_ns = children_cpu.reaped_ns()
+    return args
+
+
 def _waited(result: Any, *_: Any) -> None:
-    pid, status, *more = result
+    """Note who ended, and what that added to the CPU time of children.
+
+    `os.waitpid` tells no CPU time. Where two threads wait at the same time the sum is right.
+    """
+    global _reaped_ns
+    pid, status = result[:2]
     if pid:
-        used = more[0] if more else None
-        cpu_ns = -1 if used is None else round((used.ru_utime + used.ru_stime) * 1e9)
-        ended[pid] = status, cpu_ns
+        before, _reaped_ns = _reaped_ns, children_cpu.reaped_ns()
+        ended[pid] = status, max(0, _reaped_ns - before)
 
 
 def command_line(arguments: Any) -> str:

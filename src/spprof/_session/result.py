@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # How the threads are called that stand for tasks, before the name of the one that ran their loops.
 TASKS_OF = "asyncio tasks of "
 
-_LOOKS = os.path.join(os.path.dirname(__file__), "tasks.py")
+# What looks at tasks, and takes note of jobs.
+_LOOKS = {os.path.join(os.path.dirname(__file__), name) for name in ("tasks.py", "jobs.py")}
 
 
 def profile_of(raw: dict[str, Any]) -> Profile:
@@ -100,7 +101,7 @@ def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
 
 def _without_looks(tables: Tables, builder: Builder) -> list[StackIndex]:
     """Intern stacks without what looks at tasks, whose time is that of the loop's round."""
-    ours = {row for row, text in enumerate(tables.strings) if text == _LOOKS}
+    ours = {row for row, text in enumerate(tables.strings) if text in _LOOKS}
     wanted = bytearray(len(tables.stack_frame))
     for row, (parent, frame) in enumerate(zip(tables.stack_parent, tables.stack_frame)):
         above = parent < 0 or wanted[parent]

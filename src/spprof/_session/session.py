@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import children_cpu, engine, hooks, late, offspring, result, state
+from . import children_cpu, engine, hooks, jobs, late, offspring, result, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -104,6 +104,7 @@ def begin(
         try:
             offspring.forget()
             hooks.install(options.processes)
+            jobs.begin(noting=options.mode == "wall" and options.tasks)
             if options.processes:
                 children = late.module("_session.children")
                 late.module("_session.children_profile")  # for `stop`
@@ -195,13 +196,14 @@ def end(owner: state.Owner | None = None) -> Profile | None:
                 waited = state.tasks.take() if state.tasks is not None else ()
         path, owner = state.output_path, state.owner
         before, folder = state.children_before, state.folder
+        covered, state.covered = state.covered, frozenset()
         if state.told is not None:
             state.told.take_back()
         state.output_path = state.owner = state.children_before = state.folder = state.told = None
         state.gives_way = False
     own = result.tables_of(raw, *waited)
     if folder is None:
-        meta = own.meta.with_notes(*_children_note(raw, before))
+        meta = own.meta.with_notes(*_children_note(raw, before, covered))
         profile = result.profile_over(own.same_stacks(meta=meta))
     else:
         all_of = late.module("_session.children_profile").profile_of
@@ -226,11 +228,13 @@ def _forget_children() -> None:
     state.folder = state.told = None
 
 
-def _children_note(raw: dict[str, Any], before: children_cpu.Usage | None) -> list[str]:
+def _children_note(
+    raw: dict[str, Any], before: children_cpu.Usage | None, covered: frozenset[int]
+) -> list[str]:
     """What to say of children whose time is not in the profile."""
     if before is None:
         return []
-    now = children_cpu.usage()
+    now, before = children_cpu.usage().without(covered), before.without(covered)
     busy = now.busy_since(before) | offspring.made.keys()
     own_ns = result.own_ns(raw)
     note = children_cpu.note(now.since(before), len(busy), own_ns, state.processes_spelling)

@@ -32,6 +32,8 @@ owner: Owner | None = None
 # Of the children, at the start; and how they are asked for.
 children_before: Usage | None = None
 processes_spelling = ""
+# Children whose samples come into the profile by another way, by pid.
+covered: frozenset[int] = frozenset()
 # Where other processes belong to the session: their folder, if the session is this process's; what
 # its children are told; and this process, where it is another one's session.
 folder: Folder | None = None
@@ -46,7 +48,8 @@ tasks: ModuleType | None = None
 
 def reset_after_fork() -> None:
     """Forget the parent's session, and a lock that another of its threads may have held."""
-    global lock, output_path, owner, children_before, gives_way
+    global lock, output_path, owner, children_before, gives_way, covered
     lock = threading.RLock()
     output_path = owner = children_before = None
+    covered = frozenset()
     gives_way = False

@@ -14,19 +14,45 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from time import monotonic_ns
 
+from . import engine
 from .await_trees import Stacks
 from .imported import Awaited
 from .waits import Accounts, Moment, Rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    class LoopWatch:
+        """What cpp/interpreter/loop_rounds.cpp makes, as the next one."""
+
+        waits_since: int  # on the engine's clock; 0: the loop works
+        idle: int  # for how long it had nothing to do
+        due_idle: int  # when it is looked at next: idle time, and the engine's clock
+        due: int
+
+    class LoopHook:
+        original: Any
+
+        def __init__(
+            self,
+            original: Any,
+            watches: dict[int, _Watch],
+            met: Callable[[Any, int | None], _Watch],
+            after_waiting: bool,
+            /,
+        ) -> None: ...
+
+else:
+    LoopWatch, LoopHook = engine.loop_types()
+
+monotonic_ns = engine.monotonic_ns
 
 # Looks take one part in so many of a loop's time; what they did not take they may take later, but
 # for no more than that at once.
-_SHARE, _AT_ONCE_NS = 200, 20_000_000
+_SHARE, _AT_ONCE_NS = 200, 10_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 _ROW_BYTES = 32
@@ -70,36 +96,31 @@ class _Clock:
             self._stopped_at = None
 
 
-class _Watch:
+class _Watch(LoopWatch):
     """One loop, from its first round in a session on."""
 
-    __slots__ = (
-        *("_chance", "_loop", "_looked", "_session", "_spare", "accounts", "due", "due_idle"),
-        *("idle", "ident", "key", "waits_since"),
-    )
+    __slots__ = ("_chance", "_looked", "_loop", "_session", "_spare", "accounts", "ident", "key")
 
     def __init__(self, session: _Session, loop: Any, since: int) -> None:
         self._session = session
         self._loop = weakref.ref(loop, lambda _: session.forget(self))
         self.key, self.ident = id(loop), threading.get_ident()
-        self.waits_since = since  # as the system's clock has it; 0: the loop works
-        self.idle = 0
+        self.waits_since = since
         now = since - session.clock.offset
         rows = session.found_here().rows
         self.accounts = Accounts(session.stacks, rows, Moment(now, 0, now + session.clock.paused))
-        self.due_idle = self.due = 0  # when it is looked at next: idle time, the system's clock
         self._looked, self._spare = now, _AT_ONCE_NS
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
-    def look(self, *, fair: bool) -> None:
+    def look(self, fair: bool) -> None:
         """Read how the tasks stand, unless another look is being taken, as at the session's end."""
         if self._session.looking.acquire(blocking=False):
             try:
-                self._look(fair=fair)
+                self._look(fair)
             finally:
                 self._session.looking.release()
 
-    def _look(self, *, fair: bool) -> None:
+    def _look(self, fair: bool) -> None:
         loop, session = self._loop(), self._session
         if loop is None or session.failure is not None:
             return
@@ -133,23 +154,17 @@ class _Watch:
     def end(self, waits: bool) -> None:
         """Look a last time, where the tasks do not move meanwhile."""
         if waits or self.ident == threading.get_ident():
-            self.look(fair=True)
+            self.look(True)
         self._session.forget(self)
 
 
-class _Hook:
-    """Stands for a method in a class of loops and hands it out; whoever asks is told of.
+class _Hook(LoopHook):
+    """Stands for a method in a class of loops and hands it out; whoever asks is told of."""
 
-    Loops ask in every round: what is done here is written for that.
-    """
+    __slots__ = ("name", "owner")
 
-    __slots__ = ("bind", "name", "original", "owner", "session", "watches")
-
-    def __init__(self, session: _Session, owner: type, name: str) -> None:
-        self.session, self.owner, self.name = session, owner, name
-        self.watches = session.watches
-        self.original = vars(owner)[name]
-        self.bind = self.original.__get__
+    owner: type
+    name: str
 
     def install(self) -> None:
         setattr(self.owner, self.name, self)
@@ -160,41 +175,11 @@ class _Hook:
             setattr(self.owner, self.name, self.original)
 
 
-class _BeforeWaiting(_Hook):
-    __slots__ = ()
-
-    def __get__(self, loop: Any, owner: type | None = None) -> Any:
-        if loop is not None:
-            watch = self.watches.get(id(loop))
-            if watch is None:
-                watch = self.session.watch(loop, monotonic_ns())
-            watch.waits_since = monotonic_ns()
-        return self.bind(loop, owner)
-
-
-class _AfterWaiting(_Hook):
-    __slots__ = ()
-
-    def __get__(self, loop: Any, owner: type | None = None) -> Any:
-        if loop is not None:
-            now = monotonic_ns()
-            watch = self.watches.get(id(loop))
-            if watch is None:  # it has waited since before the session
-                watch = self.session.watch(loop, self.session.clock.offset)
-            if watch.waits_since:
-                watch.idle += now - watch.waits_since
-                watch.waits_since = 0
-            if watch.idle >= watch.due_idle:
-                watch.look(fair=True)
-            elif now >= watch.due:
-                watch.look(fair=False)
-        return self.bind(loop, owner)
-
-
-_METHODS: tuple[tuple[str, str, str, type[_Hook]], ...] = (
-    ("base_events", "BaseEventLoop", "_run_once", _BeforeWaiting),
-    ("selector_events", "BaseSelectorEventLoop", "_process_events", _AfterWaiting),
-    ("proactor_events", "BaseProactorEventLoop", "_process_events", _AfterWaiting),
+# Module, class and method that a loop asks for, and whether it has waited then.
+_METHODS = (
+    ("base_events", "BaseEventLoop", "_run_once", False),
+    ("selector_events", "BaseSelectorEventLoop", "_process_events", True),
+    ("proactor_events", "BaseProactorEventLoop", "_process_events", True),
 )
 # Modules that are there when loops can be made.
 _LOOPS = ("selector_events", "proactor_events") if sys.platform == "win32" else ("selector_events",)
@@ -228,10 +213,12 @@ class _Session:
 
     def _hook(self) -> None:
         done = {(hook.owner, hook.name) for hook in self._hooks}
-        for module, name, method, kind in _METHODS:
+        for module, name, method, after_waiting in _METHODS:
             owner = getattr(sys.modules.get(f"asyncio.{module}"), name, None)
             if owner is not None and (owner, method) not in done:
-                hook = kind(self, owner, method)
+                original = vars(owner)[method]
+                hook = _Hook(original, self.watches, self.watch, after_waiting)
+                hook.owner, hook.name = owner, method
                 self._hooks.append(hook)
                 if self.idle is None:
                     hook.install()
@@ -269,8 +256,10 @@ class _Session:
             for watch in list(self.watches.values()):
                 watch.end(watch in idle)
 
-    def watch(self, loop: Any, since: int) -> _Watch:
-        """Watch a loop of the calling thread's."""
+    def watch(self, loop: Any, since: int | None) -> _Watch:
+        """Watch a loop of the calling thread's, which waits since then, or before the session."""
+        if since is None:
+            since = self.clock.offset
         watch = self.watches[id(loop)] = _Watch(self, loop, since)
         return watch
 

@@ -10,6 +10,7 @@ from array import array
 
 from .await_trees import ROOT, Forest, Stacks
 from .awaiting import awaiters_of, chain_of, may_wait_for_tasks
+from .jobs import frames_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class Accounts:
         chain = chain_of(get_coro()) if get_coro is not None else ()
         if not chain:
             return None
+        chain += frames_below(waiter)
         wait = _Wait()
         try:
             wait.task, wait.waiter = weakref.ref(task), weakref.ref(waiter)

@@ -108,6 +108,7 @@ def check_meta(meta: dict[str, Any]) -> Meta:
 
 _PROCESS: dict[str, tuple[type, ...]] = {
     "pid": (int,),
+    "host": (str,),
     "ppid": (int,),
     "command": (str,),
     "name": (str,),
@@ -115,15 +116,21 @@ _PROCESS: dict[str, tuple[type, ...]] = {
     "end_ns": (int, type(None)),
     "ended": (str,),
     "cpu_ns": (int, type(None)),
+    "before_ns": (int,),
+    "after_ns": (int,),
     "profiler_ns": (int,),
     "profile_ns": (int,),
 }
+
+# What files of earlier versions lack.
+_ADDED = {"host": "", "before_ns": 0, "after_ns": 0}
 
 
 def _check_processes(meta: dict[str, Any]) -> tuple[ProcessRow, ...]:
     processes = meta.get("processes", [])
     if not isinstance(processes, list):
         raise FormatError("meta.processes should be a list")
+    processes = [{**_ADDED, **each} if isinstance(each, dict) else each for each in processes]
     for number, process in enumerate(processes):
         for name, kinds in _PROCESS.items():
             value = process.get(name) if isinstance(process, dict) else ""

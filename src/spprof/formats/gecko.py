@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from array import array
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from .._profile.labels import REGION, label_sets
 from .._profile.tables import (
+    CAUSES,
     NATIVE,
     WAITING,
     FrameIndex,
@@ -19,9 +21,13 @@ from .._profile.tables import (
     Tables,
     ThreadIndex,
     ThreadRow,
+    cause_name,
     measure,
 )
 from . import _labels as labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # https://github.com/firefox-devtools/profiler/blob/main/docs-developer/CHANGELOG-formats.md
 PROCESSED_VERSION = 61
@@ -34,6 +40,26 @@ _CATEGORIES = [
     {"name": "Native", "color": "blue", "subcategories": ["Other"]},
     {"name": "Waiting", "color": "transparent", "subcategories": ["Other"]},
 ]
+
+_WAIT, _REGION = "spprof wait", "spprof region"
+_WHERE = ["marker-chart", "marker-table", "timeline-overview"]
+_MARKERS = [
+    {
+        "name": _WAIT,
+        "display": _WHERE,
+        "chartLabel": "{marker.data.name}",
+        "tableLabel": "{marker.data.name}",
+        "fields": [{"key": "name", "label": "Waits for", "format": "string"}],
+    },
+    {
+        "name": _REGION,
+        "display": _WHERE,
+        "chartLabel": "{marker.data.name}",
+        "tableLabel": "{marker.data.name}",
+        "fields": [{"key": "name", "label": "Region", "format": "string", "searchable": True}],
+    },
+]
+_INTERVAL = 1  # phase of a marker with a beginning and an end
 
 _LIBRARY = 1  # resource type
 
@@ -62,6 +88,13 @@ class _Writer:
             rows.append(row)
         self._threads = sorted(self._rows)
         self._process_names = labels.process_names(tables)
+        # Regions of each row of labels, outermost first.
+        self._regions = {
+            label: tuple(value for key, value in pairs if key == REGION)
+            for label, pairs in label_sets(tables).items()
+        }
+        names = {*CAUSES, *(name for regions in self._regions.values() for name in regions)}
+        self._shared_names = {name: self._string(name) for name in sorted(names)}
 
     def write(self) -> None:
         """Write the whole document."""
@@ -103,7 +136,7 @@ class _Writer:
             "version": GECKO_VERSION,
             "preprocessedProfileVersion": PROCESSED_VERSION,
             "categories": _CATEGORIES,
-            "markerSchema": [],
+            "markerSchema": _MARKERS,
             "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "ns"},
             "symbolicated": True,
             "usesOnlyOneStackType": True,
@@ -235,15 +268,7 @@ class _Writer:
             "isMainThread": number == 0 or (entry["tid"] == entry["pid"] and not entry["host"]),
             "pid": f"{pid} on {entry['host']}" if entry["host"] else pid,
             "tid": entry["tid"],
-            "markers": {
-                "data": [],
-                "name": [],
-                "startTime": [],
-                "endTime": [],
-                "phase": [],
-                "category": [],
-                "length": 0,
-            },
+            "markers": self._markers(rows),
         }
         self._file.write(json.dumps(head, separators=(",", ":"))[:-1].encode("ascii"))
         self._file.write(b',"samples":{"weightType":"tracing-ms","length":%d,"stack":' % len(rows))
@@ -267,6 +292,27 @@ class _Writer:
             self._write_list(str(t.sample_weight[row]) for row in rows)
         self._file.write(b"}}")
 
+    def _markers(self, rows: list[int]) -> dict[str, Any]:
+        """What a thread waited for, and the regions that it was in, as spans of neighbours."""
+        t = self._tables
+        timed = [row for row in rows if t.sample_time[row] >= 0]
+        spans: list[tuple[float, float, str, str]] = []
+        causes = ((row, cause_name(t.sample_state[row])) for row in timed)
+        spans += _spans(t, ((row, (cause,) if cause else ()) for row, cause in causes), _WAIT)
+        if len(t.sample_label):
+            regions = ((row, self._regions[t.sample_label[row]]) for row in timed)
+            spans += _spans(t, regions, _REGION)
+        spans.sort()
+        return {
+            "data": [{"type": kind, "name": name} for _, _, kind, name in spans],
+            "name": [self._shared_names[name] for _, _, _, name in spans],
+            "startTime": [begin for begin, _, _, _ in spans],
+            "endTime": [end for _, end, _, _ in spans],
+            "phase": [_INTERVAL] * len(spans),
+            "category": [_WAITING if kind == _WAIT else _PYTHON for _, _, kind, _ in spans],
+            "length": len(spans),
+        }
+
     def _process_name(self, thread: ThreadRow) -> str:
         if not thread["pid"]:
             return "Python"
@@ -280,6 +326,32 @@ class _Writer:
             self._file.write((chunk if first else "," + chunk).encode("ascii"))
             first = False
         self._file.write(b"]")
+
+
+def _spans(
+    tables: Tables, rows: Iterable[tuple[int, tuple[str, ...]]], kind: str
+) -> list[tuple[float, float, str, str]]:
+    """Begin and end in ms, kind and name: what neighbouring rows have in common is one span.
+
+    Rows come in order of time, each with names from the outermost in.
+    """
+    found = []
+    open_since: list[tuple[str, float]] = []
+    until = 0.0
+    for row, names in rows:
+        end = max(tables.sample_time[row], tables.sample_last[row])
+        begin = max(until, (end - tables.sample_weight[row]) / 1e6)
+        same = 0
+        for (name, _), now in zip(open_since, names):
+            if name != now:
+                break
+            same += 1
+        found += [(since, until, kind, name) for name, since in open_since[same:]]
+        del open_since[same:]
+        open_since += [(name, begin) for name in names[same:]]
+        until = max(until, end / 1e6)
+    found += [(since, until, kind, name) for name, since in open_since]
+    return found
 
 
 def _file_name(path: str) -> str:

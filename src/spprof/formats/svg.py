@@ -88,10 +88,15 @@ def dump(
     """
     tables = folded(tables)
     root, left_out = wide_tree(tables, min_share, _NAMED)
-    samples = f"{sample_count(tables)} samples"
-    heading = title or f"{format_ns(root.total_ns)} of {measure(tables.meta.mode)}, {samples}"
     colors = look.ModuleColors(labels.function_files(tables))
-    _write(file, _boxes(root, left_out, colors), heading, notes_of(tables), max_bytes, min_share)
+    boxes = _boxes(root, left_out, colors)
+    _write(file, boxes, title or heading(tables), notes_of(tables), max_bytes, min_share)
+
+
+def heading(tables: Tables) -> str:
+    """What stands above a graph of these tables unless it has another title."""
+    time = f"{format_ns(sum(tables.sample_weight))} of {measure(tables.meta.mode)}"
+    return f"{time}, {sample_count(tables)} samples"
 
 
 def dump_diff(

@@ -29,7 +29,8 @@ class AlwaysOn:
     def __init__(self, shell: Shell, chosen: Namespace, history: History) -> None:
         self._shell, self._history = shell, history
         room = min(chosen.memory_limit, _CELL_MIB)
-        fixed = {"memory_limit": room, "aggregate": False, "processes": False, "compare": None}
+        fixed = {"memory_limit": room, "aggregate": False, "processes": False}
+        fixed |= {"cluster": None, "compare": None}
         self._chosen = Namespace(**{**vars(chosen), **fixed})
         self._cell: _KeptCell | None = None
 

@@ -15,7 +15,7 @@ _shown: dict[str, list[Any]] = {}
 def close_with_cell(widget: Any) -> None:
     """Close a widget when the cell that runs now runs again; of what is no widget, nothing."""
     running = shell()
-    cell = _cell_id(running)
+    cell = running_cell()
     if cell is None or not hasattr(widget, "close"):
         return
     if not _shown:
@@ -31,8 +31,9 @@ def _cell_begins(info: Any) -> None:
         shell().events.unregister("pre_run_cell", _cell_begins)
 
 
-def _cell_id(running: Any) -> str | None:
+def running_cell() -> str | None:
     """How the front end calls the cell that runs; None where it does not tell."""
+    running = shell()
     parent = running.get_parent() if hasattr(running, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
     return cell if isinstance(cell, str) else None

@@ -43,11 +43,14 @@ class LiveGraph:
     shell : InteractiveShell
     look : callable
         Returns the profile up to now as it is shown; None once the session is over.
-    view : str or None
+    opened_with : dict
+        Options of `output.display`.
     """
 
-    def __init__(self, shell: Any, look: Callable[[], Profile | None], view: str | None) -> None:
-        self._shell, self._look_at, self._view = shell, look, view
+    def __init__(
+        self, shell: Any, look: Callable[[], Profile | None], opened_with: dict[str, Any]
+    ) -> None:
+        self._shell, self._look_at, self._opened_with = shell, look, opened_with
         self._widget: FlameGraphWidget | None = None
         self._publisher = shell.display_pub
         self._over = threading.Event()
@@ -98,7 +101,7 @@ class LiveGraph:
             return
         said = f"running for {format_ns((time.monotonic() - self._began) * 1e9)}"
         if self._widget is None:
-            self._widget = output.show_live(profile, said, self._view)
+            self._widget = output.show_live(profile, said, **self._opened_with)
             if self._widget is None:
                 self._over.set()
         else:

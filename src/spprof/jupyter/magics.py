@@ -35,12 +35,23 @@ from . import cells, commands, options, texts
 from .host import VIEWS
 from .kept import KeptNotebook
 from .running import RunningCell, Shell, run_now
-from .statements import prepared
+from .statements import prepared, repeated
 
 # Traits that options left out stand for.
-_DEFAULTS = ("interval", "mode", "native", "memory_limit", "view", "live", "threshold")
+_DEFAULTS = (
+    "interval",
+    "mode",
+    "native",
+    "memory_limit",
+    "view",
+    "live",
+    "threshold",
+    "all_frames",
+)
 
 _CELL_MAGIC = re.compile(r"%%spprof(?=\s|$)(?P<options>.*)")
+
+_HELP = re.compile(r"(?:^|\s)(?:-h|--h\w*)(?:\s|$)")
 
 
 @magics_class
@@ -55,6 +66,7 @@ class SpprofMagics(Magics):
     memory_limit = Float(100.0, help="memory for a profile in MiB").tag(config=True)
     view = Enum(VIEWS, None, allow_none=True, help="the view to open with").tag(config=True)
 
+    all_frames = Bool(False, help="open with nothing folded").tag(config=True)
     live = Bool(True, help="show the graph of a cell that takes long while it runs").tag(
         config=True
     )
@@ -144,7 +156,10 @@ class SpprofMagics(Magics):
         tree = ast.increment_lineno(shell.compile.ast_parse(code, filename), offset)
         namespace = shell.user_global_ns if caller is None else caller.f_globals
         scope = shell.user_ns if local_ns is None else local_ns
-        value = run_now(shell, chosen, prepared(tree, filename, shell.compile, namespace, scope))
+        run = prepared(tree, filename, shell.compile, namespace, scope)
+        value = run_now(
+            shell, chosen, run if chosen.repeat is None else repeated(run, chosen.repeat)
+        )
         return None if source.rstrip().endswith(";") else value
 
     def unload(self) -> None:
@@ -160,11 +175,14 @@ def run_cell_in_place(lines: list[str]) -> list[str]:
     """Replace a leading ``%%spprof`` by a statement that starts the profiler (input transformer).
 
     Line numbers stay as they are. What follows is read as a cell of its own: it may be indented,
-    have prompts, or begin with another cell magic.
+    have prompts, or begin with another cell magic. One that repeats is left to the cell magic.
     """
     match = _CELL_MAGIC.match(lines[0]) if lines else None
     first = next((at for at, line in enumerate(lines[1:], 1) if line.strip()), None)
-    if match is None or first is None:
+    if match is not None and first is None and _HELP.search(match["options"]):
+        # The shell refuses a cell magic without a body.
+        return ["get_ipython().run_line_magic('spprof', '--help')\n", *lines[1:]]
+    if match is None or first is None or options.are_repeating(match["options"]):
         return lines
     body = lines[first:]
     for transform in (leading_indent, classic_prompt, ipython_prompt, cell_magic):

@@ -82,6 +82,12 @@ def parser() -> MagicArgumentParser:
         action="store_true",
         help="the Python processes that the cell makes as well: pools, workers, subprocesses",
     )
+    made.add_argument(
+        "--cluster",
+        metavar="WORKERS",
+        help="what workers elsewhere do as well: a Client of Dask, a view of ipyparallel (rc[:]) "
+        "or what else spprof.cluster takes",
+    )
     made.add_argument("-o", "--output", metavar="FILE", help="save the profile to this file")
     made.add_argument(
         "-f",
@@ -95,6 +101,12 @@ def parser() -> MagicArgumentParser:
         help=f"keep the Profile in this variable as well as in {LAST_PROFILE}",
     )
     made.add_argument("--view", choices=VIEWS, help=f"the view to open with (default: {VIEWS[0]})")
+    made.add_argument(
+        "--all-frames",
+        action="store_true",
+        default=None,
+        help="open with calls between calls and the insides of imports, which are folded otherwise",
+    )
     made.add_argument("--speedscope", action="store_true", help="the same as --view speedscope")
     made.add_argument(
         "-t",
@@ -116,6 +128,13 @@ def parser() -> MagicArgumentParser:
         "--compare",
         metavar="WHAT",
         help="show what changed from the last profile (last), or from one in a variable or a file",
+    )
+    made.add_argument(
+        "-r",
+        "--repeat",
+        type=int,
+        metavar="N",
+        help="run it N times, for one profile of all runs: more samples of what is short",
     )
     made.add_argument("-q", "--quiet", action="store_true", help="show nothing")
     made.add_argument("-h", "--help", action="store_true", help="show this, and run nothing")
@@ -149,6 +168,12 @@ def split_options(line: str) -> tuple[list[str], str]:
             value, rest = _next_token(rest)
             argv.append(value)
     return argv, rest
+
+
+def are_repeating(line: str) -> bool:
+    """Whether the options of a cell say that it runs more than once."""
+    argv, _ = split_options(line)
+    return any(re.match(r"--r|-[nqh]*r", token) for token in argv)
 
 
 def _takes_next(token: str) -> bool:
@@ -192,6 +217,8 @@ def check(options: Namespace) -> None:
         if options.view not in (None, "speedscope"):
             raise UsageError(f"--speedscope is a view, and so is --view {options.view}")
         options.view = "speedscope"
+    if options.repeat is not None and options.repeat < 1:
+        raise UsageError(f"--repeat takes a number of runs, 1 or more, not {options.repeat}")
     name = options.name
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise UsageError(f"--name takes the name of a variable, not {options.name!r}")

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
-from .._profile import compare, findings
+from .._profile import compare, findings, text
 from .._profile.model import ProfileDiff
+from .._profile.rows import representative
 from .._profile.words import format_ns
 from ..formats import container, svg
-from . import cells, gone
+from . import cells, gone, saved
 from .host import THEMES, VIEWS, has_widgets, in_marimo, in_notebook, shell
 from .texts import CellTexts
 
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
     Displayable = Union[Profile, AggregatedProfile, ProfileDiff]
 
-# Static pictures live on in saved notebooks. Base64 makes four bytes of three, so this keeps what
-# is saved with a notebook under 150 kB an output.
-_STATIC_BYTES = 110_000
+# Pictures and graphs live on in saved notebooks: so much for both, picture, graph, and what of
+# the output is neither.
+_OUTPUT_BYTES, _PICTURE_SHARE, _OVERHEAD = 150_000, 0.5, 2_000
 _STATIC_SHARE = 0.003
 
 MISSING_WIDGET = (
@@ -62,14 +63,18 @@ def display(
     view: str | None = None,
     search: str | None = None,
     theme: str | None = None,
+    all_frames: bool | None = None,
     **unknown: NoReturn,
 ) -> FlameGraphWidget | Picture | None:
     """Show a profile where it can be seen best; see `spprof.display`."""
-    return _display(profile, checked_options(view=view, search=search, theme=theme, **unknown))
+    options = checked_options(
+        view=view, search=search, theme=theme, all_frames=all_frames, **unknown
+    )
+    return _display(profile, options)
 
 
 def _display(
-    profile: Displayable, options: dict[str, str], live: FlameGraphWidget | None = None
+    profile: Displayable, options: dict[str, Any], live: FlameGraphWidget | None = None
 ) -> FlameGraphWidget | Picture | None:
     profile = from_cells_on(profile)
     shown = profile._for_output()
@@ -78,22 +83,38 @@ def _display(
         return None
     if in_marimo():
         # A cell's last expression is its output there, and nothing else is.
-        return _widget(shown, options) or Picture(_static_html(profile, key=None), str(profile))
+        picture = _static_html(profile, key=None, with_graph=False)
+        return _widget(shown, options) or Picture(picture, str(profile))
     if not in_notebook():
-        print(profile)
+        folds = not options.get("all_frames") or isinstance(profile, ProfileDiff)
+        print(profile if folds else text.summary(shown._tables, all_frames=True))
         return None
     if live is not None:
         update(live, shown, "")
-        _publish({"text/html": _static_html(profile, _key_of(live)), "text/plain": str(profile)})
+        html = _static_html(profile, _key_of(live), follows=False)
+        _publish({"text/html": html, "text/plain": _in_words(profile)})
         return live
     widget = _widget(shown, options)
     if widget is None:
-        _publish({"text/html": _static_html(profile, key=None), "text/plain": str(profile)})
+        _publish({"text/html": _static_html(profile, key=None), "text/plain": _in_words(profile)})
         return None
     key = _with_key(widget)
-    widget.publish(fallback=str(profile))
+    widget.publish(fallback=_in_words(profile))
     _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
+
+
+# From this many stacks on a summary takes longer than the graph that it stands in for, and some
+# rows stand for all in the picture, of which nobody sees the numbers.
+_SUMMARISED, _DRAWN = 100_000, 15_000
+
+
+def _in_words(profile: Displayable) -> str:
+    """What stands beside a graph for those who cannot see it."""
+    tables = profile._for_output()._tables
+    if len(tables.stack_frame) <= _SUMMARISED:
+        return str(profile)
+    return text.headline(tables)
 
 
 def _with_key(widget: FlameGraphWidget) -> str:
@@ -108,9 +129,9 @@ def _key_of(widget: FlameGraphWidget) -> str:
     return next(name for name in names if name.startswith("spprof-"))
 
 
-def show_live(profile: Profile, caption: str, view: str | None) -> FlameGraphWidget | None:
+def show_live(profile: Profile, caption: str, **options: Any) -> FlameGraphWidget | None:
     """Show what is known of a running cell; None where no widget can be had."""
-    widget = _widget(profile, {**checked_options(view=view), "caption": caption})
+    widget = _widget(profile, {**checked_options(**options), "caption": caption})
     if widget is not None:
         _with_key(widget)
         widget.publish(fallback="spprof: the graph of this cell while it runs")
@@ -158,8 +179,9 @@ def checked_options(
     view: str | None = None,
     search: str | None = None,
     theme: str | None = None,
+    all_frames: bool | None = None,
     **unknown: object,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The options of `display` that were given, as traits of the widget.
 
     Raises
@@ -169,7 +191,8 @@ def checked_options(
     ValueError
         A view or theme that does not exist.
     """
-    known: dict[str, str | None] = {"view": view, "search": search, "theme": theme}
+    known: dict[str, object] = {"view": view, "search": search, "theme": theme}
+    known["all_frames"] = all_frames
     if unknown:
         names = ", ".join(map(repr, unknown))
         raise TypeError(f"display has no option {names}: use {', '.join(known)}")
@@ -242,24 +265,38 @@ _PICTURE_STYLE = (
 )
 
 
-def _static_html(profile: Displayable, key: str | None) -> str:
+def _static_html(
+    profile: Displayable, key: str | None, *, with_graph: bool = True, follows: bool = True
+) -> str:
     """Return the picture as HTML that gives way to the widget whose element has the class `key`.
 
     An image, not inline SVG: untrusted notebooks show it as well. A style, not a script or a
     second MIME type beside the widget's: hosts choose by type, whether or not that type then
     works, and the picture must also show with JavaScript off or when the kernel is long gone.
+    Where scripts run, the graph behind the picture takes its place. `follows` says whether it is
+    the next output after the widget.
     """
-    data = base64.b64encode(_picture(profile)).decode("ascii")
-    text = f"Flame graph of {profile._for_output().sample_count} samples"
+    front_end = saved.front_end() if with_graph else ""
+    room = _OUTPUT_BYTES - len(front_end)
+    data = base64.b64encode(_picture(profile, int(room * _PICTURE_SHARE * 3 / 4))).decode("ascii")
+    said = f"Flame graph of {profile._for_output().sample_count} samples"
     image = (
-        f'<img class="spprof-picture" alt="{text}" style="max-width: 100%" '
+        f'<img class="spprof-picture" alt="{said}" style="max-width: 100%" '
         f'src="data:image/svg+xml;base64,{data}">'
     )
+    if with_graph:
+        tables = profile._for_output()._tables
+        shown = _without_places(tables)
+        image = saved.graph(tables, shown, image, room - len(image) - _OVERHEAD) + front_end
     if key is None:
         return f"<style>{_PICTURE_STYLE}</style>{image}"
+    # Where no widget is made of it, as without its kernel, its output says so to nobody's use.
+    area = ".jp-OutputArea-child"
+    dead = f"{area}:has(+ {area} > .jp-OutputArea-output > .{key}-static)" if follows else ""
     return (
         f"<style>{_PICTURE_STYLE}</style>"
-        f"<style>html:has(.{key}) .{key}-static, "
+        + (f"<style>html:not(:has(.{key})) {dead} {{ display: none }}</style>" if dead else "")
+        + f"<style>html:has(.{key}) .{key}-static, "
         # Not an area around it: outputs may be within an output, as in ipywidgets.Output.
         f"html:has(.{key}) .jp-OutputArea-child:has(.{key}-static)"
         f":not(:has(.jp-OutputArea-child .{key}-static)) {{ display: none }}</style>"
@@ -267,14 +304,23 @@ def _static_html(profile: Displayable, key: str | None) -> str:
     )
 
 
-def _picture(profile: Displayable) -> bytes:
+def _picture(profile: Displayable, max_bytes: int) -> bytes:
     picture = io.BytesIO()
     if isinstance(profile, ProfileDiff):
         sides = [_without_places(side._tables) for side in (profile.before, profile.after)]
-        svg.dump_diff(compare.difference(*sides), picture, max_bytes=_STATIC_BYTES)
+        svg.dump_diff(compare.difference(*sides), picture, max_bytes=max_bytes)
     else:
-        shared = _without_places(profile._for_output()._tables)
-        svg.dump(shared, picture, max_bytes=_STATIC_BYTES, min_share=_STATIC_SHARE)
+        whole = profile._for_output()._tables
+        drawn = whole
+        if len(whole.stack_frame) > _SUMMARISED:
+            drawn = representative(whole, _DRAWN)
+        svg.dump(
+            _without_places(drawn),
+            picture,
+            title=svg.heading(whole),
+            max_bytes=max_bytes,
+            min_share=_STATIC_SHARE,
+        )
     return picture.getvalue()
 
 

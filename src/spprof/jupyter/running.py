@@ -28,6 +28,7 @@ from .options import LAST_PROFILE
 from .texts import CellTexts
 
 if TYPE_CHECKING:
+    from .._cluster.cluster import Workers
     from .._profile.model import Profile
     from .._profile.tables import ThreadRow
     from .widget import FlameGraphWidget
@@ -156,6 +157,7 @@ class Recording:
         self._shell, self._options, self._execution = shell, options, execution
         if names is None:
             names = [LAST_PROFILE] + ([options.name] if options.name is not None else [])
+        self._workers = _workers(options.cluster, shell.user_ns)
         self._names = names  # variables that keep the profile
         self._is_localised = False
         self._live: LiveGraph | None = None
@@ -186,6 +188,14 @@ class Recording:
             session.begin(options, stacklevel=2, owner=self, gives_way=gives_way)
         except (ValueError, RuntimeError, OSError) as error:
             raise UsageError(str(error)) from error
+        if self._workers is not None:
+            try:
+                self._workers.begin(options)
+            except BaseException as error:
+                session.end(self)
+                if isinstance(error, (RuntimeError, OSError)):
+                    raise UsageError(str(error)) from error
+                raise
         if gives_way:
             return
         Recording.latest = self
@@ -196,7 +206,7 @@ class Recording:
                 profile = session.look(self)
                 return None if profile is None else localise(profile)
 
-            self._live = LiveGraph(self._shell, look, chosen.view)
+            self._live = LiveGraph(self._shell, look, self._opened_with())
             self._live.begin()
 
     def stop(self) -> None:
@@ -206,11 +216,18 @@ class Recording:
             self._live_widget = self._live.end()
         if self.profile is None:
             return
+        if self._workers is not None:
+            self.profile = self._workers.end(self.profile)
         if not stopped_now:
             tables = self.profile._tables
             meta = tables.meta.with_notes(_STOPPED_INSIDE)
             self.profile = type(self.profile)._of(tables.same_stacks(meta=meta))
         self._shell.user_ns.update(dict.fromkeys(self._names, self.profile))
+
+    def _opened_with(self) -> dict[str, Any]:
+        """Options of `output.display`."""
+        view, all_frames = self._options.view, self._options.all_frames
+        return {"view": view, **({"all_frames": True} if all_frames else {})}
 
     def localiser(self) -> Callable[[Profile], Profile]:
         """What makes of its profile, now or later, the one that its user knows."""
@@ -223,6 +240,8 @@ class Recording:
         if self._live is not None:
             self._live.end()
         session.end(self)
+        if self._workers is not None and self.profile is not None:
+            self._workers.end(self.profile)
 
     def finish(self) -> None:
         """Save and show the profile as the user of a notebook knows it."""
@@ -240,12 +259,24 @@ class Recording:
             elif not options.quiet and self._before is not None:
                 comparing.display(self._before, profile, view=options.view)
             elif not options.quiet:
-                gone.close_with_cell(output.display(profile, view=options.view))
+                gone.close_with_cell(output.display(profile, **self._opened_with()))
         except Exception:  # noqa: BLE001 - what was run must not be lost to what is shown after it
             shell.showtraceback()
             print(
                 f"spprof: the profile itself is in the variable {self._names[-1]}.", file=sys.stderr
             )
+
+
+def _workers(expression: str | None, names: dict[str, Any]) -> Workers | None:
+    """The workers that an expression of the user's stands for."""
+    if expression is None:
+        return None
+    from .._cluster.cluster import Workers
+
+    try:
+        return Workers(eval(expression, names))
+    except Exception as error:
+        raise UsageError(f"--cluster {expression}: {type(error).__name__}: {error}") from error
 
 
 class Threads:

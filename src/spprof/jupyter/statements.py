@@ -58,6 +58,18 @@ def prepared(
     return run
 
 
+def repeated(run: Run, times: int) -> Run:
+    """Run it so many times; the value is the last one's."""
+
+    def runs() -> Any:
+        __tracebackhide__ = True
+        for _ in range(times - 1):
+            run()
+        return run()
+
+    return runs
+
+
 def _as_function(
     tree: ast.Module,
     whole: CodeType,

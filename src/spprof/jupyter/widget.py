@@ -41,13 +41,15 @@ class FlameGraphWidget(anywidget.AnyWidget):
         `"icicle"`, `"flame"`, `"timeline"`, `"table"`, `"sandwich"`, `"source"` or
         `"speedscope"`.
     search : str
-        Text in any case, or a regular expression between slashes.
+        Text in any case, or a regular expression between slashes; the switch beside the field.
     selected : dict
         Empty, or `function`, `file`, `line` (first line of the function), `stack` (list of
         `"function (file:line)"`, outermost call first) and `share` (0 to 1, of the time shown).
         Assigning a dict with `function`, and optionally `file`, selects that function.
     theme : str
         `"auto"` (as the notebook has it), `"light"` or `"dark"`.
+    all_frames : bool
+        Whether calls between calls, and what imports do, are shown: folded otherwise.
     caption : str
         A line above the graph.
     folded : bool
@@ -70,6 +72,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
     search = traitlets.Unicode("").tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     theme = traitlets.Enum(THEMES, THEMES[0]).tag(sync=True)
+    all_frames = traitlets.Bool(False).tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     folded = traitlets.Bool(False).tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)

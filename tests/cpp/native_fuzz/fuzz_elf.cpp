@@ -1,7 +1,7 @@
-// Feeds broken ELF files to everything that reads them. Built with the address and undefined
-// behaviour sanitizers; a crash is the failure. Two ways to run it:
+// Feeds broken ELF files, unwind information and names to everything that reads them. Built with
+// the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
 //   fuzz_elf SECONDS SEED FILE...     its own mutations of the given files
-//   clang++ -fsanitize=fuzzer ... -DSPPROF_LIBFUZZER    libFuzzer's
+//   fuzz_elf, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON    libFuzzer's
 #include <unistd.h>
 
 #include <chrono>
@@ -43,7 +43,10 @@ void walk(ByteView image, const UnwindInfo& unwind_info, RuleCache& cache) {
     code.ranges.push_back({0, UINT32_MAX, unwind_info, 1});
     uint64_t budget = 1 << 20;
     CallFrameInfo<Architecture, FileMemory> info(memory, unwind_info, budget);
-    for (uint64_t i = 0; i < info.entries() && i < 64; ++i) {
+    // Where there is no table nobody tells which code is described: words of the bytes may be it.
+    constexpr uint64_t kWithoutTable = 16;
+    const uint64_t rows = info.entries() == 0 ? kWithoutTable : info.entries();
+    for (uint64_t i = 0; i < rows && i < 64; ++i) {
         CodeRange range;
         uint64_t start = 0;
         uint64_t end = 0;
@@ -55,6 +58,9 @@ void walk(ByteView image, const UnwindInfo& unwind_info, RuleCache& cache) {
             if (info.hole_at(range.end, start, end) && (start > range.end || end <= range.end)) {
                 std::abort();
             }
+        } else {
+            memory.load(i * 8, range.start);
+            range.end = range.start + 16;
         }
         for (const uint64_t pc : {range.start, range.end - 1, range.start + i}) {
             BasicRegisters<Architecture> registers;
@@ -105,9 +111,8 @@ void read_listings(ByteView bytes) {
     }
 }
 
-void run(const uint8_t* data, size_t size) {
+void fuzz_elf(ByteView image) {
     static RuleCache cache;
-    const ByteView image(data, size);
     const ViewSource source(image);
     ElfFile elf;
     if (ElfFile::parse(source, elf)) {
@@ -124,27 +129,40 @@ void run(const uint8_t* data, size_t size) {
         }
         elf.find_data("x", 8);
     }
-    // Bytes without any frame around them.
-    walk<X86_64>(image, {UnwindInfo::Format::eh_frame_header, 0, 0}, cache);
-    demangle({reinterpret_cast<const char*>(data), size < 512 ? size : 512});
-    const ByteView start = image.slice(0, size < 4096 ? size : 4096);
+    build_id_of_notes(image);
+    std::vector<std::unique_ptr<ByteSource>> images;
+    images.push_back(std::make_unique<ViewSource>(image));
+    read_names(elf_symbols(std::move(images)).get());
+}
+
+// Unwind information and code, without any file around them.
+void fuzz_unwind(ByteView bytes) {
+    static RuleCache cache;
+    for (const UnwindInfo& info :
+         {UnwindInfo{UnwindInfo::Format::eh_frame_header, 0, 0, 0},
+          UnwindInfo{UnwindInfo::Format::eh_frame, 0, bytes.size(), bytes.size() / 3}}) {
+        walk<X86_64>(bytes, info, cache);
+        walk<Aarch64>(bytes, info, cache);
+    }
+    const ByteView start = bytes.slice(0, bytes.size() < 4096 ? bytes.size() : 4096);
     for (uint64_t at = 0; at < start.size(); at += 61) {
         guess_rules(start.from(at));
     }
     jump_targets<X86_64>(start, 0);
     jump_targets<Aarch64>(start, 0);
-    build_id_of_notes(image);
-    read_listings(image);
-    std::vector<std::unique_ptr<ByteSource>> images;
-    images.push_back(std::make_unique<ViewSource>(image));
-    read_names(elf_symbols(std::move(images)).get());
+}
+
+void fuzz_names(ByteView bytes) {
+    demangle(
+        {reinterpret_cast<const char*>(bytes.data()), bytes.size() < 512 ? bytes.size() : 512});
+    read_listings(bytes);
 }
 
 }  // namespace
 
 #ifdef SPPROF_LIBFUZZER
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    run(data, size);
+    SPPROF_LIBFUZZER({data, size});
     return 0;
 }
 #else
@@ -153,6 +171,12 @@ namespace {
 std::vector<uint8_t> read_whole(const char* path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void fuzz_all(ByteView bytes) {
+    fuzz_elf(bytes);
+    fuzz_unwind(bytes);
+    fuzz_names(bytes);
 }
 
 class Mutator {
@@ -227,7 +251,7 @@ int main(int count, char** arguments) {
     std::vector<std::vector<uint8_t>> files;
     for (int i = 3; i < count; ++i) {
         files.push_back(read_whole(arguments[i]));
-        run(files.back().data(), files.back().size());
+        fuzz_all({files.back().data(), files.back().size()});
     }
     const std::string scratch = "/tmp/spprof-fuzz-" + std::to_string(getpid());
     uint64_t runs = 0;
@@ -236,7 +260,7 @@ int main(int count, char** arguments) {
         Mutator mutator(seed + runs);
         std::vector<uint8_t> bytes = files[mutator.below(files.size())];
         mutator.mutate(bytes);
-        run(bytes.data(), bytes.size());
+        fuzz_all({bytes.data(), bytes.size()});
         if (runs % 64 == 0) {
             std::ofstream(scratch, std::ios::binary)
                 .write(reinterpret_cast<const char*>(bytes.data()),

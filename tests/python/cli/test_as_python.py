@@ -220,18 +220,38 @@ def compare(folder: Path, flags: Sequence[str], rest: Sequence[str]) -> None:
 
 
 COMMANDS = [*((f"{name}.py",) for name in PROGRAMS), *OTHERS]
+# One of each kind; the rest takes a minute.
+FIRST = {
+    *("about.py", "chained.py", "exits.py", "interrupts_itself.py", "aborts.py", "last_type.py"),
+    *("signals.py", "warns_outwards.py", "stack.py", "exit_functions.py", "forks.py"),
+    *("environment.py", "pickles.py", "closes_streams.py", "link.py", "archive.zip x", "- x"),
+    *("-m pkg x", "-m broken", "-c 1 / 0", "bad_syntax.py", "shadow/uses_json.py", "-O asserts.py"),
+}
+
+
+def first_and_slow(commands: Sequence[tuple[str, ...]]) -> list[object]:
+    """The commands as parameters."""
+    return [
+        pytest.param(
+            command,
+            id=" ".join(command)[:40],
+            marks=[] if " ".join(command) in FIRST else pytest.mark.slow,
+        )
+        for command in commands
+    ]
 
 
 def test_there_are_enough_of_them() -> None:
     assert len({*COMMANDS, *FLAGS}) >= 100
+    assert {" ".join(command) for command in (*COMMANDS, *FLAGS)} >= FIRST
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command)[:40])
+@pytest.mark.parametrize("command", first_and_slow(COMMANDS))
 def test_command(folder, command) -> None:
     compare(folder, (), command)
 
 
-@pytest.mark.parametrize("command", FLAGS, ids=" ".join)
+@pytest.mark.parametrize("command", first_and_slow(FLAGS))
 def test_flags(folder, command) -> None:
     compare(folder, command[:-1], command[-1:])
 

@@ -330,3 +330,15 @@ class TestRun:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert sorted(p.name for p in here.iterdir() if p.name != "__pycache__") == ["burn.py"]
+
+
+def test_the_command_that_is_asked_for_is_imported_alone() -> None:
+    """The others' imports would be half of what it takes until the program runs."""
+    code = (
+        "import sys\nfrom spprof._cli.main import main\ntry: main(['run', '--help'])\n"
+        "except SystemExit: pass\nprint([n for n in sys.modules if n.startswith('spprof._cli.')])"
+    )
+    listed = python("-c", code).stdout.splitlines()[-1]
+    assert "spprof._cli.run" in listed
+    for other in ("report", "diff", "view", "convert", "doctor"):
+        assert f"spprof._cli.{other}" not in listed

@@ -129,6 +129,7 @@ def test_the_rate_holds_for_a_thread_that_shares_its_processor() -> None:
 
 
 @pytest.mark.skipif(KERNEL_TICK_MS <= 1, reason="timers of the kernel's tick do it here")
+@pytest.mark.slow
 def test_system_calls_do_not_draw_samples_of_the_code_before_them() -> None:
     """A signal from another processor arrives late, at the next entry of the kernel."""
 
@@ -236,6 +237,7 @@ def test_a_thread_that_naps_shows_where_it_runs() -> None:
 
 
 @pytest.mark.skipif(not TICKER_PREEMPTS, reason="the ticker waits until a short burst is over")
+@pytest.mark.slow
 def test_a_thread_that_runs_in_short_bursts_is_sampled_at_the_rate_of_its_cpu_time() -> None:
     """It lets go of the GIL for less than a millisecond, and waits five to have it again."""
     data = bytes(1 << 20)

@@ -73,6 +73,7 @@ print(profile.sample_count, "RLIMIT_SIGPENDING" in " ".join(profile.notes))
 
 @pytest.mark.parametrize("limit", [0, 2])
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (1, "cpu"), (0.1, "wall")])
+@pytest.mark.slow_unless(limit=0, interval=1)
 def test_a_full_queue_of_signals_neither_kills_nor_costs_the_samples(
     interval: float, mode: str, limit: int
 ) -> None:
@@ -155,6 +156,7 @@ print(errors > 0, spprof.stop().sample_count > 50, "survived")
 
 
 @pytest.mark.parametrize("how", [(), ("native",), ("native", "stop")])
+@pytest.mark.slow_unless(how=("native",))
 def test_a_program_that_runs_out_of_memory_goes_on(how: tuple[str, ...]) -> None:
     assert output_of(NO_MEMORY, *how) == ["True", "True", "survived"]
 
@@ -164,6 +166,7 @@ def test_a_program_that_runs_out_of_memory_goes_on(how: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     interval: float, native: bool
 ) -> None:
@@ -221,6 +224,7 @@ print(sum(end != 0 for end in ends))
     ],
     ids=["bound before", "C"],
 )
+@pytest.mark.slow_unless(interval=1)
 def test_the_next_program_is_not_ended_by_a_pending_signal_of_ours(
     bind: str, execute: str, interval: float, mode: str
 ) -> None:
@@ -252,6 +256,7 @@ def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
 
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (0.1, "wall")])
 @pytest.mark.parametrize("native", [False, True])
+@pytest.mark.slow_unless(mode="wall", native=True)
 def test_a_child_of_the_bare_system_call_is_not_profiled_and_ends(
     interval: float, mode: str, native: bool
 ) -> None:
@@ -304,6 +309,7 @@ needs_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="its machi
 @needs_x86
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("blocked", ["SIGSEGV", "SIGBUS"])
+@pytest.mark.slow_unless(blocked="SIGSEGV", mode="wall")
 def test_a_thread_that_has_faults_blocked_survives_a_bad_load(blocked: str, mode: str) -> None:
     """The system ends a process for a fault whose signal is blocked."""
     program = f"""
@@ -338,6 +344,7 @@ int give_signal_stack(unsigned long size) {
 @needs_x86
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("size", [4096, 5000, 6000, 7000, 8192, 12000, 65536])
+@pytest.mark.slow_unless(size={4096, 8192}, native=True)
 def test_a_small_signal_stack_is_not_overrun(size: int, native: bool, tmp_path: Path) -> None:
     """What does not fit is not sampled; from 12 KB on everything does, on every machine."""
     program = f"""
@@ -488,6 +495,7 @@ print(profile.sample_count, profile.engine, round(idle, 3), *profile.notes)
         ("rt_tgsigqueueinfo,tgkill", "signals to threads are refused"),
     ],
 )
+@pytest.mark.slow_unless(interval=1, mode="wall")
 def test_what_a_filter_refuses_is_done_another_way(
     refused: str, says: str, interval: float, mode: str
 ) -> None:

@@ -32,6 +32,7 @@ def blocking_calls() -> ModuleType:
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.1])
+@pytest.mark.slow_unless(interval=1)
 def test_no_blocking_call_ends_early(
     blocking_calls: ModuleType, tmp_path: Path, mode: str, interval: float
 ) -> None:
@@ -79,6 +80,7 @@ print("long" if time.monotonic() - begin > 0.9 else "short", end="")
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.1])
+@pytest.mark.slow_unless(interval=1)
 def test_pause_lasts_until_a_signal_of_the_programs_own(mode: str, interval: float) -> None:
     assert output_of(PAUSE, mode, str(interval)) == "long"
 
@@ -118,6 +120,7 @@ print(*(signal.Signals(number).name for number in got), end="")
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.2])
+@pytest.mark.slow_unless(interval=1)
 def test_sigwait_gets_no_signal_that_nobody_sent(mode: str, interval: float) -> None:
     for native in ("native", "python"):
         seen = output_of(SIGWAIT, mode, str(interval), native).split()
@@ -196,6 +199,7 @@ def test_what_the_program_closes_is_closed() -> None:
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_a_program_may_close_and_reuse_every_descriptor(mode: str, interval: float) -> None:
     """As daemons do; ours are numbers that nobody else would know."""
     assert output_of(DESCRIPTORS, mode, str(interval)) == "0 True"
@@ -225,6 +229,7 @@ print("quiet", end="")
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_a_program_of_one_thread_forks_without_a_warning(mode: str, interval: float) -> None:
     assert output_of(FORK, mode, str(interval)) == "quiet"
 

@@ -46,6 +46,7 @@ def time_of(profile: spprof.Profile, function: str, state: str | None = None) ->
 
 @pytest.mark.parametrize("interval", [10, 2, 1, 0.2])
 @pytest.mark.parametrize(("burst", "nap"), [(0.003, 0.007), (0.02, 0.002), (0.002, 0.02)])
+@pytest.mark.slow_unless(interval=1)
 def test_bursts_and_naps_come_out_as_long_as_they_were(
     interval: float, burst: float, nap: float
 ) -> None:
@@ -80,6 +81,7 @@ def test_bursts_and_naps_come_out_as_long_as_they_were(
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL to hold")
 @pytest.mark.parametrize("interval", [10, 1])
 @pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.slow
 def test_shares_of_the_gil_add_up(count: int, interval: float) -> None:
     ready = threading.Barrier(count)
 

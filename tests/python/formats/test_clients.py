@@ -183,6 +183,7 @@ def firefox_profiler(profiler_cli, tmp_path):
         daemon.wait(timeout=30)
 
 
+@pytest.mark.slow
 class TestFirefoxProfiler:
     @pytest.mark.parametrize("compress", [False, True])
     def test_functions_and_threads(self, profile, firefox_profiler, tmp_path, compress) -> None:
@@ -277,6 +278,7 @@ class TestSpeedscope:
         return 60 * float(match[1] or 0) + float(match[2]) * units[match[3]]
 
     @pytest.mark.parametrize("name", ["p.speedscope.json", "p.pb.gz", "p.collapsed"])
+    @pytest.mark.slow
     def test_roots_and_times(self, make_profile, sandwich, name) -> None:
         # Speedscope shows one thread at a time.
         profile = make_profile(600, seed=7, threads=1)
@@ -293,6 +295,7 @@ class TestSpeedscope:
             found = tuple(self.number(text) for text in seen[shown])
             assert found == pytest.approx(expected, rel=0.01, abs=0.006), shown
 
+    @pytest.mark.slow
     def test_threads_busiest_first_shown(self, profile, sandwich, page) -> None:
         seen = sandwich(profile, "p.json")
         busiest = max(profile.threads, key=lambda t: t.weight_ns)
@@ -324,6 +327,7 @@ class TestSvg:
         page.keyboard.press("Escape")
         assert float(rect.get_attribute("width") or 0) < 1184
 
+    @pytest.mark.slow
     def test_readable_without_scripts(self, profile, chromium, tmp_path) -> None:
         profile.save(tmp_path / "p.svg")
         context = chromium.new_context(java_script_enabled=False)

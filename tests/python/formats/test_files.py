@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -63,6 +62,7 @@ class TestSaving:
         assert names_in(tmp_path) == ["p.json"]
 
     def test_a_full_disk_leaves_the_old_file(self, tmp_path, make_profile) -> None:
+        resource = pytest.importorskip("resource")
         path = tmp_path / "p.spprof"
         path.write_text("old")
         profile = make_profile()

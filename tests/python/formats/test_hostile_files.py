@@ -107,6 +107,7 @@ def test_a_strange_file_is_read_and_written_in_every_format(name: str) -> None:
         entry.dump(tables, io.BytesIO())
 
 
+@pytest.mark.slow
 def test_a_profile_that_shrinks_well_is_read() -> None:
     text = "".join(f"main;f{i};g{i * 7 % 1000} {i}\n" for i in range(1, 200_000)).encode()
     assert len(loads(gzip.compress(text)).sample_stack) == 199_999

@@ -195,6 +195,7 @@ def test_a_minute_of_the_storm_at_1_ms(threads: int) -> None:
     assert profile.dropped_count == 0
 
 
+@pytest.mark.slow
 def test_sessions_that_begin_and_end_in_the_middle_of_the_storm() -> None:
     stop = threading.Event()
 

@@ -491,11 +491,47 @@ def test_defaults_are_configurable_and_options_win(notebook, monkeypatch):
     assert not [c for c in notebook.shell.configurables if type(c).__name__ == "SpprofMagics"]
 
 
-def test_help_is_shown_and_runs_nothing(notebook):
-    result, printed = notebook.run("%spprof --help")
-    assert result.success
+@pytest.mark.parametrize("magic", ["%spprof --help", "%%spprof --help", "%%spprof -h\nran = 1"])
+def test_help_is_shown_and_runs_nothing(notebook, magic):
+    notebook.run(magic)
+    _, printed = notebook.run(magic)
     assert "--interval MS" in printed
     assert "begin-cell" not in printed
+    assert "ran" not in notebook.shell.user_ns
+
+
+@pytest.mark.parametrize("repeat", ["-r 5", "--repeat=5", "--rep {runs}", "-qr5"])
+def test_repeated_cell_is_one_profile_of_all_runs(notebook, repeat):
+    notebook.run("count, runs = 0, 5")
+    result, printed = notebook.run(f"%%spprof -i 1 {repeat}\ncount += 1\nburn(0.03)\ncount * 10")
+    assert result.success, printed
+    assert result.result == 50
+    assert notebook["_spprof"].total_weight_ns == pytest.approx(0.15e9, rel=0.3)
+    samples = notebook["_spprof"].samples
+    burning = [s for s in samples if s.frames[0].function_name == "burn"]
+    assert len(burning) > 0.8 * len(samples)
+    assert {s.frames[-1].lineno for s in burning} == {3}
+
+
+def test_repeated_statement_is_one_profile_of_all_runs(notebook):
+    notebook.run("count = []")
+    result, _ = notebook.run("%spprof -i 1 -q --repeat 4 (count.append(burn(0.03)), len(count))[1]")
+    assert result.result == 4
+    assert notebook["_spprof"].total_weight_ns == pytest.approx(0.12e9, rel=0.3)
+
+
+def test_what_cannot_be_repeated_is_said(notebook):
+    _, printed = notebook.run("%%spprof -r 0\nburn(0.01)")
+    assert "--repeat takes a number of runs, 1 or more, not 0" in printed
+    result, _ = notebook.run("%%spprof -r 3 -q\n1 / 0")
+    assert isinstance(result.error_in_exec, ZeroDivisionError)
+    assert not spprof.is_active()
+
+
+def test_all_frames_opens_with_nothing_folded(notebook, rich_notebook):
+    rich_notebook.run("%%spprof -i 1 -q\nburn(0.05)")
+    assert spprof.display(rich_notebook["_spprof"]).all_frames is False
+    assert spprof.display(rich_notebook["_spprof"], all_frames=True).all_frames is True
 
 
 @pytest.mark.skipif(not spprof.native_unwinding_available(), reason="no native frames here")

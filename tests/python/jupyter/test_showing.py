@@ -14,6 +14,11 @@ pytest.importorskip("anywidget")
 
 from kernels import kinds, prepared_kernel, running_kernel
 
+from spprof._profile import findings, rows, tables
+from spprof._profile.model import Profile, loads
+from spprof.formats import svg
+from spprof.jupyter import output
+
 PROFILES = """
 import time, spprof
 
@@ -118,7 +123,7 @@ def test_without_widgets_there_is_a_picture_and_nothing_raises(tmp_path):
         for expression in ("p", "p.aggregate()", "spprof.diff(p, q)"):
             reply, outputs = kernel.run(expression)
             assert reply["status"] == "ok"
-            assert sorted(kinds(outputs)) == ["picture", "stream"]
+            assert {*kinds(outputs)} == {"picture", "stream"}  # which may come in pieces
             (bundle,) = bundles(outputs)
             assert "burn" in bundle["text/plain"]
             assert "data:image/svg+xml;base64," in bundle["text/html"]
@@ -143,3 +148,63 @@ def test_core_asks_for_no_notebook_until_a_notebook_asks(tmp_path):
     nothing, *summary = done.stdout.splitlines()
     assert nothing == "[]"
     assert "samples" in summary[0]
+
+
+def very_large_profile():
+    """200,000 stacks: half of the time is in one of two calls, a tenth in a single row."""
+    builder = tables.Builder()
+    files = [builder.func(f"f{i}", "/srv/app.py", i) for i in range(500)]
+    both = [builder.stack(tables.ROOT, builder.frame(files[i], i)) for i in (1, 2)]
+    rows = []
+    for index in range(200_000):
+        caller = both[index % 2]
+        rows.append(builder.stack(caller, builder.frame(files[3 + index % 497], index)))
+    t = builder.tables
+    builder.thread(1, "MainThread")
+    weight = 10_000
+    for index, stack in enumerate(rows):
+        t.sample_thread.append(0)
+        t.sample_stack.append(stack)
+        t.sample_time.append(index * weight)
+        t.sample_last.append(index * weight)
+        t.sample_count.append(1)
+        t.sample_weight.append(weight if index else 20_000 * weight)
+        t.sample_state.append(0)
+    return Profile._of(t)
+
+
+def test_picture_and_words_of_a_very_large_profile_do_not_go_through_all_of_it(monkeypatch):
+    profile = very_large_profile()
+    looked_at = []
+    for module, name in ((svg, "dump"), (findings, "findings")):
+        whole = getattr(module, name)
+
+        def seen(t, *args, _whole=whole, **kwargs):
+            looked_at.append(len(t.stack_frame))
+            return _whole(t, *args, **kwargs)
+
+        monkeypatch.setattr(module, name, seen)
+    picture = output._picture(profile, 100_000).decode()
+    data, whole = output._encoded(profile)
+    words = output._in_words(profile)
+    assert len(looked_at) == 2
+    assert max(looked_at) < 20_000
+    # What is said of all of it is exact.
+    weight = 219_999 * 10_000
+    assert profile.total_weight_ns == weight
+    assert "200000 samples" in picture
+    assert "200000 samples" in words
+    assert loads(data).total_weight_ns == weight
+    # And the shares are those of all of it: two callers, the one with the single heavy row.
+    shares = [float(text) for text in re.findall(r"f[12] [^\n]*\n([\d.]+)%", picture)]
+    assert sorted(shares) == pytest.approx([45.45, 54.55], abs=1)
+
+
+def test_what_stands_for_all_weighs_as_much_and_has_the_same_shares():
+    t = very_large_profile()._tables
+    part = rows.representative(t, 1_000)
+    assert part.rows <= 1_000
+    assert sum(part.sample_weight) == pytest.approx(sum(t.sample_weight), rel=0.001)
+    # A single row with a tenth of the time is there, with a tenth of the time.
+    assert max(part.sample_weight) / sum(part.sample_weight) == pytest.approx(1 / 11, abs=0.002)
+    assert rows.representative(t, t.rows) is t

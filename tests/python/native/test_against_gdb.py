@@ -20,6 +20,7 @@ STOPS = int(os.environ.get("SPPROF_GDB_STOPS", "200"))
 COMPLETE = 0  # spprof::native::End
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(300 + STOPS),
     pytest.mark.skipif(sys.platform != "linux", reason="gdb and the probe are for Linux"),
     pytest.mark.skipif(

@@ -151,6 +151,38 @@ def test_a_stripped_program_shows_places(embedding: Path, tmp_path: Path) -> Non
         assert all(name.startswith("stripped+0x") for name in names)
 
 
+def static_python() -> str | None:
+    """A Python of this version as distributions build it: no libpython, and stripped."""
+    program = f"/usr/bin/python3.{sys.version_info.minor}"
+    if not os.path.exists(program) or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return None
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    asked = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
+    suffix = subprocess.run([program, "-c", asked], capture_output=True, text=True, check=False)
+    own = sysconfig.get_config_var("EXT_SUFFIX")
+    return program if "libpython" not in linked and suffix.stdout.strip() == own else None
+
+
+def test_a_static_python_without_symbols_shows_no_places_of_its_own() -> None:
+    """Its functions are named by its method tables; what they do not know is not shown."""
+    program = static_python()
+    if program is None:
+        pytest.skip("needs a static Python of this version in /usr/bin")
+    ran = subprocess.run(
+        [program, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(Path(spprof.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    mismatched, whole, above = ast.literal_eval(ran.stdout)
+    assert mismatched == 0
+    assert sum(above.values()) == whole > 100
+    assert set(above) == {()}
+
+
 # Calls back, from a frame that only unwind information leads out of.
 CALLING_BACK = """
 int call_back(int (*function)(int), int times);

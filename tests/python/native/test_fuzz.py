@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     target = tmp_path / "fuzz_elf"
     sources = [

@@ -21,8 +21,8 @@ import json, threading, time, spprof
 caller()
 def measure():
     spprof.start(1, native=True)
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
+    end = time.process_time() + 2  # whatever else the machine has to do
+    while time.process_time() < end:
         caller()
     figures = spprof.stats()
     profile = spprof.stop()

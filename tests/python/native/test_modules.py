@@ -102,6 +102,7 @@ print(len(places), rounds, right, wrong, unknown)
 """
 
 
+@pytest.mark.slow
 def test_two_libraries_in_turn_at_one_address(tmp_path: Path) -> None:
     """What was sampled around a change has the right name or none, never the other's."""
     first, second = build(tmp_path, "x"), build(tmp_path, "y")

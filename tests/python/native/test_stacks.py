@@ -323,6 +323,7 @@ def by_cython(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("extension", ["by_nanobind", "by_pybind11", "by_cython"])
+@pytest.mark.slow
 def test_an_extension_calling_back_three_levels_deep(
     extension: str, request: pytest.FixtureRequest
 ) -> None:

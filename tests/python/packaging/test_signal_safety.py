@@ -91,9 +91,9 @@ OWNER: list[str] = []
 
 # Calls through pointers: the file, what its line of source must hold, the functions it can lead to.
 THROUGH_POINTERS = [
-    ("interrupting_observer.cpp", "side.visitor.record(watch.subject, moment)", [RECORD]),
-    ("interrupting_observer.cpp", "side.visitor.keep(watch.subject)", [KEEP]),
-    ("interrupting_observer.cpp", "side.visitor.call_keeper()", [CALL]),
+    ("sampling_signal.cpp", "side.visitor.record(watch.subject, moment)", [RECORD]),
+    ("sampling_signal.cpp", "side.visitor.keep(watch.subject)", [KEEP]),
+    ("sampling_signal.cpp", "side.visitor.call_keeper()", [CALL]),
     ("suspending_observer.cpp", "visitor_.record(thread.subject, moment)", [RECORD]),
     ("suspending_observer.cpp", "visitor_.keep(thread.subject)", [KEEP]),
     ("suspending_observer.cpp", "freezer_->freeze(thread.handle)", FREEZER),
@@ -216,15 +216,18 @@ def report(objects: list[Path]) -> Report:
     return check(Program(objects, MACHINE))
 
 
+@pytest.mark.slow
 def test_a_visit_calls_nothing_that_could_wait(report: Report) -> None:
     assert report.problems == []
 
 
+@pytest.mark.slow
 def test_every_pointer_of_the_list_is_called(report: Report) -> None:
     missing = [row for i, row in enumerate(THROUGH_POINTERS) if i not in report.pointers]
     assert missing == []
 
 
+@pytest.mark.slow
 def test_files_that_are_reached_say_so(report: Report) -> None:
     """In the words at their beginning, or at that of their header."""
 
@@ -287,6 +290,7 @@ __attribute__((visibility("default"))) extern thread_local long planted_far;
 """
 
 
+@pytest.mark.slow
 def test_what_is_planted_into_a_visit_is_found(objects: list[Path], tmp_path: Path) -> None:
     """Each in a visit of its own, by its name; how it was reached is told, too."""
     source = (CPP / "sampling" / "capture.cpp").read_text(encoding="utf-8")

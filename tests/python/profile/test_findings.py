@@ -163,6 +163,31 @@ class TestThreads:
         assert finding is not None
         assert finding.text == "60% waiting for other processes, which are not in this profile"
         assert found("waits", p) is None
+        p._tables.meta = p._tables.meta.but(processes=({"name": "child"},))
+        finding = found("children", p)
+        assert finding is not None
+        assert finding.text == "60% waiting for other processes"
+
+    def test_a_pool_waits_for_processes_and_one_of_threads_for_none(self) -> None:
+        pool, wait = (
+            "/usr/lib/python3.11/multiprocessing/pool.py",
+            "/usr/lib/python3.11/threading.py",
+        )
+        stack = [Frame("Event.wait", wait, 1), Frame("ApplyResult.get", pool, 1), MAIN]
+        samples = part(600, 1000, stack, state="waiting")
+        assert found("children", profile(*samples, mode="wall")) is not None
+        worker = Sample(0, 2, "worker", [Frame("worker", pool, 1)], 1)
+        assert found("children", profile(*samples, worker, mode="wall")) is None
+
+    def test_garbage_collection_is_the_same_in_findings_and_summary(self) -> None:
+        stack = [Frame("__del__", "app.py", 3), Frame("[garbage collection 2]", "", 0), MAIN]
+        p = profile(*part(100, 1000, stack))
+        finding = found("garbage", p)
+        assert finding is not None
+        assert finding.text == "10% in garbage collection"
+        assert "garbage collection: 10.0%" in str(p)
+        native = Frame("gc_collect_main", "python", 0, is_native=True)
+        assert "garbage collection: 10.0%" in str(profile(*part(100, 1000, [native, MAIN])))
 
 
 class TestDigest:
@@ -185,6 +210,7 @@ class TestDigest:
             "findings",
             "functions",
             "threads",
+            "gil_waits",
             "notes",
         ]
         assert found["version"] == 1

@@ -193,9 +193,12 @@ def busy(seconds: float) -> None:
         sum(range(1000))
 
 
-@pytest.mark.skipif(
+HAS_GIL = pytest.mark.skipif(
     hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled(), reason="there is no GIL"
 )
+
+
+@HAS_GIL
 def test_the_gil() -> None:
     threads = [threading.Thread(target=busy, args=(0.6,), name=name) for name in "ab"]
     with spprof.Profiler(interval_ms=1, mode="wall") as profiler:
@@ -211,6 +214,63 @@ def test_the_gil() -> None:
     waiting = profiler.profile.filter(waits_for="gil")
     assert {sample.waits_for for sample in waiting.samples} == {"gil"}
     assert "waiting: " in str(profiler.profile)
+
+
+def contest(first: Callable[[], None], second: Callable[[], None]) -> spprof.Profile:
+    threads = [
+        threading.Thread(target=first, name="first"),
+        threading.Thread(target=second, name="second"),
+    ]
+    with spprof.Profiler(interval_ms=1, mode="wall") as profiler:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return profiler.profile
+
+
+def assert_held_by(profile: spprof.Profile, waiter: str, holder: str, function: str) -> None:
+    waits = [wait for wait in profile.waits_for_whom() if wait.waiter == waiter and wait.holder]
+    whole = sum(wait.ns for wait in waits)
+    assert sum(wait.ns for wait in waits if wait.holder == holder) >= 0.95 * whole > 0.02e9, waits
+    # A thread that is not given a processor may hold it in any of its functions.
+    assert sum(wait.ns for wait in waits if wait.function == function) >= 0.8 * whole, waits
+    assert [frame.function_name for frame in waits[0].stack[:2]] == [function, "Thread.run"]
+
+
+def compress() -> None:
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        sum(range(1000))
+
+
+def encode() -> None:
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        sorted(range(1000))
+
+
+def wake_up_often() -> None:
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        time.sleep(0.001)
+
+
+@HAS_GIL
+@pytest.mark.parametrize("turned", [False, True])
+def test_in_a_contest_each_waits_for_the_other(turned: bool) -> None:
+    pair = (encode, compress) if turned else (compress, encode)
+    profile = contest(*pair)
+    assert_held_by(profile, "first", "second", pair[1].__name__)
+    assert_held_by(profile, "second", "first", pair[0].__name__)
+
+
+@HAS_GIL
+@pytest.mark.parametrize("turned", [False, True])
+def test_who_wants_the_gil_for_moments_waits_for_the_one_that_keeps_it(turned: bool) -> None:
+    pair = (wake_up_often, compress) if turned else (compress, wake_up_often)
+    busy, waiter = ("second", "first") if turned else ("first", "second")
+    assert_held_by(contest(*pair), waiter, busy, "compress")
 
 
 def test_cpu_mode_sees_no_waiting() -> None:

@@ -106,3 +106,37 @@ def test_whatever_makes_processes_is_as_it_was() -> None:
         print(getattr(of_the_session, "_fork_exec", was[2]) is was[2])
         """
     ) == ["True", "False", "True"]
+
+
+def test_who_has_no_child_reads_nothing_for_its_threads() -> None:
+    assert said_by(
+        """
+        import threading
+        from spprof._session import children_cpu
+
+        read = []
+        def hook(event, args):
+            if event in ("open", "os.listdir"):
+                read.append(args[0])
+        sys.addaudithook(hook)
+        subprocess.run([sys.executable, "-c", ""])  # it is gone
+        end = threading.Event()
+        started = []
+        def start_one():
+            started.append(os.spawnv(os.P_NOWAIT, sys.executable, ["python", "-c", ""]))
+            end.wait()
+        thread = threading.Thread(target=start_one)
+        del read[:]
+        print(children_cpu.usage().living, read)
+        thread.start()
+        while not started:
+            time.sleep(.01)
+        print([*children_cpu.usage().living] == started, len(read) > 2)
+        os.waitid(os.P_PID, started[0], os.WEXITED | os.WNOWAIT)  # it ended
+        print([*children_cpu.usage().living] == started)
+        os.waitpid(started[0], 0)  # it is there still
+        del read[:]
+        print(children_cpu.usage().living, read)
+        end.set()
+        """
+    ) == ["{} []", "True True", "True", "{} []"]

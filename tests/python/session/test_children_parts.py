@@ -149,6 +149,7 @@ def test_little_is_not_worth_a_word() -> None:
 def test_processes_come_back_from_files(make_profile, tmp_path: Path) -> None:
     row = {
         "pid": 4242,
+        "host": "",
         "ppid": 1,
         "command": "python work.py",
         "name": "",
@@ -156,6 +157,8 @@ def test_processes_come_back_from_files(make_profile, tmp_path: Path) -> None:
         "end_ns": None,
         "ended": "exit status 0",
         "cpu_ns": 2_000_000_000,
+        "before_ns": 20_000_000,
+        "after_ns": 3_000_000,
         "profiler_ns": 1000,
         "profile_ns": 1_000_000_000,
     }

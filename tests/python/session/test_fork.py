@@ -100,6 +100,7 @@ def test_a_child_does_not_save_what_its_parent_was_asked_to(
 
 
 @pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (10, "cpu"), (1, "wall")])
+@pytest.mark.slow_unless(mode="wall")
 def test_forking_in_a_loop_while_threads_are_sampled(interval: float, mode: str) -> None:
     """Threads start, end, free code and register all the time: every lock is taken at some fork."""
     out = succeeds(

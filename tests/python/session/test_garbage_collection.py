@@ -65,6 +65,7 @@ def no_other_callbacks() -> Iterator[None]:
 @pytest.mark.usefixtures("no_other_callbacks")
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("native", [False, True])
+@pytest.mark.slow_unless(mode="cpu")
 def test_its_time_is_its_own(mode: str, native: bool) -> None:
     if native and not spprof.native_unwinding_available():
         pytest.skip("no native frames here")

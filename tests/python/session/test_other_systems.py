@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,36 @@ for name in ("SIGPROF", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGCHLD", "SIGKILL", "p
             delattr(module, name)
 """
 
+# And what its interpreter says it is: modules ask when they are imported.
+WINDOWS = (
+    POORER
+    + """
+sys.platform = "win32"
+"""
+)
 
-def run_poorer(code: str, *arguments: str) -> str:
+# macOS is POSIX, without what the kernel of Linux shows of processes.
+MACOS = """
+import builtins, importlib, os, pkgutil, sys
+def without_proc(function):
+    def call(path, *rest, **more):
+        if str(path).startswith("/proc"):
+            raise FileNotFoundError(path)
+        return function(path, *rest, **more)
+    return call
+builtins.open = without_proc(builtins.open)
+for name in ("listdir", "scandir", "readlink", "stat", "open"):
+    setattr(os, name, without_proc(getattr(os, name)))
+for name in ("sched_getaffinity", "sched_setaffinity", "pidfd_open", "eventfd", "memfd_create"):
+    if hasattr(os, name):
+        delattr(os, name)
+sys.platform = "darwin"
+"""
+
+
+def run_poorer(code: str, *arguments: str, system: str = POORER) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", POORER + code, *arguments],
+        [sys.executable, "-c", system + code, *arguments],
         capture_output=True,
         text=True,
         timeout=250,
@@ -39,7 +66,8 @@ def run_poorer(code: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_every_module_of_the_package_can_be_imported() -> None:
+@pytest.mark.parametrize("system", [WINDOWS, MACOS], ids=["windows", "macos"])
+def test_every_module_of_the_package_can_be_imported(system: str) -> None:
     output = run_poorer(
         """
 import spprof
@@ -48,7 +76,8 @@ names = [n for n in names if ".jupyter" not in n and ".startup" not in n and ".i
 for name in names:
     importlib.import_module(name)
 print(len(names))
-"""
+""",
+        system=system,
     )
     assert int(output) > 30
 
@@ -77,6 +106,66 @@ print(profile.sample_count)
     )
     assert int(output) > 0
     assert not list(tmp_path.glob(".spprof-*"))
+
+
+def test_what_only_linux_tells_is_said_to_be_missing_or_left_out() -> None:
+    """On Windows: child processes, native frames, and causes that only a system call tells."""
+    output = run_poorer(
+        """
+import threading, time, spprof
+from spprof._session import engine
+try:
+    spprof.start(1, processes=True)
+except RuntimeError as error:
+    print(error)
+assert not spprof.is_active()
+engine.native_unwinding_available = lambda: False
+for asked in (lambda: spprof.start(1, native=True), lambda: spprof.set_native_unwinding(True),
+              spprof.capture_native_stack):
+    try:
+        asked()
+    except RuntimeError as error:
+        print(error)
+assert not spprof.is_active()
+spprof.start(1, mode="wall")
+with spprof.region("waiting"):
+    time.sleep(0.1)
+profile = spprof.stop()
+print("waiting" in profile._tables.strings)
+""",
+        system=WINDOWS,
+    )
+    lines = output.splitlines()
+    assert lines[0] == "processes is not available on win32: it needs fork"
+    assert [line.partition(":")[0][:33] for line in lines[1:4]] == [
+        "native unwinding is not available"
+    ] * 3
+    assert lines[4:] == ["True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not followed without fork")
+def test_children_are_followed_without_proc() -> None:
+    """On macOS: what /proc would tell is left out, and the parts of children are there."""
+    output = run_poorer(
+        """
+import time, spprof
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+spprof.start(1, processes=True)
+child = os.fork()
+if child == 0:
+    burn(0.3)
+    os._exit(0)
+os.waitpid(child, 0)
+profile = spprof.stop()
+theirs = [p for p in profile._tables.meta.processes if p["pid"] == child]
+print(*(p["profile_ns"] > 150_000_000 for p in theirs))
+""",
+        system=MACOS,
+    )
+    assert output.split() == ["True"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process there")

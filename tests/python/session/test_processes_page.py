@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "PROCESSES.md"
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_the_program_shows_what_the_page_says(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    program, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     file = tmp_path / "work.py"
     file.write_text(program)
     done = subprocess.run(
@@ -22,7 +22,17 @@ def test_the_program_shows_what_the_page_says(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     listed = done.stdout.partition("processes:\n")[2].partition("threads:")[0].splitlines()
-    assert len(listed) == 3
-    assert "ForkPoolWorker-" in listed[0]
-    assert "of CPU time here" in listed[0]
-    assert "work.py (" in listed[2]
+    own, *workers = [line for line in listed if re.search(r"% ", line)]
+    assert re.match(r" *[0-9.]+%  work\.py \(", own)
+    assert len(workers) == 2
+    for worker in workers:
+        assert re.match(r" *[0-9.]+%    ForkPoolWorker-[12] \(.* of CPU time here", worker)
+
+
+def test_the_smallest_engine_works(capsys) -> None:
+    """The block on workers, after the first one."""
+    first, cluster = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    names: dict[str, object] = {"__name__": "page"}
+    exec(compile(first, "work.py", "exec"), names)
+    exec(compile(cluster, str(PAGE), "exec"), names)
+    assert "in work()" in capsys.readouterr().out

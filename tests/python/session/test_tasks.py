@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import selectors
@@ -12,11 +13,13 @@ import textwrap
 import threading
 import time
 import traceback
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import spprof
-from spprof._session import await_trees, awaiting, tasks
+from spprof._session import await_trees, awaiting, jobs, tasks
 from spprof._session import waits as waits_module
 from spprof._session.await_trees import Stacks
 from spprof._session.waits import Accounts, Moment, Rows
@@ -519,3 +522,55 @@ def test_tasks_that_are_too_many_to_read_at_once_are_counted(monkeypatch) -> Non
             task.cancel()
 
     asyncio.run(main())
+
+
+class Store:
+    def fetch(self, seconds: float) -> None:
+        burn(seconds)
+
+
+@pytest.mark.parametrize("way", ["to_thread", "run_in_executor", "wrap_future"])
+def test_a_job_of_a_worker_thread_is_below_the_task_that_waits_for_it(way: str) -> None:
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as pool, spprof.region("request", number=7):
+            if way == "to_thread":
+                await asyncio.to_thread(Store().fetch, 0.2)
+            elif way == "run_in_executor":
+                await asyncio.get_running_loop().run_in_executor(pool, Store().fetch, 0.2)
+            else:
+                await asyncio.wrap_future(pool.submit(functools.partial(Store().fetch, 0.2)))
+
+    profile = profiled(main, 5)
+    below = {sample.frames[:2] for sample in profile.filter(thread=TASKS).samples}
+    ((job, worker),) = below
+    assert (job.function_name, job.filename) == ("Store.fetch", __file__)
+    assert worker.function_name == "[worker thread]"
+    # What it does is in the worker's own thread, under the same name and in the same region.
+    worked = profile.filter(region="request", function="*fetch", thread="*_0")
+    assert worked.total_weight_ns > 0.15e9
+    assert not profile.filter(function="_note").samples
+
+
+def test_pools_are_left_alone_after_a_session_and_jobs_keep_nothing_alive() -> None:
+    submit = vars(ThreadPoolExecutor)["submit"]
+
+    class Big:
+        def __call__(self) -> int:
+            return 3
+
+    with ThreadPoolExecutor(1) as pool:
+        with spprof.Profiler(mode="wall"), spprof.region("here"):
+            job = Big()
+            gone = weakref.ref(job)
+            future = pool.submit(job)
+            assert future.result() == 3
+            with pytest.raises(TypeError, match="fn"):
+                pool.submit()
+            with pytest.raises(ZeroDivisionError):
+                pool.submit(divmod, 1, 0).result()
+            del job
+            pool.submit(int).result()  # the worker has let go of the job before
+            gc.collect()
+            assert gone() is None
+        assert vars(ThreadPoolExecutor)["submit"] is submit
+    assert jobs._functions == {}

@@ -50,6 +50,7 @@ def no_session_left() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_in_each_of_four_threads_weights_sum_to_its_cpu_time(interval: float) -> None:
     """Alive before and born later; busy, napping, calling C, and short of work."""
     used: dict[str, float] = {}
@@ -479,6 +480,7 @@ def in_use() -> dict[str, int]:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_10_000_short_threads_leak_nothing(interval: float) -> None:
     def short() -> None:
         sum(range(100))
@@ -581,6 +583,7 @@ def test_a_thread_with_blocked_signals_that_hardly_runs_is_not_worth_a_note() ->
     assert not [note for note in profiler.profile.notes if "blocked" in note]
 
 
+@pytest.mark.slow
 def test_64_threads_at_once() -> None:
     used: dict[str, float] = {}
 
