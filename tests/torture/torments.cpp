@@ -55,7 +55,8 @@ long throw_often(double seconds, int depth, void (*call)()) {
     return caught;
 }
 
-// longjmp out of a handler that comes every `usec`, at any instruction, our handler's included.
+// longjmp out of a handler that comes after `usec`, again and again, at any instruction, our
+// handler's included.
 long jump_out_of_handlers(double seconds, int save_mask, long usec) {
     volatile long jumps = 0;
     struct sigaction action, before;
@@ -63,17 +64,19 @@ long jump_out_of_handlers(double seconds, int save_mask, long usec) {
     action.sa_handler = on_alarm;
     action.sa_flags = SA_NODEFER | SA_RESTART;
     sigaction(SIGALRM, &action, &before);
-    itimerval every = {{0, usec}, {0, usec}};
+    // Once each: on a busy machine others would come before the handler's first instruction, each
+    // on top of the one before, until there is no stack left.
+    itimerval once = {{0, 0}, {0, usec}};
     const double end = now() + seconds;
-    setitimer(ITIMER_REAL, &every, nullptr);
     sigsetjmp(jump_target, save_mask);
     jumps = jumps + 1;
     jump_armed = 1;
+    setitimer(ITIMER_REAL, &once, nullptr);
     while (now() < end) {
     }
     jump_armed = 0;
-    memset(&every, 0, sizeof every);
-    setitimer(ITIMER_REAL, &every, nullptr);
+    memset(&once, 0, sizeof once);
+    setitimer(ITIMER_REAL, &once, nullptr);
     signal(SIGALRM, SIG_IGN);  // one that is still on its way must not end the program
     sigaction(SIGALRM, &before, nullptr);
     return jumps;
@@ -101,8 +104,8 @@ long fault_and_jump(double seconds) {
 // A signal stack for the calling thread, with nothing below it.
 int give_signal_stack(unsigned long size) {
     const unsigned long room = (size + 4095) & ~4095ul;
-    char* pages = static_cast<char*>(mmap(nullptr, room + 4096, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    char* pages = static_cast<char*>(
+        mmap(nullptr, room + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(pages, 4096, PROT_NONE);
     stack_t stack;
     memset(&stack, 0, sizeof stack);
