@@ -129,6 +129,21 @@ describe('State', () => {
     expect(state.table).not.toBe(table);
   });
 
+  it('searches by text, by pattern, and greys nothing for a pattern that cannot be understood', () => {
+    const { state } = stateOf(TEXT);
+    state.update({ search: '^fit$' });
+    expect(state.coverage?.functions).toBe(0);
+    state.update({ pattern: 'i' });
+    expect(state.coverage?.functions).toBe(1);
+    const { matches } = state;
+    state.update({ view: 'table' });
+    expect(state.matches).toBe(matches);
+    state.update({ search: '(' });
+    expect(state.query?.problem).not.toBe('');
+    expect(state.matches).toBeNull();
+    expect(state.matchedNodes).toEqual([]);
+  });
+
   it('works nothing out that nobody asked for, and tells of a value only when it is another', () => {
     const { state, func } = stateOf(TEXT);
     const told: unknown[] = [];
