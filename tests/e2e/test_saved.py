@@ -40,7 +40,7 @@ def works(graph: Locator, run: str) -> None:
     expect(graph.get_by_role("navigation", name="Zoomed into")).to_contain_text("burn")
     graph.get_by_role("button", name="Source", exact=True).click()
     expect(graph).to_contain_text("while time.thread_time() < end:")
-    graph.get_by_label("File").select_option(index=1)
+    graph.get_by_label("File", exact=True).select_option(index=1)
     expect(graph).to_contain_text(run)
     graph.get_by_role("button", name="Icicle", exact=True).click()
     graph.get_by_role("searchbox").fill("burn")

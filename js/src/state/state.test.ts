@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { encode, folded, type TestSample } from '../../test/profiles';
 import type { Thread } from '../profile/container';
 import type { FuncRow, ThreadRow } from '../profile/rows';
+import { searchOf } from '../profile/search';
 import { toSpeedscope } from '../profile/speedscope';
 import { pathOf } from '../profile/tree';
 import { findThread } from './choices';
@@ -105,8 +106,8 @@ describe('all frames', () => {
 
   it('are found by the whole name', () => {
     const state = opened();
-    for (const search of ['void run<int>', '/^run$/']) {
-      state.update({ search });
+    for (const search of ['void run<int>', '/^run$/'].map(searchOf)) {
+      state.update(search);
       expect(state.coverage?.covered).toBe(20);
     }
   });
@@ -127,6 +128,21 @@ describe('State', () => {
     state.updateTree({ hideFunctions: new Set([func('fit')]) });
     expect(state.tree).not.toBe(tree);
     expect(state.table).not.toBe(table);
+  });
+
+  it('searches by text, by pattern, and greys nothing for a pattern that cannot be understood', () => {
+    const { state } = stateOf(TEXT);
+    state.update({ search: '^fit$' });
+    expect(state.coverage?.functions).toBe(0);
+    state.update({ pattern: 'i' });
+    expect(state.coverage?.functions).toBe(1);
+    const { matches } = state;
+    state.update({ view: 'table' });
+    expect(state.matches).toBe(matches);
+    state.update({ search: '(' });
+    expect(state.query?.problem).not.toBe('');
+    expect(state.matches).toBeNull();
+    expect(state.matchedNodes).toEqual([]);
   });
 
   it('works nothing out that nobody asked for, and tells of a value only when it is another', () => {
@@ -157,7 +173,7 @@ describe('State', () => {
 
   it('tells the share that a search covers', () => {
     const { state } = stateOf(TEXT);
-    state.update({ search: '/^(fit|dot)$/' });
+    state.update({ search: '^(fit|dot)$', pattern: '' });
     expect(state.coverage).toEqual({ nodes: 2, functions: 2, covered: 60 });
     state.update({ search: '' });
     expect(state.coverage).toBeNull();
