@@ -233,7 +233,7 @@ private:
         Code code;
         for (unsigned i = 0; i < header.codes && !framed; i += code.entries) {
             code = {};
-            if (!read_code(codes + 2 * i, header.version, code)) {
+            if (!read_code(codes + uint64_t{2} * i, header.version, code)) {
                 return false;
             }
             framed = code.operation == kSetFrameRegister && offset >= code.done_at;
@@ -258,7 +258,7 @@ private:
         Code code;
         for (unsigned i = 0; i < header.codes; i += code.entries) {
             code = {};
-            if (!read_code(codes + 2 * i, header.version, code)) {
+            if (!read_code(codes + uint64_t{2} * i, header.version, code)) {
                 return false;
             }
             if (code.operation > kSaveVectorFar) {
