@@ -145,6 +145,9 @@ public:
     };
     virtual Report report() const = 0;
     virtual bool owns(Tid tid) const noexcept = 0;
+    // Another thread of ours, which nobody follows: what it uses is no sign that somebody woke up.
+    // 0: there is none any more.
+    virtual void accompanied_by(Tid tid) noexcept { static_cast<void>(tid); }
     // Whether no visit runs on the subject itself: then what a thread knows of itself has to be
     // found out for it.
     virtual bool only_from_outside() const noexcept = 0;

@@ -78,7 +78,7 @@ namespace {
 constexpr int kStillLooks = 8;
 // CPU time that nobody is known to have used: less is the noise of reading many clocks in turn.
 constexpr std::int64_t kNoise = 20'000;
-constexpr std::int64_t kAllowedShare = 100;
+constexpr std::int64_t kAllowedShare = 200;
 // What was not used is kept up to this much...
 constexpr std::int64_t kMostAllowed = 300'000;
 // ...and nothing counts as more: whoever measured it was kept from its processor meanwhile.

@@ -48,8 +48,13 @@ Collector::Collector(const Settings& settings, ThreadRegistry& registry,
 
 bool Collector::begin_thread() noexcept {
     stop_.store(false, std::memory_order_relaxed);
-    return thread_.start(
-        "spprof-collect", [](void* self) noexcept { static_cast<Collector*>(self)->run(); }, this);
+    if (!thread_.start(
+            "spprof-collect", [](void* self) noexcept { static_cast<Collector*>(self)->run(); },
+            this)) {
+        return false;
+    }
+    observer_.accompanied_by(thread_.tid());
+    return true;
 }
 
 void Collector::end_thread() noexcept {
@@ -57,6 +62,7 @@ void Collector::end_thread() noexcept {
         stop_.store(true, std::memory_order_release);
         collector_wake_up().post();
         thread_.join();
+        observer_.accompanied_by(0);
         ended_cpu_ns_ += thread_.cpu_ns();
     }
 }

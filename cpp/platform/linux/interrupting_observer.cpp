@@ -50,6 +50,7 @@ InterruptingObserver::~InterruptingObserver() {
             side.watches.give_back(watch);
         }
         live_.clear();
+        awake_known_ = false;
     }
     if (began_) {
         sampling_signal.flush_pending();
@@ -146,6 +147,7 @@ void InterruptingObserver::resume() noexcept {
     handler_side.visiting.store(true, std::memory_order_seq_cst);
     for (Watch* watch : live_) {
         watch->waiting = {};
+        awake_known_ = false;
         watch->own.stopped.store(false, std::memory_order_relaxed);
         arm(*watch);
     }

@@ -69,6 +69,7 @@ Watch* InterruptingObserver::follow(Tid tid, void* subject) noexcept {
         return nullptr;
     }
     try {
+        awake_.reserve(live_.size() + 1);
         live_.push_back(watch);
     } catch (const std::bad_alloc&) {
         handler_side.watches.give_back(watch);
@@ -76,6 +77,7 @@ Watch* InterruptingObserver::follow(Tid tid, void* subject) noexcept {
     }
     watch->begin(tid, subject);
     watch->place = live_.size() - 1;
+    awake_known_ = false;
     watch->reach.blocked = blocks_signal(tid);
     watch->reach.cpu_ns = watch->own.visited_cpu_ns.load(std::memory_order_relaxed);
     arm(*watch);
@@ -97,6 +99,7 @@ VisitFigures InterruptingObserver::leave(Watch* watch) noexcept {
     live_[watch->place]->place = watch->place;
     live_.pop_back();
     sleepers_.known = false;
+    awake_known_ = false;
     handler_side.watches.give_back(watch);
     return figures;
 }
@@ -108,6 +111,7 @@ VisitFigures InterruptingObserver::figures(const Watch* watch) const noexcept {
 void InterruptingObserver::look_again(Watch* watch) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     watch->waiting = {};
+    awake_known_ = false;
 }
 
 void InterruptingObserver::about_to_close(Watch* watch) noexcept {
@@ -151,6 +155,7 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
         disarm(watch);
         if (blocks_signal(tid)) {
             watch.waiting = {};
+            awake_known_ = false;
             sampling_signal.flush_pending();
             reach.blocked = true;
         } else {
