@@ -86,7 +86,7 @@ def test_five_thousand_threads(mode: str, interval: float) -> None:
     for thread in threads:
         thread.join()
     (row,) = [thread for thread in profile.threads if thread.name == "worker"]
-    ran = [s for s in profile.samples if s.thread_name == "worker" and not s.is_waiting]
+    ran = [s for s in profile.samples if s.thread_name == "worker" and s.state == "running"]
     print(starting < 2, stopping < 2, profile.dropped_count, len(profile.threads) > 5000)
     print(sum(s.weight_ns for s in ran) / 1e9, used[0], len(ran))
     """
