@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -77,6 +78,27 @@ int milliseconds(std::int64_t ns) { return static_cast<int>(ns / kMillisecond); 
 struct Poll final : Call {
     const char* name() const override { return "poll"; }
     int wait(std::int64_t ns) override { return error_of(poll(nullptr, 0, milliseconds(ns))); }
+};
+
+#if defined(SYS_poll)
+struct PollByNumber final : Call {
+    const char* name() const override { return "syscall(SYS_poll)"; }
+    int wait(std::int64_t ns) override {
+        return error_of(syscall(SYS_poll, nullptr, 0, milliseconds(ns)));
+    }
+};
+#endif
+
+// As libraries wait that have locks of their own.
+struct FutexByNumber final : Call {
+    int word = 0;
+    const char* name() const override { return "syscall(SYS_futex)"; }
+    int wait(std::int64_t ns) override {
+        const timespec until = to_timespec(monotonic_ns() + ns);
+        const long result = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0,
+                                    &until, nullptr, FUTEX_BITSET_MATCH_ANY);
+        return error_of(result) == ETIMEDOUT ? 0 : error_of(result);
+    }
 };
 
 struct Ppoll final : Call {
@@ -248,9 +270,11 @@ std::vector<std::unique_ptr<Call>> all_calls() {
     add(new ClockNanosleep);
     add(new SemTimedwait);
     add(new ReadPipe);
+    add(new FutexByNumber);
 #if defined(__x86_64__)
     // Elsewhere the first argument is lost where the result is: these cannot be begun anew.
     add(new Poll);
+    add(new PollByNumber);
     add(new Ppoll);
     add(new Select);
     add(new EpollWait);

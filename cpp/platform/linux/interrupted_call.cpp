@@ -88,7 +88,7 @@ Way way_of(long number, std::uintptr_t second_argument) noexcept {
 #if defined(__x86_64__)
 
 // The register that had the call's number has its result now: the number is to be found where it
-// came from. C libraries load it in one of three ways, as the instructions before the call tell.
+// came from. C libraries load it in one of four ways, as the instructions before the call tell.
 constexpr std::uintptr_t kFarthest = 48;
 
 struct Code {  // what lies before an address
@@ -191,12 +191,43 @@ long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
                : -1;
 }
 
+// Who makes a call by its number (libraries that wait at futexes of their own) does so through
+// syscall(), which passes everything on by one register and its last argument from the stack:
+//     mov %rdi, %rax; ...; mov 8(%rsp), %r9; syscall
+// The number was loaded by its caller: mov $number, %edi; ...; call
+long number_given_to_syscall(const Code& code, const ucontext_t& context) noexcept {
+    constexpr unsigned char kFromFirst[] = {0x48, 0x89, 0xF8};
+    constexpr unsigned char kLastArgument[] = {0x4C, 0x8B, 0x4C, 0x24, 0x08};
+    constexpr unsigned char kLoad = 0xBF;
+    const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+    std::uintptr_t return_address = 0;
+    Code caller;
+    if (code.find(kLastArgument, 5) != kFarthest - 5 || code.find(kFromFirst, 3) == kFarthest ||
+        !SafeMemory().load(sp, return_address) || !caller.read(return_address)) {
+        return -1;
+    }
+    for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
+        if (caller.bytes[at] == kLoad && caller.bytes[at + 3] == 0 && caller.bytes[at + 4] == 0) {
+            const long number = if_it_blocks(
+                caller.bytes[at + 1] | static_cast<std::uintptr_t>(caller.bytes[at + 2]) << 8,
+                context);
+            if (number >= 0) {
+                return number;
+            }
+        }
+    }
+    return -1;
+}
+
 long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept {
     Code code;
     if (!code.read(instruction)) {
         return -1;
     }
-    long number = number_on_stack(code, context);
+    long number = number_given_to_syscall(code, context);
+    if (number < 0) {
+        number = number_on_stack(code, context);
+    }
     if (number < 0) {
         number = number_of_caller(code, context);
     }
