@@ -81,7 +81,11 @@ def test_a_cells_graph_in_jupyterlab(firefox: Tab, lab) -> None:
     firefox.open(f"{lab.url}/lab/workspaces/firefox/tree/firefox.ipynb?token={lab.token}")
     firefox.until("!!window.jupyterapp", 90)
     firefox.evaluate("window.jupyterapp.restored.then(() => 1)")
-    panel = "window.jupyterapp.shell.currentWidget"
+    # In a window that nobody sees nothing has the focus, and no widget is the shell's current one.
+    panel = (
+        "[...window.jupyterapp.shell.widgets('main')]"
+        ".find((widget) => widget.context?.path === 'firefox.ipynb')"
+    )
     firefox.until(f"{panel}?.sessionContext?.session?.kernel?.status === 'idle'", 90)
     firefox.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => 1)")
     firefox.until("document.querySelectorAll('section.spprof [role=treeitem]').length > 1", 60)
