@@ -172,7 +172,7 @@ struct Waiting {
 // Whether it may be met waiting now: it has moved since it was met last.
 bool wants_meeting(Waiting& waiting, std::int64_t cpu_ns) noexcept;
 
-// Something that may take a two-hundredth of the time: at once where it is cheap or was rare of late.
+// Something that may take a two-hundredth of the time: at once where it is cheap, or rare of late.
 class Allowance {
 public:
     bool grants(std::int64_t now_ns) noexcept;
