@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from .._profile.processes import process_row
 from .._session import result, session, state
 from .._session.options import Options
 from .._version import __version__
@@ -115,22 +116,10 @@ class Workers:
             elif told is not None:
                 parts.append(Part(worker, told, self._offset(worker, told)))
         tables = profile._tables
-        row: Any = {
-            "pid": os.getpid(),
-            "host": "",
-            "ppid": os.getppid(),
-            "command": there.about()["command"],
-            "name": "",
-            "start_ns": 0,
-            "end_ns": None,
-            "ended": "",
-            "cpu_ns": None,
-            "before_ns": 0,
-            "after_ns": 0,
-            "profiler_ns": 0,
-            "profile_ns": sum(tables.sample_weight),
-        }
-        whole = together(tables, row, self._start_ns, there.about()["host"], parts)
+        about = there.about()
+        profile_ns = sum(tables.sample_weight)
+        row = process_row(os.getpid(), os.getppid(), about["command"], profile_ns=profile_ns)
+        whole = together(tables, row, self._start_ns, about["host"], parts)
         notes = self._notes(sent, lost)
         return result.profile_over(whole.same_stacks(meta=whole.meta.with_notes(*notes)))
 

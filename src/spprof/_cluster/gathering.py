@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 
+from .._profile.processes import process_row
 from .._profile.tables import Tables
 from .._session.children_profile import merged
 from ..formats import container
@@ -97,18 +98,13 @@ def _row(part: Part, tables: Tables, shift: int, host: str) -> ProcessRow:
     sent = part.sent
     threads = {row for row, thread in enumerate(tables.threads) if thread["pid"] == sent["pid"]}
     weights = zip(tables.sample_thread, tables.sample_weight)
-    return {
-        "pid": sent["pid"],
-        "host": host,
-        "ppid": sent["ppid"],
-        "command": sent["command"],
-        "name": part.worker,
-        "start_ns": shift,
-        "end_ns": None,
-        "ended": "",
-        "cpu_ns": sent["cpu_ns"],
-        "before_ns": 0,
-        "after_ns": 0,
-        "profiler_ns": 0,
-        "profile_ns": sum(weight for thread, weight in weights if thread in threads),
-    }
+    return process_row(
+        sent["pid"],
+        sent["ppid"],
+        sent["command"],
+        host=host,
+        name=part.worker,
+        start_ns=shift,
+        cpu_ns=sent["cpu_ns"],
+        profile_ns=sum(weight for thread, weight in weights if thread in threads),
+    )

@@ -87,6 +87,40 @@ class ProcessStats:
         return f"ProcessStats(pid={self.pid}, name={self.name!r}, ended={self.ended!r})"
 
 
+def process_row(
+    pid: int,
+    ppid: int,
+    command: str,
+    *,
+    host: str = "",
+    name: str = "",
+    start_ns: int = 0,
+    end_ns: int | None = None,
+    ended: str = "",
+    cpu_ns: int | None = None,
+    before_ns: int = 0,
+    after_ns: int = 0,
+    profiler_ns: int = 0,
+    profile_ns: int = 0,
+) -> ProcessRow:
+    """A row of a profile's processes; what is not given is not known, or nothing."""
+    return {
+        "pid": pid,
+        "host": host,
+        "ppid": ppid,
+        "command": command,
+        "name": name,
+        "start_ns": start_ns,
+        "end_ns": end_ns,
+        "ended": ended,
+        "cpu_ns": cpu_ns,
+        "before_ns": before_ns,
+        "after_ns": after_ns,
+        "profiler_ns": profiler_ns,
+        "profile_ns": profile_ns,
+    }
+
+
 def tree(rows: Sequence[ProcessRow], n: int | None = None) -> list[ProcessStats]:
     """The `n` processes with most time (None: all), each before those that it made.
 

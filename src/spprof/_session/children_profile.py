@@ -12,6 +12,7 @@ import sys
 from operator import itemgetter
 
 from .._profile.names import process_name
+from .._profile.processes import process_row
 from .._profile.tables import Builder, Tables
 from . import children, children_cpu, children_folder, offspring, result
 
@@ -49,7 +50,8 @@ def profile_of(own: Tables, raw: dict[str, Any], folder: Folder, before: Usage |
     start_ns = raw["meta"]["start_monotonic_ns"]
     recorded = [(part["process"], *_recorded(part, start_ns)) for part in parts]
     statuses, made = _heard(recorded, offspring.ended, offspring.made)
-    rows = [_own_row(own, os.getpid(), os.getppid(), command)]
+    profile_ns = sum(own.sample_weight)
+    rows = [process_row(os.getpid(), os.getppid(), command, profile_ns=profile_ns)]
     rows += _process_rows(os.getpid(), recorded, made, statuses, start_ns)
     notes = [*trouble, *_notes_of_parts(recorded)]
     if before is not None:
@@ -179,24 +181,6 @@ def merged(own: Tables, others: list[tuple[Tables, int]]) -> Tables:
     return builder.tables
 
 
-def _own_row(own: Tables, pid: int, ppid: int, command: str) -> ProcessRow:
-    return {
-        "pid": pid,
-        "host": "",
-        "ppid": ppid,
-        "command": command,
-        "name": "",
-        "start_ns": 0,
-        "end_ns": None,
-        "ended": "",
-        "cpu_ns": None,
-        "before_ns": 0,
-        "after_ns": 0,
-        "profiler_ns": 0,
-        "profile_ns": sum(own.sample_weight),
-    }
-
-
 def _member_row(
     about: dict[str, Any],
     tables: Tables | None,
@@ -215,21 +199,20 @@ def _member_row(
         CPU time of the program that this process ran before, in a row of its own.
     """
     after_ns = 0 if whole_ns is None else whole_ns - about["cpu_ns"] - about["reaped_ns"]
-    return {
-        "pid": about["pid"],
-        "host": "",
-        "ppid": about["ppid"],
-        "command": about["command"],
-        "name": about["name"],
-        "start_ns": about["start_ns"] - start_ns,
-        "end_ns": None if ended == RUNNING else about["end_ns"] - start_ns,
-        "ended": ended,
-        "cpu_ns": about["cpu_ns"] + max(0, after_ns) - earlier_ns,
-        "before_ns": about["before_ns"] - earlier_ns,
-        "after_ns": max(0, after_ns),
-        "profiler_ns": about["profiler_ns"],
-        "profile_ns": 0 if tables is None else sum(tables.sample_weight),
-    }
+    return process_row(
+        about["pid"],
+        about["ppid"],
+        about["command"],
+        name=about["name"],
+        start_ns=about["start_ns"] - start_ns,
+        end_ns=None if ended == RUNNING else about["end_ns"] - start_ns,
+        ended=ended,
+        cpu_ns=about["cpu_ns"] + max(0, after_ns) - earlier_ns,
+        before_ns=about["before_ns"] - earlier_ns,
+        after_ns=max(0, after_ns),
+        profiler_ns=about["profiler_ns"],
+        profile_ns=0 if tables is None else sum(tables.sample_weight),
+    )
 
 
 def _process_rows(
@@ -258,21 +241,14 @@ def _process_rows(
             waited_for = [row["cpu_ns"] or 0 for row in rows if row["ppid"] == stranger]
             cpu_ns = max(0, cpu_ns - sum(waited_for)) if cpu_ns >= 0 else -1
             rows.append(
-                {
-                    "pid": stranger,
-                    "host": "",
-                    "ppid": pid,
-                    "command": command,
-                    "name": "",
-                    "start_ns": began_ns - start_ns,
-                    "end_ns": None,
-                    "ended": _ended_outside(stranger, word),
-                    "cpu_ns": cpu_ns if cpu_ns >= 0 else None,
-                    "before_ns": 0,
-                    "after_ns": 0,
-                    "profiler_ns": 0,
-                    "profile_ns": 0,
-                }
+                process_row(
+                    stranger,
+                    pid,
+                    command,
+                    start_ns=began_ns - start_ns,
+                    ended=_ended_outside(stranger, word),
+                    cpu_ns=cpu_ns if cpu_ns >= 0 else None,
+                )
             )
     return rows
 
