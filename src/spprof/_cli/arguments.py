@@ -6,8 +6,10 @@ Must not know what any command does.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
+from .._profile.tables import MODES
 from ..formats import registry
 
 
@@ -43,6 +45,24 @@ def add_format(parser: argparse.ArgumentParser, names: list[str], *aliases: str)
         choices=names,
         metavar="FORMAT",
         help=f"{', '.join(names)} (default: by the ending)",
+    )
+
+
+def add_sampling(parser: argparse.ArgumentParser, interval: Callable[[str], float]) -> None:
+    """Add how often is sampled, and by which clock; `interval` reads the former."""
+    parser.add_argument(
+        "-i",
+        "--interval",
+        type=interval,
+        default=10,
+        metavar="MS",
+        help="time between samples, 0.1 to 1000 ms (default: 10)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=list(MODES),
+        default="cpu",
+        help="CPU time, or elapsed time with waiting (default: cpu)",
     )
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._profile import text
-from .._profile.tables import MODES
 from .._session import session
 from .._session.options import Options
 from .._session.remote import Unreachable
 from ..formats import files, registry
-from .arguments import add_command, add_format, milliseconds
+from .arguments import add_command, add_format, add_sampling, milliseconds
 from .failure import Failure
 from .terminal import Style, write
 
@@ -56,20 +55,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="so long at most (default: until Ctrl-C)"
     )
-    parser.add_argument(
-        "-i",
-        "--interval",
-        type=milliseconds,
-        default=10,
-        metavar="MS",
-        help="time between samples, 0.1 to 1000 ms (default: 10)",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=list(MODES),
-        default="cpu",
-        help="CPU time, or elapsed time with waiting (default: cpu)",
-    )
+    add_sampling(parser, milliseconds)
     parser.add_argument("--native", action="store_true", help="C and C++ frames too")
     parser.add_argument(
         "--memory-limit",
@@ -85,9 +71,7 @@ def attach(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     try:
         return _attach(options)
-    except (Unreachable, ValueError, TypeError) as error:
-        raise Failure(str(error)) from None
-    except OSError as error:
+    except (Unreachable, ValueError, TypeError, OSError) as error:
         raise Failure(str(error)) from None
 
 

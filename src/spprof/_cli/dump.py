@@ -9,17 +9,14 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from .._profile.words import shown
-from .._session import children_folder, remote
+from .._session import remote
 from .arguments import add_command
 from .failure import Failure
 from .terminal import Style, write
-
-_LOOK_S = 0.01
 
 
 def add_to(commands: Any) -> None:
@@ -85,21 +82,15 @@ def stacks_of(pid: int, timeout: float) -> dict[str, Any]:
         script = os.path.join(folder, "script.py")
         Path(script).write_text(f"{source}\n\nwrite({answer!r})\n", encoding="utf-8")
         remote.run(pid, script)
-        until = time.monotonic() + timeout
-        try:
-            while not os.path.exists(answer):
-                if not children_folder.is_alive(*children_folder.identity(pid)):
-                    raise remote.Unreachable(f"process {pid} has ended")
-                if time.monotonic() > until:
-                    raise remote.Unreachable(
-                        f"process {pid} did not answer within {timeout:g} s: its main thread waits "
-                        "in a system call or in C code, and tells it when Python code runs there "
-                        "(--timeout waits longer)"
-                    )
-                time.sleep(_LOOK_S)
-        except BaseException:
-            remote.take_back(pid)
-            raise
+
+        def give_up() -> None:
+            raise remote.Unreachable(
+                f"process {pid} did not answer within {timeout:g} s: its main thread waits "
+                "in a system call or in C code, and tells it when Python code runs there "
+                "(--timeout waits longer)"
+            )
+
+        remote.wait(pid, lambda: os.path.exists(answer), timeout, give_up)
         found: dict[str, Any] = json.loads(Path(answer).read_text(encoding="utf-8"))
     return found
 

@@ -16,11 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._profile.tables import MODES
 from .._session import session
 from .._session.options import Options
 from ..formats import files, registry
-from .arguments import add_command, add_format, formats_help
+from .arguments import add_command, add_format, add_sampling, formats_help
 from .failure import Failure
 
 
@@ -63,20 +62,7 @@ def add_to(commands: Any) -> None:
         "-o", "--output", metavar="FILE", help="where to save the profile (default: NAME.spprof)"
     )
     add_format(parser, list(registry.FORMATS))
-    parser.add_argument(
-        "-i",
-        "--interval",
-        type=float,
-        default=10,
-        metavar="MS",
-        help="time between samples, 0.1 to 1000 ms (default: 10)",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=list(MODES),
-        default="cpu",
-        help="CPU time, or elapsed time with waiting (default: cpu)",
-    )
+    add_sampling(parser, float)
     parser.add_argument(
         "--memory-limit",
         type=float,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 
 from .._version import __version__
 from . import children, children_folder, children_profile, remote
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from .._profile.model import Profile
     from .options import Options
 
-_LOOK_S = 0.02
 # Then whoever waits is told why nothing happens.
 PATIENCE_S = 2.0
 
@@ -91,7 +89,7 @@ class Attachment:
         made = cls(pid, folder)
         try:
             made._ask()
-            made._wait(waiting)
+            remote.wait(pid, made._answered, PATIENCE_S, waiting)
         except BaseException:
             folder.remove()
             raise
@@ -129,21 +127,6 @@ class Attachment:
     @property
     def _refusal(self) -> str:
         return os.path.join(self._folder.path, "refused")
-
-    def _wait(self, waiting: Callable[[], None]) -> None:
-        until = time.monotonic() + PATIENCE_S
-        said = False
-        try:
-            while not self._answered():
-                if not self.is_alive():
-                    raise remote.Unreachable(f"process {self.pid} has ended")
-                if not said and time.monotonic() > until:
-                    waiting()
-                    said = True
-                time.sleep(_LOOK_S)
-        except BaseException:
-            remote.take_back(self.pid)
-            raise
 
     def _answered(self) -> bool:
         try:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
+
+from . import children_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _FIRST = (3, 14)
+_LOOK_S = 0.01
 _NOTHING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "remote_nothing.py")
 _LIBRARY = re.compile(rb"/(?:lib)?python(?:3\.(\d+)[a-z]*)(?:\.so[.\d]*)?$", re.MULTILINE)
 
@@ -90,6 +95,40 @@ def run(pid: int, script: str) -> None:
             f"process {pid} cannot be asked (is it a Python, without "
             f"PYTHON_DISABLE_REMOTE_DEBUG?): {error}"
         ) from None
+
+
+def wait(
+    pid: int, has_answered: Callable[[], bool], patience_s: float, late: Callable[[], None]
+) -> None:
+    """Wait until a process has answered what it was asked; where that fails, it is taken back.
+
+    Parameters
+    ----------
+    pid : int
+    has_answered : callable
+        May raise, which ends the wait, too.
+    patience_s : float
+    late : callable
+        Called once, when the process has not answered for so long; may raise.
+
+    Raises
+    ------
+    Unreachable
+        The process has ended.
+    """
+    until = time.monotonic() + patience_s
+    is_late = False
+    try:
+        while not has_answered():
+            if not children_folder.is_alive(*children_folder.identity(pid)):
+                raise Unreachable(f"process {pid} has ended")
+            if not is_late and time.monotonic() > until:
+                is_late = True
+                late()
+            time.sleep(_LOOK_S)
+    except BaseException:
+        take_back(pid)
+        raise
 
 
 def take_back(pid: int) -> None:
