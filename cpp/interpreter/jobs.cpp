@@ -3,22 +3,12 @@
 
 #include <cstddef>
 
-#include "interpreter/python_internals.h"
+#include "interpreter/python_types.h"
 #include "interpreter/regions.h"
-
-#if PY_VERSION_HEX < 0x030C0000
-#include <structmember.h>
-#endif
 
 namespace spprof::interpreter {
 
 namespace {
-
-#if PY_VERSION_HEX >= 0x030C0000
-constexpr int kReadOnly = Py_READONLY, kObject = Py_T_OBJECT_EX;
-#else
-constexpr int kReadOnly = READONLY, kObject = T_OBJECT_EX;
-#endif
 
 struct Hook {
     PyObject base;
@@ -76,13 +66,7 @@ PyMethodDef method = {"submit", reinterpret_cast<PyCFunction>(reinterpret_cast<v
 
 PyObject* hand_out(PyObject* self, PyObject* object, PyObject* owner) {
     const auto* hook = reinterpret_cast<Hook*>(self);
-    const descrgetfunc bind = Py_TYPE(hook->original)->tp_descr_get;
-    PyObject* bound = hook->original;
-    if (bind != nullptr) {
-        bound = bind(hook->original, object, owner);
-    } else {
-        Py_INCREF(bound);
-    }
+    PyObject* bound = bound_to(hook->original, object, owner);
     if (bound == nullptr || object == nullptr || object == Py_None) {
         return bound;
     }
@@ -128,7 +112,7 @@ void free_hook(PyObject* self) {
 }
 
 PyMemberDef members[] = {
-    {"original", kObject, offsetof(Hook, original), kReadOnly, nullptr},
+    {"original", kObjectMember, offsetof(Hook, original), kReadOnly, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
 PyType_Slot slots[] = {

@@ -4,21 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "interpreter/python_internals.h"
-
-#if PY_VERSION_HEX < 0x030C0000
-#include <structmember.h>
-#endif
+#include "interpreter/python_types.h"
 
 namespace spprof::interpreter {
 
 namespace {
-
-#if PY_VERSION_HEX >= 0x030C0000
-constexpr int kTime = Py_T_LONGLONG, kReadOnly = Py_READONLY, kObject = Py_T_OBJECT_EX;
-#else
-constexpr int kTime = T_LONGLONG, kReadOnly = READONLY, kObject = T_OBJECT_EX;
-#endif
 
 struct Watch {
     PyObject base;
@@ -40,10 +30,10 @@ PyTypeObject* watch_class = nullptr;
 Clock read_clock = nullptr;
 
 PyMemberDef watch_members[] = {
-    {"waits_since", kTime, offsetof(Watch, waits_since), 0, nullptr},
-    {"idle", kTime, offsetof(Watch, idle), 0, nullptr},
-    {"due_idle", kTime, offsetof(Watch, due_idle), 0, nullptr},
-    {"due", kTime, offsetof(Watch, due), 0, nullptr},
+    {"waits_since", kTimeMember, offsetof(Watch, waits_since), 0, nullptr},
+    {"idle", kTimeMember, offsetof(Watch, idle), 0, nullptr},
+    {"due_idle", kTimeMember, offsetof(Watch, due_idle), 0, nullptr},
+    {"due", kTimeMember, offsetof(Watch, due), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
 PyType_Slot watch_slots[] = {
@@ -117,12 +107,7 @@ PyObject* hand_out(PyObject* self, PyObject* loop, PyObject* owner) {
     if (loop != nullptr && loop != Py_None && !tell(hook, loop)) {
         return nullptr;
     }
-    const descrgetfunc bind = Py_TYPE(hook->original)->tp_descr_get;
-    if (bind == nullptr) {
-        Py_INCREF(hook->original);
-        return hook->original;
-    }
-    return bind(hook->original, loop, owner);
+    return bound_to(hook->original, loop, owner);
 }
 
 PyObject* new_hook(PyTypeObject* type, PyObject* args, PyObject*) {
@@ -174,7 +159,7 @@ void free_hook(PyObject* self) {
 }
 
 PyMemberDef hook_members[] = {
-    {"original", kObject, offsetof(Hook, original), kReadOnly, nullptr},
+    {"original", kObjectMember, offsetof(Hook, original), kReadOnly, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
 PyType_Slot hook_slots[] = {

@@ -126,6 +126,14 @@ long if_it_blocks(std::uintptr_t number, const ucontext_t& context) noexcept {
                : -1;
 }
 
+// The number that the instruction at this place, mov $number, %register, has behind its first byte.
+long loaded_number(const Code& code, std::uintptr_t at, const ucontext_t& context) noexcept {
+    const unsigned char* number = code.bytes + at + 1;
+    return number[2] == 0 && number[3] == 0
+               ? if_it_blocks(number[0] | static_cast<std::uintptr_t>(number[1]) << 8, context)
+               : -1;
+}
+
 // mov $number, %eax: nearly every caller, and glibc's own calls until 2.40; sometimes by way of
 // another register (mov $number, %ecx; ...; mov %ecx, %eax).
 long constant_number(const Code& code, const ucontext_t& context) noexcept {
@@ -133,15 +141,14 @@ long constant_number(const Code& code, const ucontext_t& context) noexcept {
     constexpr unsigned char kMove = 0x89;
     for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
         const unsigned char reg = code.bytes[at] - kMoveConstant;
-        if (reg > 7 || code.bytes[at + 3] != 0 || code.bytes[at + 4] != 0) {
+        if (reg > 7) {
             continue;
         }
         bool reaches_eax = reg == 0;
         for (std::uintptr_t later = at + 5; later + 1 < kFarthest && !reaches_eax; ++later) {
             reaches_eax = code.bytes[later] == kMove && code.bytes[later + 1] == (0xC0 | reg << 3);
         }
-        const long number = if_it_blocks(
-            code.bytes[at + 1] | static_cast<std::uintptr_t>(code.bytes[at + 2]) << 8, context);
+        const long number = loaded_number(code, at, context);
         if (reaches_eax && number >= 0) {
             return number;
         }
@@ -207,13 +214,9 @@ long number_given_to_syscall(const Code& code, const ucontext_t& context) noexce
         return -1;
     }
     for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
-        if (caller.bytes[at] == kLoad && caller.bytes[at + 3] == 0 && caller.bytes[at + 4] == 0) {
-            const long number = if_it_blocks(
-                caller.bytes[at + 1] | static_cast<std::uintptr_t>(caller.bytes[at + 2]) << 8,
-                context);
-            if (number >= 0) {
-                return number;
-            }
+        const long number = caller.bytes[at] == kLoad ? loaded_number(caller, at, context) : -1;
+        if (number >= 0) {
+            return number;
         }
     }
     return -1;
