@@ -81,6 +81,12 @@ public:
         return rule_of(entry, pc);
     }
 
+    // The same, where it is known which entry describes it.
+    Rule rule_of_entry(uint64_t address, uint64_t pc) {
+        Entry entry;
+        return read_entry_at(address, entry) && entry.covers(pc) ? rule_of(entry, pc) : Rule{};
+    }
+
     // The code around `pc`; false where there is no entry.
     bool range_at(uint64_t pc, CodeRange& range) {
         Entry entry;

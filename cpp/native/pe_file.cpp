@@ -33,11 +33,12 @@ public:
         : image_(std::move(image)), file_(std::move(file)) {
         functions_ = array_at<Function>(*image_, file_.functions.address,
                                         file_.functions.size / sizeof(Function));
-        if (!std::is_sorted(functions_.begin(), functions_.end(), by_begin)) {
-            functions_.clear();
+        // Where ends of functions are to be told and cannot be read, nothing has a name.
+        if (functions_.size() == file_.functions.size / sizeof(Function) &&
+            std::is_sorted(functions_.begin(), functions_.end(), by_begin)) {
+            read_exports();
+            add_parts();
         }
-        read_exports();
-        add_parts();
     }
 
     bool empty() const { return symbols_.empty(); }
@@ -227,7 +228,7 @@ bool PeFile::parse(const ByteSource& image, PeFile& file) {
 
 std::unique_ptr<SymbolTables> pe_exports(std::unique_ptr<ByteSource> image) {
     PeFile file;
-    if (!PeFile::parse(*image, file)) {
+    if (image == nullptr || !PeFile::parse(*image, file)) {
         return nullptr;
     }
     auto exports = std::make_unique<PeExports>(std::move(image), std::move(file));

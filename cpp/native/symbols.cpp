@@ -39,13 +39,16 @@ public:
                 PeUnwindInfo<ProcessMemory>(memory_, unwind_).range_at(bias_ + offset, range),
                 range);
         }
+        if (has_compact()) {
+            return false;  // what is alike is told once: it knows no functions
+        }
         uint64_t budget = kBudget;
         return found(info(budget).range_at(bias_ + offset, range), range);
     }
 
     // By addresses: it is bounded by the module's code only.
     AddressRange hole_at(const AddressRange& code, uintptr_t address) const {
-        if (is_pe()) {
+        if (is_pe() || has_compact()) {
             return {address, address + 1};
         }
         if (unwind_.format == UnwindInfo::Format::none) {
@@ -63,8 +66,8 @@ public:
     // Ascending.
     std::vector<CodeRange> ranges() const {
         std::vector<CodeRange> result;
-        if (is_pe()) {
-            return result;  // its parts are known to belong to a function: nobody looks for jumps
+        if (is_pe() || has_compact()) {
+            return result;  // nobody looks for jumps: PE files tell whose a part is
         }
         uint64_t budget = kBudget;
         Info all = info(budget);
@@ -83,6 +86,7 @@ private:
     static constexpr uint64_t kBudget = uint64_t{1} << 26;
 
     Info info(uint64_t& budget) const { return Info(memory_, unwind_, budget); }
+    bool has_compact() const { return unwind_.format == UnwindInfo::Format::compact; }
     bool is_pe() const { return unwind_.format == UnwindInfo::Format::pe_functions; }
 
     bool found(bool there, CodeRange& range) const {

@@ -8,6 +8,7 @@
 
 #include "native/call_frame_info.h"
 #include "native/code_map.h"
+#include "native/compact_unwind_info.h"
 #include "native/pe_unwind_info.h"
 #include "native/registers.h"
 #include "native/rule_cache.h"
@@ -303,6 +304,9 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
         }
         if (range->unwind.format == UnwindInfo::Format::pe_functions) {
             rule = PeUnwindInfo<Memory>(memory, range->unwind).rule_at(pc);
+        } else if (range->unwind.format == UnwindInfo::Format::compact) {
+            rule = CompactUnwindInfo<Architecture, Memory>(memory, range->unwind, context.budget)
+                       .rule_at(pc);
         } else {
             rule = CallFrameInfo<Architecture, Memory>(memory, range->unwind, context.budget)
                        .rule_at(pc);

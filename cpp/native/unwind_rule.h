@@ -54,12 +54,16 @@ struct UnwindInfo {
         eh_frame_header,  // `address` is that of .eh_frame_hdr, which is searched
         eh_frame,         // a short .eh_frame without one, which is read through
         pe_functions,     // `address` is that of .pdata, `size` its size
+        compact,          // `address` is that of macOS's __unwind_info, `size` its size
     };
     Format format = Format::none;
     uintptr_t address = 0;
-    uint64_t size = 0;     // of .eh_frame
-    uint64_t moved = 0;    // what it lacks to where the section says that it is
-    uintptr_t module = 0;  // pe_functions: where the module lies, from which all is counted
+    uint64_t size = 0;   // of .eh_frame
+    uint64_t moved = 0;  // what it lacks to where the section says that it is
+    uintptr_t module =
+        0;  // pe_functions, compact: where the module lies, from which all is counted
+    uintptr_t entries = 0;  // compact: where .eh_frame is, 0: there is none
+    uint64_t entries_size = 0;
 };
 
 // How a walk ended. Whatever the end, the frames before it are right.

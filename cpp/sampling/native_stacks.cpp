@@ -72,6 +72,8 @@ bool native_unwinding_available() noexcept {
     return true;
 #elif defined(_WIN32) && (defined(__x86_64__) || defined(_M_X64))
     return true;
+#elif defined(__APPLE__) && (defined(__x86_64__) || defined(__aarch64__))
+    return true;
 #else
     return false;
 #endif

@@ -180,6 +180,10 @@ TEST_CASE("a broken PE file has no names, or fewer") {
         image.bytes.resize(size);
         image.symbols();
     }
+    // Ends of functions that are to be told, and are not there.
+    Image endless = whole;
+    endless.put<uint32_t>(Image::kOptional + 136, 0x4ff8);
+    CHECK(endless.symbols() == nullptr);
     // A name that does not end.
     Image image = whole;
     std::fill(image.bytes.begin() + Image::kExports + 0x400, image.bytes.end(), 'x');

@@ -214,14 +214,17 @@ long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
 bool in_syscall_with_room(std::uintptr_t instruction, const ucontext_t& context,
                           std::uintptr_t& return_address_at) noexcept {
     constexpr std::uintptr_t kLongest = 512;
-    constexpr unsigned char kFrame[] = {0x55, 0x48, 0x89, 0xE5};
+    constexpr std::uint32_t kFrame = 0xE5894855;
+    constexpr std::size_t kFrameBytes = sizeof kFrame;
     const auto start = reinterpret_cast<std::uintptr_t>(&syscall);
     unsigned char begin[16];
     if (instruction - start >= kLongest || !SafeMemory().copy(start, begin, sizeof begin)) {
         return false;
     }
-    const bool framed = std::memcmp(begin, kFrame, sizeof kFrame) == 0;
-    const unsigned char* sub = begin + (framed ? sizeof kFrame : 0);
+    std::uint32_t first = 0;
+    std::memcpy(&first, begin, sizeof first);
+    const bool framed = first == kFrame;
+    const unsigned char* sub = begin + (framed ? kFrameBytes : 0);
     std::uint32_t room = sub[3];
     if (sub[1] == 0x81) {
         std::memcpy(&room, sub + 3, sizeof room);

@@ -1,8 +1,9 @@
-// Feeds broken ELF and PE files, unwind information and names to everything that reads them. Built
-// with the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
+// Feeds broken ELF, PE and Mach-O files, unwind information and names to everything that reads
+// them. Built with the address and undefined behaviour sanitizers; a crash is the failure. Two ways
+// to run it:
 //   fuzz_elf SECONDS SEED FILE...     its own mutations of the given files
-//   fuzz_elf, fuzz_pe, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON
-//   libFuzzer's
+//   fuzz_elf, fuzz_pe, fuzz_macho, fuzz_unwind, fuzz_names of a build with
+//   -DSPPROF_BUILD_FUZZERS=ON libFuzzer's
 #include <unistd.h>
 
 #include <chrono>
@@ -19,6 +20,7 @@
 #include "native/elf_module.h"
 #include "native/function_search.h"
 #include "native/jumps.h"
+#include "native/macho_file.h"
 #include "native/pe_file.h"
 #include "native/prologue.h"
 #include "native/published_code.h"
@@ -150,6 +152,22 @@ void fuzz_pe(ByteView image) {
     read_names(pe_exports(std::make_unique<ViewSource>(image)).get());
 }
 
+void fuzz_macho(ByteView image) {
+    static RuleCache cache;
+    MachoFile file;
+    if (MachoFile::parse(ViewSource(image), file)) {
+        UnwindInfo info;
+        info.format = UnwindInfo::Format::compact;
+        info.address = file.unwind_info.address;
+        info.size = file.unwind_info.size;
+        info.entries = file.frame_entries.address;
+        info.entries_size = file.frame_entries.size;
+        walk<X86_64>(image, info, cache);
+        walk<Aarch64>(image, info, cache);
+    }
+    read_names(macho_symbols(std::make_unique<ViewSource>(image)).get());
+}
+
 // Unwind information and code, without any file around them.
 void fuzz_unwind(ByteView bytes) {
     static RuleCache cache;
@@ -191,6 +209,7 @@ std::vector<uint8_t> read_whole(const char* path) {
 void fuzz_all(ByteView bytes) {
     fuzz_elf(bytes);
     fuzz_pe(bytes);
+    fuzz_macho(bytes);
     fuzz_unwind(bytes);
     fuzz_names(bytes);
 }
