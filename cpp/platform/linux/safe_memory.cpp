@@ -94,7 +94,8 @@ bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words
     const std::size_t bytes = words * sizeof(std::uintptr_t);
     const iovec into{target, bytes};
     const iovec from{reinterpret_cast<void*>(address), bytes};
-    return syscall(SYS_process_vm_readv, getpid(), &into, 1, &from, 1, 0) ==
+    // All of them long: of an int that is passed on the stack the upper half is undefined.
+    return syscall(SYS_process_vm_readv, long{getpid()}, &into, 1L, &from, 1L, 0L) ==
            static_cast<long>(bytes);
 }
 

@@ -382,7 +382,7 @@ def unregister_thread() -> bool:
 
 
 def native_unwinding_available() -> bool:
-    """Whether native frames can be unwound on this system (Linux on x86-64 and aarch64)."""
+    """Whether native frames can be unwound here: on Linux (x86-64, aarch64), Windows (x86-64)."""
     return engine.native_unwinding_available()
 
 
@@ -428,7 +428,7 @@ def _require_native_unwinding() -> None:
 
         raise RuntimeError(
             f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
-            "works on Linux on x86-64 and aarch64"
+            "works on Linux (x86-64, aarch64) and Windows (x86-64)"
         )
 
 
