@@ -9,6 +9,7 @@ missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -214,6 +215,15 @@ def wrong_names(profile: Any) -> dict[str, int]:
     return wrong
 
 
+def _descriptors() -> dict[str, str]:
+    """What every open descriptor leads to."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
 def _counts() -> dict[str, int]:
     maps = len(Path("/proc/self/maps").read_text().splitlines())
     return {
@@ -234,7 +244,7 @@ def main(arguments: list[str]) -> int:
 
         spprof.start(options["interval"], native=options["native"])  # imports what it needs
         spprof.stop()
-    before = _counts()
+    before, opened = _counts(), _descriptors()
     given = Torment(float(seconds), options, result_path.parent)
     result: dict[str, Any] = {"wrong": {}, "error": "", "skipped": ""}
     begin = time.monotonic()
@@ -259,6 +269,9 @@ def main(arguments: list[str]) -> int:
         time.sleep(0.01)
     gc.collect()
     after = _counts()
+    result["left_open"] = sorted(
+        target for number, target in _descriptors().items() if opened.get(number) != target
+    )
     result["grown"] = {what: after[what] - before[what] for what in before}
     faulthandler.cancel_dump_traceback_later()
     result_path.write_text(json.dumps(result))
