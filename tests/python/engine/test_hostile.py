@@ -191,6 +191,46 @@ def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     assert output_of(program) == ["True", "2", "True"]
 
 
+def test_a_warning_that_cannot_be_shown_does_not_end_start() -> None:
+    """Not even `warnings` can be imported then: the profile has the note."""
+    program = """
+    for limit, left in ((resource.RLIMIT_SIGPENDING, 0), (resource.RLIMIT_NOFILE, 64)):
+        resource.setrlimit(limit, (left, resource.getrlimit(limit)[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        pass
+    del sys.modules["warnings"]
+    spprof.start(1, native=sys.argv[1] == "native")
+    burn(0.1)
+    for number in taken:
+        os.close(number)
+    profile = spprof.stop()
+    print(profile.sample_count > 20, "RLIMIT_SIGPENDING" in " ".join(profile.notes))
+    """
+    for how in ("native", "python"):
+        assert output_of(program, how) == ["True", "True"]
+
+
+def test_start_that_raises_for_a_warning_leaves_no_session() -> None:
+    program = """
+    warnings.simplefilter("error")
+    limit = resource.RLIMIT_SIGPENDING
+    resource.setrlimit(limit, (0, resource.getrlimit(limit)[1]))
+    before = threading._start_new_thread
+    try:
+        spprof.start(1)
+    except RuntimeWarning:
+        print(spprof.is_active(), threading._start_new_thread is before)
+    spprof.start(1)  # once told, it is no news
+    burn(0.1)
+    print(spprof.stop().sample_count > 20)
+    """
+    assert output_of(program) == ["False", "True", "True"]
+
+
 # --- other programs and processes ---
 
 EXEC = """
