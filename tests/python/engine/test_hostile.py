@@ -429,6 +429,41 @@ def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, m
     assert output_of(program) == ["0", "True"]
 
 
+@pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
+    interval: float, mode: str
+) -> None:
+    """The kernel says that nothing is blocked, from being woken up until it runs."""
+    program = f"""
+    import subprocess
+    os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
+    got = []
+    def wait():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGPROF}})
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            burn(0.0005)
+            info = signal.sigtimedwait({{signal.SIGPROF}}, 0.002)
+            if info is not None:
+                got.append(info.si_code)
+        for child in busy:
+            child.kill()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGPROF}})
+        burn(0.3)
+        for _ in range(60):
+            burn(0.003)
+            time.sleep(0.001)
+    spprof.start({interval}, mode={mode!r})
+    together(wait)
+    profile = spprof.stop()
+    for child in busy:
+        child.wait()
+    print(len(got), profile.sample_count > 0.3 * 480 / {interval})
+    """
+    assert output_of(program) == ["0", "True"]
+
+
 # --- what must be undone ---
 
 
