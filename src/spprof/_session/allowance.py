@@ -28,7 +28,7 @@ class Allowance:
         worked, idle : int
             For how long the loop worked since the look before, and had nothing to do, in ns.
         took : int
-            How long the look took, in ns.
+            How much of the processor the look took, in ns.
 
         Returns
         -------

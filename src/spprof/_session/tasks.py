@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from time import thread_time_ns
 
 from . import engine
 from .allowance import Allowance
@@ -133,7 +134,8 @@ class _Watch(LoopWatch):
         if loop is None or session.failure is not None:
             return
         clock = session.clock
-        now = clock.now()
+        # Of the processor: while another thread has it, or the GIL, a look takes nothing.
+        now, used = clock.now(), thread_time_ns()
         try:
             moment = Moment(now, self.idle, now + clock.paused)
             self.accounts.look(session.all_tasks(loop), moment, fair=fair)
@@ -142,7 +144,7 @@ class _Watch(LoopWatch):
             return
         idle = self.idle - self._last.idle
         worked = max(0, now - self._last.now - idle)
-        rest, idle_rest = self._allowance.spend(worked, idle, clock.now() - now)
+        rest, idle_rest = self._allowance.spend(worked, idle, thread_time_ns() - used)
         self._last = moment
         interval = session.interval_ns
         self.due = clock.offset + now + max(interval * _BUSY_INTERVALS, rest)
