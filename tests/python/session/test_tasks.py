@@ -612,9 +612,15 @@ def test_tasks_say_what_they_wait_for() -> None:
 
     profile = profiled(main, 5)
     due = {
-        **{"on_sleep": "sleep", "on_lock": "lock", "on_queue": "lock", "on_event": "lock"},
-        **{"on_stream": "socket", "on_socket": "socket", "on_child": "process"},
-        **{"on_job": "lock", "on_future": "unknown"},
+        "on_sleep": "sleep",
+        "on_lock": "lock",
+        "on_queue": "lock",
+        "on_event": "lock",
+        "on_stream": "socket",
+        "on_socket": "socket",
+        "on_child": "process",
+        "on_job": "lock",
+        "on_future": "unknown",
     }
     for name, cause in due.items():
         found = profile.filter(thread=TASKS, function=f"*.{name}").waits()
