@@ -122,12 +122,11 @@ class _Watch(LoopWatch):
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
     def look(self, fair: bool) -> None:
-        """Read how the tasks stand, unless another look is being taken, as at the session's end."""
-        if self._session.looking.acquire(blocking=False):
-            try:
+        """Read how the tasks stand; after that of another thread's loop, and never after the last."""
+        session = self._session
+        with session.looking:
+            if session.idle is None:
                 self._look(fair)
-            finally:
-                self._session.looking.release()
 
     def _look(self, fair: bool) -> None:
         loop, session = self._loop(), self._session
@@ -165,7 +164,7 @@ class _Watch(LoopWatch):
     def end(self, waits: bool) -> None:
         """Look a last time, where the tasks do not move meanwhile."""
         if waits or self.ident == threading.get_ident():
-            self.look(True)
+            self._look(True)
         self._session.forget(self)
 
 

@@ -376,7 +376,7 @@ def test_when_memory_is_short_waits_are_summed() -> None:
 
 
 def test_a_task_that_cannot_be_read_ends_the_looking_and_not_the_loop() -> None:
-    class Odd(asyncio.tasks._PyTask):
+    class Odd(asyncio.Task):
         def get_coro(self):
             raise LookupError("mine")
 
