@@ -24,7 +24,7 @@ def burn(seconds: float) -> None:
 
 
 def program() -> None:
-    """Two halves in regions of a name, one that runs and one that sleeps, and a thread in a lock."""
+    """Two halves in regions of a name: one runs, one sleeps; and a thread at a lock."""
     held = threading.Lock()
 
     def locked() -> None:
