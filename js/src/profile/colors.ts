@@ -4,7 +4,8 @@ import type { Names, Place } from './names';
 import { type FuncRow, rowsOf } from './rows';
 import { type CallTree, isFunction } from './tree';
 
-export type ColorMode = 'module' | 'kind' | 'self' | 'diff';
+/** `waits`: what threads do, see cause-colors.ts. */
+export type ColorMode = 'module' | 'kind' | 'self' | 'diff' | 'waits';
 export type Rgb = readonly [number, number, number];
 
 /** OKLCH (lightness 0-1, chroma, hue in degrees) to sRGB 0-255, chroma lowered until it fits the gamut. */
@@ -157,7 +158,13 @@ class Palette {
 /** From grey to strong in this many steps, for shares and differences. */
 const STEPS = 12;
 
-export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, names: Names, tree: CallTree): Painter {
+export function makePainter(
+  mode: Exclude<ColorMode, 'waits'>,
+  dark: boolean,
+  profile: Profile,
+  names: Names,
+  tree: CallTree,
+): Painter {
   const scheme = SCHEMES[dark ? 'dark' : 'light'];
 
   if (mode === 'self' || mode === 'diff') {

@@ -18,6 +18,7 @@ import { Messages, reason } from './messages';
 import { Theme, type ThemeChoice } from './theme';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
+import { WaitsLegend } from './waits-legend';
 
 /** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {
@@ -50,6 +51,7 @@ export class App {
   private readonly tooltip = new Tooltip();
   private readonly toolbar: Toolbar;
   private readonly details: Details;
+  private readonly waits: WaitsLegend;
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
   private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
   private readonly stage = h('div', { class: 'sp-stage' });
@@ -79,11 +81,13 @@ export class App {
       copy: (text) =>
         void copyText(text).then((done) => this.messages.say(done ? 'Stack copied' : 'Copying was refused')),
     });
+    this.waits = new WaitsLegend(this.state);
     const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched, this.toolbar.steps);
     this.root.append(
       this.toolbar.element,
       this.messages.element,
       facts,
+      this.waits.element,
       this.crumbs,
       this.stage,
       this.details.element,
@@ -186,6 +190,7 @@ export class App {
     for (const stop of this.stops) stop();
     this.toolbar.dispose();
     this.details.dispose();
+    this.waits.dispose();
     for (const view of this.views.values()) view.dispose();
     this.theme.dispose();
     this.root.remove();
@@ -249,6 +254,8 @@ export class App {
         focusFunction: null,
         focusGroup: null,
         range: null,
+        doing: null,
+        region: null,
       },
     });
   }

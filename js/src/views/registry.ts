@@ -27,7 +27,7 @@ export const VIEW_KINDS: Record<ViewName, ViewKind> = {
   timeline: {
     title: 'Timeline',
     hint: 'Calls in the order of time, one lane a thread',
-    help: `Above each lane: filled where it ran, outlined where it waited, coloured below while it held the GIL. ${CHART}`,
+    help: `Above each lane: filled where it ran, outlined where it waited, in the colour of the cause; a line below while it held the GIL. ${CHART}`,
     make: (context) => new TimelineView(context),
   },
   table: {
