@@ -16,7 +16,7 @@ from spprof.formats import container, html
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import frontend_profiles
 
-VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source")
+VIEWS = ("icicle", "flame", "tree", "timeline", "table", "sandwich", "source")
 
 
 @pytest.fixture(scope="module")
