@@ -41,7 +41,7 @@ const LEGEND = 9;
 const TYPING_MS = 60;
 
 const KEYS: [string, string][] = [
-  ['1 – 7', 'views'],
+  ['1 – 8', 'views'],
   ['/', 'search; Enter goes to the next match'],
   ['n, N', 'next match, previous one'],
   ['arrows', 'caller, callee, neighbours'],
@@ -121,6 +121,7 @@ export class Toolbar {
     this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
       state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
     );
+    for (const ignored of [this.recursion, this.running]) ignored.classList.add('sp-ignored');
     this.pattern = toggle('.*', 'The search is a pattern (regular expression), not plain text', () => {
       this.searchNow();
       state.update({ pattern: state.choices.pattern === null ? TYPED_PATTERN : null });
@@ -185,7 +186,8 @@ export class Toolbar {
     this.stop();
   }
 
-  private searchNow(): void {
+  /** Searches for what was typed, without waiting for more. */
+  searchNow(): void {
     clearTimeout(this.typing);
     this.typing = 0;
     if (this.search.value !== this.state.choices.search) this.state.update({ search: this.search.value });
@@ -206,7 +208,7 @@ export class Toolbar {
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
-    this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
+    this.inverted.hidden = !['icicle', 'flame', 'tree'].includes(choices.view);
     this.allFrames.setAttribute('aria-pressed', String(choices.allFrames));
     this.allFrames.hidden = !this.state.folds;
     this.onlyOwn.setAttribute('aria-pressed', String(choices.onlyOwn));
