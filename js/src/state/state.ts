@@ -11,7 +11,7 @@ import { severalProcesses } from '../profile/labels';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import { onlyOwn } from '../profile/own-code';
-import { byProcess } from '../profile/processes';
+import { type Process, processTree } from '../profile/processes';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
 import {
@@ -153,9 +153,8 @@ export class State {
   );
   private readonly inTime = computed(() => {
     const threads = this.selectedThreads.value;
-    const several = severalProcesses(this.data.threads);
-    const rows = several
-      ? byProcess(this.data, this.perThread.value)
+    const rows = severalProcesses(this.data.threads)
+      ? this.processes.flatMap(({ threads }) => threads)
       : this.data.threads.map((_, row) => row as ThreadRow);
     return rows
       .filter((row) => threads === null || threads.has(row))
@@ -165,6 +164,7 @@ export class State {
   private readonly samplesTell = computed(() => evidenceOf(this.data));
   private readonly unchanged = computed(() => (this.data.sampleBaseline ? withinNoise(this.data) : null));
   private readonly perThread = computed(() => threadTimes(this.data));
+  private readonly madeProcesses = computed(() => processTree(this.data, this.perThread.value));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
   );
@@ -319,6 +319,11 @@ export class State {
   /** What each thread's time adds up to, by its row. */
   get threadTimes(): readonly ThreadTimes[] {
     return this.perThread.value;
+  }
+
+  /** The processes that the profile has samples of, each before those that it made. */
+  get processes(): readonly Process[] {
+    return this.madeProcesses.value;
   }
 
   /** Colours by what a function is, whatever it used. */
