@@ -17,7 +17,7 @@ class Kernel:
         self._manager, self._client = manager, client
         self._replies = {}
 
-    def run(self, cell, interrupt_at=None, cell_id=None):
+    def run(self, cell, interrupt_at=None, cell_id=None, timeout=60):
         """Run a cell, interrupted once it prints a text; return the reply and the outputs."""
         if cell_id is not None:
             return self._run_as(cell, cell_id)
@@ -29,7 +29,7 @@ class Kernel:
                 self._manager.interrupt_kernel()
 
         reply = self._client.execute_interactive(
-            textwrap.dedent(cell).strip(), output_hook=collect, timeout=60
+            textwrap.dedent(cell).strip(), output_hook=collect, timeout=timeout
         )
         return reply["content"], outputs
 
