@@ -169,7 +169,7 @@ function ramped(dark: boolean, hue: number, strength: number): Rgb {
 }
 
 /** What the colours of a mode mean that are the same for all profiles. */
-export function keyOf(mode: Exclude<ColorMode, 'module'>, dark: boolean): { text: string; color: Rgb }[] {
+export function keyOf(mode: Exclude<ColorMode, 'module' | 'waits'>, dark: boolean): { text: string; color: Rgb }[] {
   const kind = (hue: number): Rgb => tone(dark, hue, KIND_CHROMA, 1);
   if (mode === 'kind')
     return [

@@ -24,7 +24,9 @@ export class Legend {
     const { state } = this;
     if (!state.profile) return;
     const { view, colors } = state.choices;
-    this.element.hidden = !COLOURED.includes(view);
+    // What is waited for has a row of its own.
+    this.element.hidden = !COLOURED.includes(view) || colors === 'waits';
+    if (colors === 'waits') return;
     // Time has no self time and no change: calls in it have colours by what they are.
     const mode = view === 'timeline' && colors !== 'kind' ? 'module' : colors;
     const entries = mode === 'module' ? this.modules() : keyOf(mode, state.dark);
@@ -49,7 +51,7 @@ export class Legend {
     return named;
   }
 
-  private hasNative(mode: ColorMode): boolean {
+  private hasNative(mode: Exclude<ColorMode, 'waits'>): boolean {
     const { state } = this;
     return mode !== 'kind' && state.table.some(({ func }) => state.names.native(func));
   }

@@ -5,7 +5,7 @@ import { DOINGS } from '../profile/causes';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
+import { isOf, type ProcessChoice, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
 import { TYPED_PATTERN } from '../profile/search';
 import { VIEWS, type ViewName } from '../state/choices';
@@ -271,10 +271,9 @@ export class Toolbar {
 
   /** Processes and roles, where there are several: each stands for all its threads. */
   private processOptions(): HTMLElement[] {
-    const { data, threadTimes } = this.state;
-    const [roles, each] = [roleChoices(data, threadTimes), processChoices(data, threadTimes)];
-    this.processes = [...roles, ...each];
-    if (each.length === 0) return [];
+    const { processes } = this.state;
+    this.processes = processes.length > 1 ? [...roleChoices(processes), ...processes] : [];
+    if (this.processes.length === 0) return [];
     const options = this.processes.map(({ label, depth, weight }, at) =>
       h('option', { value: PROCESS + at }, `${'\u2003'.repeat(depth)}${label} · ${format.duration(weight)}`),
     );

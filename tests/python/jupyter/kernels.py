@@ -17,7 +17,7 @@ class Kernel:
         self._manager, self._client = manager, client
         self._replies = {}
 
-    def run(self, cell, interrupt_at=None, cell_id=None, answer=None):
+    def run(self, cell, interrupt_at=None, cell_id=None, answer=None, timeout=60):
         """Run a cell, interrupted once it prints a text; return the reply and the outputs.
 
         What it asks for is answered, if there is an answer.
@@ -36,7 +36,7 @@ class Kernel:
             allow_stdin=answer is not None,
             stdin_hook=lambda _: self._client.input(answer),
             output_hook=collect,
-            timeout=60,
+            timeout=timeout,
         )
         return reply["content"], outputs
 
