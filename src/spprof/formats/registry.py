@@ -178,6 +178,13 @@ FORMATS: dict[str, Format] = {
             text=True,
         ),
         Format(
+            "cpuprofile",
+            (".cpuprofile",),
+            "cpuprofile",
+            "V8's CPU profile, which VS Code opens beside the code",
+            text=True,
+        ),
+        Format(
             "svg",
             (".svg",),
             "svg",
@@ -207,9 +214,9 @@ FORMATS: dict[str, Format] = {
 
 if TYPE_CHECKING:
     # Keeps every module to its protocol.
-    from . import collapsed, container, gecko, html, pprof, speedscope, svg
+    from . import collapsed, container, cpuprofile, gecko, html, pprof, speedscope, svg
 
-    _writers: tuple[Writer, ...] = (gecko, html, svg)
+    _writers: tuple[Writer, ...] = (cpuprofile, gecko, html, svg)
     _readers: tuple[Reader, ...] = (collapsed, container, pprof, speedscope)
 
 
