@@ -57,6 +57,7 @@ private:
     void arm(Watch& watch) noexcept;
     void disarm(Watch& watch) noexcept;
     void check_reach(Watch& watch) noexcept;
+    static bool has_opened(Watch::Reach& reach, Tid tid, std::int64_t cpu_ns) noexcept;
     void wait_for_visits() const noexcept;
     void note(const char* text) noexcept;
 

@@ -29,16 +29,16 @@ asm(R"(
 spprof_safe_copy:
     .cfi_startproc
     xorl %eax, %eax
-    testq %rdx, %rdx
+    leaq (%rdi,%rdx,8), %rdi
+    leaq (%rsi,%rdx,8), %rsi
+    negq %rdx
     je 2f
 1:
     .globl spprof_safe_copy_fault
 spprof_safe_copy_fault:
-    movq (%rdi), %rcx
-    movq %rcx, (%rsi)
-    addq $8, %rdi
-    addq $8, %rsi
-    decq %rdx
+    movq (%rdi,%rdx,8), %rcx
+    movq %rcx, (%rsi,%rdx,8)
+    incq %rdx
     jne 1b
 2:
     movl $1, %eax

@@ -115,7 +115,7 @@ void read_listings(ByteView bytes) {
     }
 }
 
-void fuzz_elf(ByteView image) {
+[[maybe_unused]] void fuzz_elf(ByteView image) {
     static RuleCache cache;
     const ViewSource source(image);
     ElfFile elf;
@@ -169,7 +169,7 @@ void fuzz_macho(ByteView image) {
 }
 
 // Unwind information and code, without any file around them.
-void fuzz_unwind(ByteView bytes) {
+[[maybe_unused]] void fuzz_unwind(ByteView bytes) {
     static RuleCache cache;
     for (const UnwindInfo& info :
          {UnwindInfo{UnwindInfo::Format::eh_frame_header, 0, 0, 0},
@@ -185,7 +185,7 @@ void fuzz_unwind(ByteView bytes) {
     jump_targets<Aarch64>(start, 0);
 }
 
-void fuzz_names(ByteView bytes) {
+[[maybe_unused]] void fuzz_names(ByteView bytes) {
     demangle(
         {reinterpret_cast<const char*>(bytes.data()), bytes.size() < 512 ? bytes.size() : 512});
     read_listings(bytes);
