@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import spprof
+from spprof import _native
 from spprof._session import await_trees, awaiting, jobs, tasks
 from spprof._session import waits as waits_module
 from spprof._session.await_trees import Stacks
@@ -626,6 +627,54 @@ def test_tasks_say_what_they_wait_for() -> None:
         found = profile.filter(thread=TASKS, function=f"*.{name}").waits()
         assert found[cause] > 0.95 * sum(found.values()), (name, found)
         assert sum(found.values()) > 0.1e9, (name, found)
+
+
+def test_a_task_that_runs_is_in_the_region_of_its_name() -> None:
+    inside: dict[str, tuple[str, ...]] = {}
+
+    async def job(seconds: float) -> None:
+        with spprof.region("outer"):
+            await asyncio.sleep(0.05)
+            burn(seconds)
+        burn(seconds)
+        await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        tasks = []
+        for name, seconds in {"one": 0.05, "two": 0.1, "job": 0.03, "Task-77": 0.03}.items():
+            tasks.append(asyncio.ensure_future(job(seconds)))
+            tasks[-1].set_name(name)
+        await asyncio.wait(tasks)
+
+    profile = profiled(main, 5)
+    burnt = profile.filter(function="burn", thread="MainThread")
+    found = {r.labels["name"]: r for r in burnt.regions() if r.name == "task"}
+    # What asyncio makes up is no name, nor what only says which function the task runs.
+    assert set(found) == {"one", "two"}
+    for name, region in found.items():
+        inside[name] = region.path
+    # It was in a region when it was met; that one is left, the task's own name stays.
+    assert inside == {"one": ("task",), "two": ("task",)}
+    one, two = (
+        profile.filter(region="task", labels={"name": name}, function="burn").total_weight_ns
+        for name in ("one", "two")
+    )
+    assert two > 1.3 * one > 0.05e9
+    assert burnt.filter(region="outer").filter(region="task").samples
+
+
+def test_tasks_are_in_no_region_of_ours_after_a_session() -> None:
+    async def main() -> None:
+        with spprof.Profiler(5, mode="wall"):
+            task = asyncio.ensure_future(asyncio.sleep(0.2))
+            task.set_name("mine")
+            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
+            assert _native.regions_entered() == 1
+        assert _native.regions_entered() == 0
+        await task
+
+    asyncio.run(main())
 
 
 def test_pools_are_left_alone_after_a_session_and_jobs_keep_nothing_alive() -> None:
