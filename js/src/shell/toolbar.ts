@@ -5,7 +5,7 @@ import { DOINGS } from '../profile/causes';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
+import { isOf, type ProcessChoice, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
 import { TYPED_PATTERN } from '../profile/search';
 import { VIEWS, type ViewName } from '../state/choices';
@@ -41,7 +41,7 @@ const LEGEND = 9;
 const TYPING_MS = 60;
 
 const KEYS: [string, string][] = [
-  ['1 – 7', 'views'],
+  ['1 – 8', 'views'],
   ['/', 'search; Enter goes to the next match'],
   ['n, N', 'next match, previous one'],
   ['arrows', 'caller, callee, neighbours'],
@@ -121,6 +121,7 @@ export class Toolbar {
     this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
       state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
     );
+    for (const ignored of [this.recursion, this.running]) ignored.classList.add('sp-ignored');
     this.pattern = toggle('.*', 'The search is a pattern (regular expression), not plain text', () => {
       this.searchNow();
       state.update({ pattern: state.choices.pattern === null ? TYPED_PATTERN : null });
@@ -185,7 +186,8 @@ export class Toolbar {
     this.stop();
   }
 
-  private searchNow(): void {
+  /** Searches for what was typed, without waiting for more. */
+  searchNow(): void {
     clearTimeout(this.typing);
     this.typing = 0;
     if (this.search.value !== this.state.choices.search) this.state.update({ search: this.search.value });
@@ -206,7 +208,7 @@ export class Toolbar {
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
-    this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
+    this.inverted.hidden = !['icicle', 'flame', 'tree'].includes(choices.view);
     this.allFrames.setAttribute('aria-pressed', String(choices.allFrames));
     this.allFrames.hidden = !this.state.folds;
     this.onlyOwn.setAttribute('aria-pressed', String(choices.onlyOwn));
@@ -269,10 +271,9 @@ export class Toolbar {
 
   /** Processes and roles, where there are several: each stands for all its threads. */
   private processOptions(): HTMLElement[] {
-    const { data, threadTimes } = this.state;
-    const [roles, each] = [roleChoices(data, threadTimes), processChoices(data, threadTimes)];
-    this.processes = [...roles, ...each];
-    if (each.length === 0) return [];
+    const { processes } = this.state;
+    this.processes = processes.length > 1 ? [...roleChoices(processes), ...processes] : [];
+    if (this.processes.length === 0) return [];
     const options = this.processes.map(({ label, depth, weight }, at) =>
       h('option', { value: PROCESS + at }, `${'\u2003'.repeat(depth)}${label} · ${format.duration(weight)}`),
     );

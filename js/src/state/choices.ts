@@ -8,7 +8,7 @@ import type { FuncRow, ThreadRow } from '../profile/rows';
 import type { Search } from '../profile/search';
 import { isFunction, THREAD, type TreeOptions, threadOf, WHOLE } from '../profile/tree';
 
-export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
+export const VIEWS = ['icicle', 'flame', 'tree', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
 export type ViewName = (typeof VIEWS)[number];
 
 export interface Selection {

@@ -13,7 +13,7 @@ import { severalProcesses } from '../profile/labels';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import { onlyOwn } from '../profile/own-code';
-import { byProcess } from '../profile/processes';
+import { type Process, processTree } from '../profile/processes';
 import { buildRegionLane, type RegionLane } from '../profile/region-lanes';
 import { type RegionChoice, regionChoices } from '../profile/regions';
 import type { FuncRow, ThreadRow } from '../profile/rows';
@@ -157,9 +157,8 @@ export class State {
   );
   private readonly inTime = computed(() => {
     const threads = this.selectedThreads.value;
-    const several = severalProcesses(this.data.threads);
-    const rows = several
-      ? byProcess(this.data, this.perThread.value)
+    const rows = severalProcesses(this.data.threads)
+      ? this.processes.flatMap(({ threads }) => threads)
       : this.data.threads.map((_, row) => row as ThreadRow);
     return rows
       .filter((row) => threads === null || threads.has(row))
@@ -185,6 +184,7 @@ export class State {
   private readonly samplesTell = computed(() => evidenceOf(this.data));
   private readonly unchanged = computed(() => (this.data.sampleBaseline ? withinNoise(this.data) : null));
   private readonly perThread = computed(() => threadTimes(this.data));
+  private readonly madeProcesses = computed(() => processTree(this.data, this.perThread.value));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
   );
@@ -366,6 +366,11 @@ export class State {
   /** What each thread's time adds up to, by its row. */
   get threadTimes(): readonly ThreadTimes[] {
     return this.perThread.value;
+  }
+
+  /** The processes that the profile has samples of, each before those that it made. */
+  get processes(): readonly Process[] {
+    return this.madeProcesses.value;
   }
 
   /** Colours by what a function is, whatever it used. */

@@ -155,8 +155,8 @@ print(errors > 0, spprof.stop().sample_count > 50, "survived")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("native",), ("native", "stop")])
-@pytest.mark.slow_unless(how=("native",))
 def test_a_program_that_runs_out_of_memory_goes_on(how: tuple[str, ...]) -> None:
     assert output_of(NO_MEMORY, *how) == ["True", "True", "survived"]
 
@@ -189,6 +189,46 @@ def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     print("MainThread" in names, len(names), "cannot be listed" in " ".join(profile.notes))
     """
     assert output_of(program) == ["True", "2", "True"]
+
+
+def test_a_warning_that_cannot_be_shown_does_not_end_start() -> None:
+    """Not even `warnings` can be imported then: the profile has the note."""
+    program = """
+    for limit, left in ((resource.RLIMIT_SIGPENDING, 0), (resource.RLIMIT_NOFILE, 64)):
+        resource.setrlimit(limit, (left, resource.getrlimit(limit)[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        pass
+    del sys.modules["warnings"]
+    spprof.start(1, native=sys.argv[1] == "native")
+    burn(0.1)
+    for number in taken:
+        os.close(number)
+    profile = spprof.stop()
+    print(profile.sample_count > 20, "RLIMIT_SIGPENDING" in " ".join(profile.notes))
+    """
+    for how in ("native", "python"):
+        assert output_of(program, how) == ["True", "True"]
+
+
+def test_start_that_raises_for_a_warning_leaves_no_session() -> None:
+    program = """
+    warnings.simplefilter("error")
+    limit = resource.RLIMIT_SIGPENDING
+    resource.setrlimit(limit, (0, resource.getrlimit(limit)[1]))
+    before = threading._start_new_thread
+    try:
+        spprof.start(1)
+    except RuntimeWarning:
+        print(spprof.is_active(), threading._start_new_thread is before)
+    spprof.start(1)  # once told, it is no news
+    burn(0.1)
+    print(spprof.stop().sample_count > 20)
+    """
+    assert output_of(program) == ["False", "True", "True"]
 
 
 # --- other programs and processes ---
@@ -224,7 +264,7 @@ print(sum(end != 0 for end in ends))
     ],
     ids=["bound before", "C"],
 )
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow
 def test_the_next_program_is_not_ended_by_a_pending_signal_of_ours(
     bind: str, execute: str, interval: float, mode: str
 ) -> None:
@@ -256,7 +296,7 @@ def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
 
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (0.1, "wall")])
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.slow_unless(mode="wall", native=True)
+@pytest.mark.slow
 def test_a_child_of_the_bare_system_call_is_not_profiled_and_ends(
     interval: float, mode: str, native: bool
 ) -> None:
@@ -309,7 +349,7 @@ needs_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="its machi
 @needs_x86
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("blocked", ["SIGSEGV", "SIGBUS"])
-@pytest.mark.slow_unless(blocked="SIGSEGV", mode="wall")
+@pytest.mark.slow
 def test_a_thread_that_has_faults_blocked_survives_a_bad_load(blocked: str, mode: str) -> None:
     """The system ends a process for a fault whose signal is blocked."""
     program = f"""
@@ -344,7 +384,7 @@ int give_signal_stack(unsigned long size) {
 @needs_x86
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("size", [4096, 5000, 6000, 7000, 8192, 12000, 65536])
-@pytest.mark.slow_unless(size={4096, 8192}, native=True)
+@pytest.mark.slow
 def test_a_small_signal_stack_is_not_overrun(size: int, native: bool, tmp_path: Path) -> None:
     """What does not fit is not sampled; from 12 KB on everything does, on every machine."""
     program = f"""
@@ -368,6 +408,7 @@ def test_a_small_signal_stack_is_not_overrun(size: int, native: bool, tmp_path: 
 
 
 @pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+@pytest.mark.slow
 def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, mode: str) -> None:
     program = f"""
     got = []
@@ -389,11 +430,49 @@ def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, m
     assert output_of(program) == ["0", "True"]
 
 
+@pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
+    interval: float, mode: str
+) -> None:
+    """The kernel says that nothing is blocked, from being woken up until it runs."""
+    program = f"""
+    import subprocess
+    os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
+    got = []
+    def wait():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGPROF}})
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            burn(0.0005)
+            info = signal.sigtimedwait({{signal.SIGPROF}}, 0.002)
+            if info is not None:
+                got.append(info.si_code)
+        for child in busy:
+            child.kill()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGPROF}})
+        burn(0.3)
+        for _ in range(60):
+            burn(0.003)
+            time.sleep(0.001)
+    spprof.start({interval}, mode={mode!r})
+    together(wait)
+    profile = spprof.stop()
+    for child in busy:
+        child.wait()
+    print(len(got), profile.sample_count > 0.3 * 480 / {interval})
+    """
+    assert output_of(program) == ["0", "True"]
+
+
 # --- what must be undone ---
 
 
-def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
+@pytest.mark.parametrize("seconds", [1, 10])
+@pytest.mark.slow_unless(seconds=1)
+def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: int) -> None:
     program = """
+    seconds = int(sys.argv[1])
     import _signal, _thread, random
     def hooks():
         return [_thread.start_new_thread, threading._start_new_thread, os.execv, _signal.signal,
@@ -409,7 +488,7 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
     def torment():
         global sessions, interrupts
         poke.start()
-        end = time.monotonic() + 3
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
                 try:
@@ -440,7 +519,7 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
     left = [a for a, b in zip(before, hooks()) if a is not b]
     print(interrupts > 10, left, signal.getsignal(signal.SIGPROF) == signal.SIG_DFL)
     """
-    assert output_of(program) == ["True", "[]", "True"]
+    assert output_of(program, str(seconds)) == ["True", "[]", "True"]
 
 
 # --- filters of system calls ---
@@ -495,7 +574,15 @@ print(profile.sample_count, profile.engine, round(idle, 3), *profile.notes)
         ("rt_tgsigqueueinfo,tgkill", "signals to threads are refused"),
     ],
 )
-@pytest.mark.slow_unless(interval=1, mode="wall")
+@pytest.mark.slow_unless(
+    interval=1,
+    mode="wall",
+    refused={
+        "timer_create,rt_tgsigqueueinfo",
+        "ppoll,process_vm_readv",
+        "rt_tgsigqueueinfo,tgkill",
+    },
+)
 def test_what_a_filter_refuses_is_done_another_way(
     refused: str, says: str, interval: float, mode: str
 ) -> None:
