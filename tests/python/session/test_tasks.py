@@ -677,6 +677,46 @@ def test_tasks_are_in_no_region_of_ours_after_a_session() -> None:
     asyncio.run(main())
 
 
+def test_uvloop_is_looked_at_by_timers() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    own = dict(vars(uvloop.Loop))
+
+    async def main() -> None:
+        await asyncio.gather(short(), long())
+        burn(0.1)
+        await asyncio.wait_for(short(), 10)
+
+    with spprof.Profiler(5, mode="wall") as profiler:
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+    found = waits(profiler.profile)
+    assert found.pop("main > short") == pytest.approx(slept["short"], rel=0.2, abs=0.03)
+    assert found.pop("main > long > below_long") == pytest.approx(slept["below long"], abs=0.04)
+    assert found.pop("main > long") == pytest.approx(slept["long"], abs=0.04)
+    assert sum(found.values()) < 0.03
+    assert dict(vars(uvloop.Loop)) == own
+    functions = {frame.function_name for s in profiler.profile.samples for frame in s.frames}
+    assert not any("_time_has_come" in name for name in functions)
+
+
+def test_a_session_within_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> spprof.Profile:
+        begun = asyncio.ensure_future(nap(0.3, "begun before"))
+        await asyncio.sleep(0.01)
+        with spprof.Profiler(5, mode="wall") as profiler:
+            await nap(0.1)
+        await begun
+        return profiler.profile
+
+    loop = uvloop.new_event_loop()
+    found = waits(loop.run_until_complete(main()))
+    loop.close()
+    assert found["main"] == pytest.approx(slept["nap"], abs=0.04)
+
+
 def test_pools_are_left_alone_after_a_session_and_jobs_keep_nothing_alive() -> None:
     submit = vars(ThreadPoolExecutor)["submit"]
 
