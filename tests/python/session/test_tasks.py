@@ -697,7 +697,7 @@ def test_uvloop_is_looked_at_by_timers() -> None:
     assert found.pop("main > short") == pytest.approx(slept["short"], rel=0.2, abs=0.03)
     assert found.pop("main > long > below_long") == pytest.approx(slept["below long"], abs=0.04)
     assert found.pop("main > long") == pytest.approx(slept["long"], abs=0.04)
-    assert sum(found.values()) < 0.03
+    assert sum(found.values()) < 0.06
     assert dict(vars(uvloop.Loop)) == own
     functions = {frame.function_name for s in profiler.profile.samples for frame in s.frames}
     assert not any("_time_has_come" in name for name in functions)
