@@ -9,7 +9,7 @@ from __future__ import annotations
 # what is taken then still is CPU time, and a loop that serves may use little of it.
 _WORK_SHARE, _IDLE_SHARE = 200, 1000
 # What looks did not take they may take later, but for no more than that at once.
-_AT_ONCE_NS = 10_000_000
+_AT_ONCE_NS = 5_000_000
 
 
 class Allowance:

@@ -3,7 +3,8 @@
 A loop asks for two of its own methods in each round: `_run_once` before it looks for something to
 do, `_process_events` when it has waited for that. Descriptors in their place take the time and hand
 out the methods themselves, so no function of ours stands in the program's stacks. When a loop has
-waited, none of its tasks has moved yet: they are looked at then.
+waited, none of its tasks has moved yet: they are looked at then. uvloop's loops ask for nothing in
+their rounds: they are looked at by timers of their own.
 
 Must not know what is made of it, nor import asyncio: until the program has, there is nothing to
 hook. What a look finds is `waits`' business.
@@ -20,6 +21,7 @@ from . import engine
 from .allowance import Allowance
 from .await_trees import Stacks
 from .imported import Awaited
+from .task_names import TaskNames
 from .waits import Accounts, Moment, Rows
 
 TYPE_CHECKING = False
@@ -55,6 +57,9 @@ monotonic_ns = engine.monotonic_ns
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 _ROW_BYTES = 32
+# A loop with timers of ours that used less of the processor since the last one has slept: the next
+# one comes later, so that it is woken less, but after so many intervals.
+_ASLEEP_NS, _ASLEEP_INTERVALS = 100_000, 4
 
 
 class Found:
@@ -117,12 +122,12 @@ class _Watch(LoopWatch):
         now = since - session.clock.offset
         rows = session.found_here().rows
         self._last = Moment(now, 0, now + session.clock.paused)
-        self.accounts = Accounts(session.stacks, rows, self._last)
+        self.accounts = Accounts(session.stacks, rows, self._last, session.names.met)
         self._allowance = Allowance()
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
     def look(self, fair: bool) -> None:
-        """Read how the tasks stand; after that of another thread's loop, and never after the last."""
+        """Read how the tasks stand, after a look of another thread; none after the last one."""
         session = self._session
         with session.looking:
             if session.idle is None:
@@ -168,13 +173,63 @@ class _Watch(LoopWatch):
         self._session.forget(self)
 
 
+class _TimedWatch(_Watch):
+    """A loop that is looked at by timers of its own, as it tells nobody when it waits.
+
+    What its thread did not run it had nothing to do.
+    """
+
+    __slots__ = ("_counted", "_delay", "_ran")
+
+    def __init__(self, session: _Session, loop: Any, since: int) -> None:
+        super().__init__(session, loop, since)
+        self.waits_since = 0
+        self._counted, self._ran = monotonic_ns(), thread_time_ns()
+        self._delay = session.interval_ns
+        self._look_later()
+
+    def _look_later(self) -> None:
+        loop = self._loop()
+        if loop is not None and not loop.is_closed():
+            loop.call_later(self._delay / 1e9, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        session = self._session
+        if session.watches.get(self.key) is not self:
+            return
+        ran = self._count()
+        if session.idle is None and self.idle >= self.due_idle:
+            self.look(True)
+        longer = min(2 * self._delay, _ASLEEP_INTERVALS * session.interval_ns)
+        self._delay = longer if ran < _ASLEEP_NS else session.interval_ns
+        # What this took is not the loop's.
+        self._counted, self._ran = monotonic_ns(), thread_time_ns()
+        self._look_later()
+
+    def _count(self) -> int:
+        """Add up idle time; how much the thread ran since that was done last."""
+        now, ran = monotonic_ns(), thread_time_ns()
+        since, self._ran = ran - self._ran, ran
+        if self._session.idle is None:
+            self.idle += max(0, now - self._counted - since)
+        self._counted = now
+        return since
+
+    def pause(self, now: int) -> bool:
+        """Count no idle time until `resume`."""
+        if self.ident == threading.get_ident():
+            self._count()
+        return False
+
+
 class _Hook(LoopHook):
     """Stands for a method in a class of loops and hands it out; whoever asks is told of."""
 
-    __slots__ = ("name", "owner")
+    __slots__ = ("inherited", "name", "owner")
 
     owner: type
     name: str
+    inherited: bool  # the class had no such method of its own
 
     def install(self) -> None:
         setattr(self.owner, self.name, self)
@@ -182,7 +237,10 @@ class _Hook(LoopHook):
     def remove(self) -> None:
         # Whoever replaced ours keeps theirs.
         if vars(self.owner).get(self.name) is self:
-            setattr(self.owner, self.name, self.original)
+            if self.inherited:
+                delattr(self.owner, self.name)
+            else:
+                setattr(self.owner, self.name, self.original)
 
 
 # Module, class and method that a loop asks for, and whether it has waited then.
@@ -202,22 +260,28 @@ class _Session:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.looking = threading.RLock()
         self._most_rows = memory_bytes // _ROW_BYTES
-        self.stacks = Stacks()
+        self.stacks, self.names = Stacks(), TaskNames()
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
         self.idle: list[_Watch] | None = None  # while it is paused: loops that had nothing to do
         self._hooks: list[_Hook] = []
-        self._awaited = Awaited((f"asyncio.{name}" for name in _LOOPS), self._hook)
+        self._awaited = [
+            Awaited((f"asyncio.{name}" for name in _LOOPS), self._hook),
+            Awaited(["uvloop"], self._hook_uvloop),
+        ]
 
     def install(self) -> None:
         """Hook what there is of asyncio, and what is imported later."""
         self._hook()
-        self._awaited.begin()
+        self._hook_uvloop()
+        for awaited in self._awaited:
+            awaited.begin()
 
     def remove(self) -> None:
         """Take all hooks out."""
-        self._awaited.end()
+        for awaited in self._awaited:
+            awaited.end()
         for hook in self._hooks:
             hook.remove()
 
@@ -227,11 +291,22 @@ class _Session:
             owner = getattr(sys.modules.get(f"asyncio.{module}"), name, None)
             if owner is not None and (owner, method) not in done:
                 original = vars(owner)[method]
-                hook = _Hook(original, self.watches, self.watch, after_waiting)
-                hook.owner, hook.name = owner, method
-                self._hooks.append(hook)
-                if self.idle is None:
-                    hook.install()
+                self._add(_Hook(original, self.watches, self.watch, after_waiting), owner, method)
+
+    def _hook_uvloop(self) -> None:
+        owner = getattr(sys.modules.get("uvloop"), "Loop", None)
+        if isinstance(owner, type) and not any(hook.owner is owner for hook in self._hooks):
+            original = getattr(owner, "run_forever")  # noqa: B009 - of a class known by now only
+            self._add(_Hook(original, self.watches, self.timed_watch, False), owner, "run_forever")
+            running = sys.modules["asyncio.events"]._get_running_loop()
+            if isinstance(running, owner):
+                self.timed_watch(running, None)
+
+    def _add(self, hook: _Hook, owner: type, method: str) -> None:
+        hook.owner, hook.name, hook.inherited = owner, method, method not in vars(owner)
+        self._hooks.append(hook)
+        if self.idle is None:
+            hook.install()
 
     def all_tasks(self, loop: Any) -> set[Any]:
         """All tasks of a loop that are not done."""
@@ -265,12 +340,19 @@ class _Session:
             idle = self.idle or ()
             for watch in list(self.watches.values()):
                 watch.end(watch in idle)
+            self.names.end()
 
     def watch(self, loop: Any, since: int | None) -> _Watch:
         """Watch a loop of the calling thread's, which waits since then, or before the session."""
         if since is None:
             since = self.clock.offset
         watch = self.watches[id(loop)] = _Watch(self, loop, since)
+        return watch
+
+    def timed_watch(self, loop: Any, since: int | None) -> _Watch:
+        """Watch a loop of the calling thread's that asks for nothing in its rounds."""
+        since = monotonic_ns() if since is None else since
+        watch = self.watches[id(loop)] = _TimedWatch(self, loop, since)
         return watch
 
     def found_here(self) -> Found:

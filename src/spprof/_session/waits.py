@@ -14,7 +14,7 @@ from .jobs import frames_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from .await_trees import AwaitFrame
@@ -96,10 +96,21 @@ class Accounts:
     in which the loop was idle, for then nothing of it ran: of the time in which the loop worked
     nobody knows how much was this task's work. Which of its waits gets that time is a matter of
     chance, if looks come at moments that have nothing to do with the program.
+
+    Parameters
+    ----------
+    stacks, rows
+        What is found goes there.
+    at : Moment
+        When accounts begin.
+    met : callable, optional
+        Told of each task that has moved, and of new ones.
     """
 
-    def __init__(self, stacks: Stacks, rows: Rows, at: Moment) -> None:
-        self._stacks, self._rows = stacks, rows
+    def __init__(
+        self, stacks: Stacks, rows: Rows, at: Moment, met: Callable[[Any], None] | None = None
+    ) -> None:
+        self._stacks, self._rows, self._told = stacks, rows, met
         self._waits: dict[int, _Wait] = {}  # by the task's id
         self._forest = Forest()
         self._last = at
@@ -146,6 +157,8 @@ class Accounts:
                     lost |= self._forest.remove(key)
         self._waits = seen
         for task, waiter, owed in fresh:
+            if self._told is not None:
+                self._told(task)
             wait = self._met(task, waiter, owed if fair else 0, 0 if fair else owed, at)
             if wait is not None:
                 key = id(task)

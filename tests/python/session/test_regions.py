@@ -106,8 +106,10 @@ class TestTimes:
             else:
                 found[f"{loop}/{r.labels['number']}"] = r.own_ns / 1e9
         assert sum(loops.values()) == pytest.approx(sum(clocks.values()), rel=0.01)
-        # Besides what a job measures there are the ways into its region and out of it.
-        assert 0.95 < sum(found.values()) / sum(used.values()) < 1.15
+        # Besides what a job measures there are the ways into its region and out of it. In wall mode
+        # what a thread ran since it was met last is its next stack's.
+        least = 0.95 if mode == "cpu" else 0.9
+        assert least < sum(found.values()) / sum(used.values()) < 1.15
         if mode == "cpu":  # the weights of samples are much the same
             grain = sum(loops.values()) / samples
             errors = [(found[key] - ns) / (ns * grain) ** 0.5 for key, ns in used.items()]

@@ -1,0 +1,84 @@
+"""Names that a program gave its tasks: regions `task` of the tasks' contexts.
+
+What a task runs from then on is in that region, in pools' jobs and tasks that it begins, too. Must
+not know when tasks are looked at, nor import asyncio.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import weakref
+from gc import get_referents
+
+from .regions import region
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MOST = 10_000  # names of a session; tasks beyond them go without
+
+
+def given_name(task: Any) -> str | None:
+    """The name of a task, if somebody chose it.
+
+    None of the ones that asyncio makes up (`Task-7`), and none that only says which function the
+    task runs, as anyio's do: the stack tells that.
+    """
+    get_name = getattr(task, "get_name", None)
+    name = get_name() if get_name is not None else None
+    if type(name) is not str or not name:
+        return None
+    head, _, number = name.rpartition("-")
+    if head == "Task" and number.isdecimal():
+        return None
+    coroutine = task.get_coro()
+    function = getattr(coroutine, "__qualname__", "")
+    says_function = name == getattr(coroutine, "__name__", "") or (
+        function != "" and name.endswith(function)
+    )
+    return None if says_function else name
+
+
+def _context_of(task: Any) -> contextvars.Context | None:
+    get_context = getattr(task, "get_context", None)  # from 3.12 on
+    if get_context is not None:
+        context = get_context()
+        return context if type(context) is contextvars.Context else None
+    if type(task).__module__ != "_asyncio":
+        return None
+    # Tasks written in C tell the garbage collector alone; those of callbacks come after their own.
+    return next((one for one in get_referents(task) if type(one) is contextvars.Context), None)
+
+
+class TaskNames:
+    """The tasks of a session that are in regions of their names."""
+
+    def __init__(self) -> None:
+        self._named: weakref.WeakKeyDictionary[Any, region] = weakref.WeakKeyDictionary()
+
+    def met(self, task: Any) -> None:
+        """A task is suspended: from its next step on it is in the region of its name, if any."""
+        name = given_name(task)
+        if name is None or task in self._named or len(self._named) >= _MOST:
+            return
+        context = _context_of(task)
+        if context is None:
+            return
+        entered = region("task", name=name)
+        try:
+            context.run(entered.__enter__)
+        except RuntimeError:  # somebody is in that context: tasks may share one
+            return
+        self._named[task] = entered
+
+    def end(self) -> None:
+        """Take the tasks that are still there out of these regions."""
+        for task, entered in list(self._named.items()):
+            context = _context_of(task)
+            if context is not None:
+                try:
+                    context.run(entered.__exit__, None, None, None)
+                except RuntimeError:  # it runs: no samples are taken any more
+                    continue
+        self._named.clear()
