@@ -15,12 +15,22 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDE = {"width": 1360, "height": 900}
 NARROW = {"width": 640, "height": 900}
 
+# In js/: `npm ci` brings it.
+AXE = Path(__file__).resolve().parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
+
 expect.set_options(timeout=20_000)
 
 
 def screenshot(page: Page | Locator, name: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def inaccessible(graph: Locator) -> list[tuple[str, list[str]]]:
+    """What axe-core has to say against a graph, within the page that it stands in."""
+    graph.page.evaluate(AXE.read_text(encoding="utf-8"))
+    violations = graph.evaluate("(e) => axe.run(e).then(({violations}) => violations)")
+    return [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in violations]
 
 
 def open_notebook(page: Page, server: Server, path: str, prefix: str = "lab/tree") -> None:
