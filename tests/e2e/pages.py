@@ -26,13 +26,6 @@ def screenshot(page: Page | Locator, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def inaccessible(graph: Locator) -> list[tuple[str, list[str]]]:
-    """What axe-core has to say against a graph, within the page that it stands in."""
-    graph.page.evaluate(AXE.read_text(encoding="utf-8"))
-    violations = graph.evaluate("(e) => axe.run(e).then(({violations}) => violations)")
-    return [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in violations]
-
-
 def open_notebook(page: Page, server: Server, path: str, prefix: str = "lab/tree") -> None:
     """Open a notebook and wait until its kernel is ready to run cells."""
     page.goto(f"{server.url}/{prefix}/{path}?token={server.token}")
