@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from firefox import ENTER, ESCAPE, Tab, executable, running_firefox
-from pages import AXE
 
 from spprof.formats import container, html
 
@@ -39,18 +38,6 @@ def named(start: str) -> str:
     return f"{FRAMES}.find((e) => e.getAttribute('aria-label')?.startsWith('{start}'))"
 
 
-def inaccessible(firefox: Tab) -> list[str]:
-    """What axe-core has to say against the graph; nothing where it is not installed."""
-    if not AXE.is_file():
-        return []
-    # An expression, as all that is evaluated there: the library as the body of a function.
-    firefox.evaluate(f"(() => {{ {AXE.read_text(encoding='utf-8')}\nreturn 1; }})()")
-    return firefox.evaluate(
-        "axe.run('section.spprof').then((found) => found.violations.map((each) => "
-        "`${each.id}: ${each.nodes.map((node) => node.html.slice(0, 200))}`))"
-    )
-
-
 def test_the_page_of_its_own_zooms_searches_and_shows_every_view(firefox: Tab, tmp_path) -> None:
     path = tmp_path / "demo.html"
     with path.open("wb") as file:
@@ -74,7 +61,6 @@ def test_the_page_of_its_own_zooms_searches_and_shows_every_view(firefox: Tab, t
         firefox.press(str(key))
         firefox.until(f"document.querySelector('.spprof').dataset.view === '{view}'")
         firefox.until("document.querySelector('.sp-stage > :not([hidden])').clientHeight > 100")
-        assert inaccessible(firefox) == [], view
     assert firefox.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
@@ -106,4 +92,3 @@ def test_a_cells_graph_in_jupyterlab(firefox: Tab, lab) -> None:
     firefox.until(
         "[...document.querySelectorAll('img.spprof-picture')].every((e) => e.offsetHeight === 0)"
     )
-    assert inaccessible(firefox) == []
