@@ -22,7 +22,7 @@ def test_page_that_marimo_exports_holds_graph_and_front_end(tmp_path):
     shutil.copy(Path(__file__).with_name("marimo_app.py"), tmp_path / "app.py")
     export = [*(sys.executable, "-m", "marimo", "export", "html", "app.py", "-o", "app.html")]
     env = {**os.environ, "HOME": str(tmp_path), "MARIMO_SKIP_UPDATE_CHECK": "1"}
-    subprocess.run(export, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=120)
+    subprocess.run(export, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=300)
     exported = (tmp_path / "app.html").read_text(encoding="utf-8")
     assert "marimo-anywidget" in exported
     assert "data:text/javascript;base64," in exported
