@@ -29,7 +29,7 @@ class Tab:
 
     def __init__(self, address: str) -> None:
         # Firefox refuses connections that say which page they come from.
-        self._socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        self._socket = websocket.create_connection(address, timeout=180, suppress_origin=True)
         self._sent = 0
         self._do("session.new", capabilities={})
         self._tab = self._do("browsingContext.getTree")["contexts"][0]["context"]

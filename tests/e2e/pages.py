@@ -15,6 +15,9 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDE = {"width": 1360, "height": 900}
 NARROW = {"width": 640, "height": 900}
 
+# In js/: `npm ci` brings it.
+AXE = Path(__file__).resolve().parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
+
 expect.set_options(timeout=20_000)
 
 

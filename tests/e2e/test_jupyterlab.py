@@ -208,7 +208,7 @@ def test_resize_redraws_to_the_new_width(quickstart, group_by):
 
 
 def test_every_view_shows_the_fit(displayed):
-    for view in ("Flame", "Timeline", "Table", "Sandwich", "Source", "Icicle"):
+    for view in ("Flame", "Tree", "Timeline", "Table", "Sandwich", "Source", "Icicle"):
         displayed.get_by_role("button", name=view, exact=True).click()
         expect(displayed).to_contain_text("speed_spread" if view == "Table" else view)
         screenshot(displayed, f"lab-view-{view.lower()}")

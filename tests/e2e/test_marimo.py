@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,18 @@ from playwright.sync_api import expect
 from servers import free_port, serving
 
 pytest.importorskip("marimo")
+
+
+def test_page_that_marimo_exports_holds_graph_and_front_end(tmp_path):
+    # marimo's own front end is not in the page: what it makes of it needs a network.
+    shutil.copy(Path(__file__).with_name("marimo_app.py"), tmp_path / "app.py")
+    export = [*(sys.executable, "-m", "marimo", "export", "html", "app.py", "-o", "app.html")]
+    env = {**os.environ, "HOME": str(tmp_path), "MARIMO_SKIP_UPDATE_CHECK": "1"}
+    subprocess.run(export, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=300)
+    exported = (tmp_path / "app.html").read_text(encoding="utf-8")
+    assert "marimo-anywidget" in exported
+    assert "data:text/javascript;base64," in exported
+    assert str(Path(__file__).parents[2]) not in exported
 
 
 def test_flame_graph_works_in_marimo(page, tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pages import screenshot
+from pages import AXE, screenshot
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
 import spprof
@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "bench"))
 import frontend_profiles  # noqa: E402
 
-AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ["Icicle", "Flame", "Tree", "Timeline", "Table", "Sandwich", "Source"]
 WIDE = {"width": 1200, "height": 640}
 NARROW = {"width": 480, "height": 700}
