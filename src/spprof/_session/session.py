@@ -13,6 +13,7 @@ from .options import Options, accepting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .._profile.model import Profile
@@ -135,12 +136,26 @@ def begin(
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)
         state.owner, state.gives_way = owner, gives_way
-        for note in engine.notes():
-            if note not in _warned:
+        try:
+            _warn_of(engine.notes(), stacklevel + 1)
+        except (
+            BaseException
+        ):  # a filter made an error of it: who gets one from start() has no session
+            end()
+            raise
+
+
+def _warn_of(notes: Iterable[str], stacklevel: int) -> None:
+    """Warn of what the session has to do without, of each once in a process."""
+    for note in notes:
+        if note not in _warned:
+            _warned.add(note)
+            try:
                 import warnings
 
-                _warned.add(note)
                 warnings.warn(f"spprof: {note}", RuntimeWarning, stacklevel=stacklevel)
+            except (OSError, MemoryError):
+                pass  # there is nothing left to show it with; the profile has the note
 
 
 def check(options: Options) -> bool:
@@ -388,7 +403,7 @@ def unregister_thread() -> bool:
 
 
 def native_unwinding_available() -> bool:
-    """Whether native frames can be unwound on this system (Linux on x86-64 and aarch64)."""
+    """Whether native frames can be unwound here: on Linux (x86-64, aarch64), Windows (x86-64)."""
     return engine.native_unwinding_available()
 
 
@@ -434,7 +449,7 @@ def _require_native_unwinding() -> None:
 
         raise RuntimeError(
             f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
-            "works on Linux on x86-64 and aarch64"
+            "works on Linux (x86-64, aarch64) and Windows (x86-64)"
         )
 
 
@@ -443,11 +458,7 @@ def _import_symbols() -> None:
     try:
         from . import symbols  # noqa: F401
     except OSError as error:  # no descriptor is left: native frames go without their lines
-        import warnings
-
-        warnings.warn(
-            f"spprof: native frames may have no source lines: {error}", RuntimeWarning, stacklevel=5
-        )
+        _warn_of([f"native frames may have no source lines: {error}"], stacklevel=6)
 
 
 def _prepare_output(path: PathLike) -> None:
