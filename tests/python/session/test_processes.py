@@ -420,6 +420,25 @@ def test_what_cannot_be_reached_is_named(place: Path) -> None:
     assert "-I -c import time" in said[0]
 
 
+def test_a_pool_that_was_there_before_is_named(place: Path) -> None:
+    said = said_by(
+        """
+        if __name__ == "__main__":
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                pool.map(in_child, [0.01])
+                spprof.start(10, processes=True)
+                pool.map(in_child, [0.3])
+                for note in spprof.stop().notes:
+                    print(note)
+        """,
+        place,
+    )
+    assert len(said) == 1
+    assert said[0].startswith("1 child process used 0.3 s of CPU time that is not in this profile")
+    assert "there before: " in said[0]
+    assert "program.py" in said[0]
+
+
 def wait_until(is_so, seconds: float = 10) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
