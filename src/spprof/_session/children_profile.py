@@ -324,14 +324,23 @@ def _strangers(
 
 def missing_note(cpu_ns: int, strangers: dict[int, str], own_ns: int) -> str | None:
     """What to say of children that could not be reached; None where they used little."""
-    named = list(dict.fromkeys(command[:_LONGEST] for command in strangers.values() if command))
+    named = list(dict.fromkeys(_shortened(command) for command in strangers.values() if command))
     if not strangers:
         why = "what their starts and ends took, and what was lost where they were killed"
         return children_cpu.note(cpu_ns, 0, own_ns, why)
-    why = "those that are no Python, or run with -I, -E or -S, cannot be reached"
+    why = (
+        "those that were there before the session, are no Python, or run with -I, -E or -S, cannot "
+        "be reached"
+    )
     more = "" if len(named) <= _COMMANDS else f", and {len(named) - _COMMANDS} more"
     what = f" ({', '.join(named[:_COMMANDS])}{more})" if named else ""
     return children_cpu.note(cpu_ns, len(strangers), own_ns, f"{why}{what}")
+
+
+def _shortened(command: str) -> str:
+    """A command line without the folders of what it names, cut where it is long."""
+    words = command.split(" ")
+    return " ".join(word.rpartition("/")[2] or word for word in words)[:_LONGEST]
 
 
 def _notes_of_parts(recorded: list[tuple[dict[str, Any], Tables | None, int]]) -> list[str]:

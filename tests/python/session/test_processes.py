@@ -260,7 +260,8 @@ def test_how_each_process_ended_is_told(place: Path) -> None:
         profile = spprof.stop()
         os.wait()
         for p in processes(profile):
-            print(p["ended"], "|", p["command"].rpartition("/")[2].partition(" ")[0])
+            program = p["command"].rpartition("/")[2].partition(" ")[0]
+            print(p["ended"], "|", program.rstrip("0123456789."))  # python3, python3.11
         """,
         place,
     )
@@ -416,6 +417,25 @@ def test_what_cannot_be_reached_is_named(place: Path) -> None:
     assert len(said) == 1
     assert said[0].startswith("1 child process used 0.3 s of CPU time that is not in this profile")
     assert "-I -c import time" in said[0]
+
+
+def test_a_pool_that_was_there_before_is_named(place: Path) -> None:
+    said = said_by(
+        """
+        if __name__ == "__main__":
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                pool.map(in_child, [0.01])
+                spprof.start(10, processes=True)
+                pool.map(in_child, [0.3])
+                for note in spprof.stop().notes:
+                    print(note)
+        """,
+        place,
+    )
+    assert len(said) == 1
+    assert said[0].startswith("1 child process used 0.3 s of CPU time that is not in this profile")
+    assert "there before: " in said[0]
+    assert "program.py" in said[0]
 
 
 def wait_until(is_so, seconds: float = 10) -> bool:
