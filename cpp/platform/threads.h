@@ -47,6 +47,9 @@ struct WaitingCall {
     std::uintptr_t stack_pointer = 0;
     std::uintptr_t program_counter = 0;
 };
+// How often a thread has gone to sleep so far; -1 when unknown.
+long thread_sleeps(Tid tid) noexcept;
+
 // False where the thread runs, or the system does not tell.
 bool waiting_call(Tid tid, WaitingCall& call) noexcept;
 

@@ -76,6 +76,16 @@ TEST_CASE("the signals that a thread has blocked are told") {
     CHECK((blocked_signals(current_tid()) >> (SIGPROF - 1) & 1) == 0);
 }
 
+TEST_CASE("how often a thread goes to sleep is told") {
+    const long before = thread_sleeps(current_tid());
+    REQUIRE(before >= 0);
+    const long own = current_thread_sleeps();
+    CHECK(own - before <= 1);
+    usleep(1000);
+    CHECK(thread_sleeps(current_tid()) > before);
+    CHECK(thread_sleeps(-1) == -1);
+}
+
 TEST_CASE("a thread of our own is named, takes no signal, and is timed after its end") {
     struct Seen {
         std::atomic<bool> blocked{false};

@@ -186,7 +186,7 @@ def judge(total: Sum, found: dict[str, Any], what: str) -> None:
     }
     if leaked:
         total.leaks += 1
-        total.failures.append(f"{what}: left behind {leaked}")
+        total.failures.append(f"{what}: left behind {leaked}, open: {found['left_open']}")
 
 
 def surroundings() -> str:

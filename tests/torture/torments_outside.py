@@ -448,7 +448,7 @@ def memray_beside(t: Torment) -> Any:
     except ImportError:
         raise Skipped("memray is not installed") from None
     number = 0
-    while not t.over():
+    while not t.over():  # the first one leaves a pipe open, with spprof or without
         number += 1
         with memray.Tracker(t.folder / f"{number}.memray"):
             together(*[functools.partial(burn, 0.02)] * 2)

@@ -1,6 +1,7 @@
 // See interrupting_observer.h. Threads that are followed: their timers, and whether signals reach
 // them at all.
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <new>
@@ -77,7 +78,7 @@ Watch* InterruptingObserver::follow(Tid tid, void* subject) noexcept {
     }
     watch->begin(tid, subject);
     watch->place = live_.size() - 1;
-    awake_known_ = false;
+    awake_.changed();
     watch->reach.blocked = blocks_signal(tid);
     watch->reach.cpu_ns = watch->own.visited_cpu_ns.load(std::memory_order_relaxed);
     arm(*watch);
@@ -98,8 +99,7 @@ VisitFigures InterruptingObserver::leave(Watch* watch) noexcept {
     live_[watch->place] = live_.back();
     live_[watch->place]->place = watch->place;
     live_.pop_back();
-    sleepers_.known = false;
-    awake_known_ = false;
+    awake_.look_at_all();
     handler_side.watches.give_back(watch);
     return figures;
 }
@@ -111,7 +111,7 @@ VisitFigures InterruptingObserver::figures(const Watch* watch) const noexcept {
 void InterruptingObserver::look_again(Watch* watch) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     watch->waiting = {};
-    awake_known_ = false;
+    awake_.changed();
 }
 
 void InterruptingObserver::about_to_close(Watch* watch) noexcept {
@@ -120,7 +120,7 @@ void InterruptingObserver::about_to_close(Watch* watch) noexcept {
     if (!reach.blocked) {
         disarm(*watch);
         reach.blocked = true;
-        reach.seemed_open = false;
+        reach.open_sleeps = -1;
         reach.cpu_ns = current_thread_cpu_ns();
     }
 }
@@ -129,6 +129,22 @@ void InterruptingObserver::wait_for_visits() const noexcept {
     for (const Watch* watch : live_) {
         watch->await_visit();
     }
+}
+
+// Whether a thread that looks open is so. One that was woken up in sigwait() looks so, too, until
+// it runs, and where threads queue for the processors that takes long. Not in sigwait() is who
+// sleeps in another call, and who was seen open, has run, and has not slept since.
+bool InterruptingObserver::has_opened(Watch::Reach& reach, Tid tid, std::int64_t cpu_ns) noexcept {
+    constexpr std::int64_t kWayOutOfCall = 100'000;  // of CPU time, and far more
+    const long sleeps = thread_sleeps(tid);
+    const bool ran_on = reach.open_sleeps >= 0 && sleeps == reach.open_sleeps &&
+                        cpu_ns - reach.open_cpu_ns > kWayOutOfCall;
+    WaitingCall call;
+    const bool elsewhere = waiting_call(tid, call) && call.number != SYS_rt_sigtimedwait &&
+                           !blocks_signal(tid) && thread_sleeps(tid) == sleeps;
+    reach.open_sleeps = sleeps;
+    reach.open_cpu_ns = thread_cpu_ns(tid);
+    return sleeps >= 0 && (ran_on || elsewhere);
 }
 
 // Signals to a thread that has blocked them would lie there until it takes them itself
@@ -155,7 +171,7 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
         disarm(watch);
         if (blocks_signal(tid)) {
             watch.waiting = {};
-            awake_known_ = false;
+            awake_.changed();
             sampling_signal.flush_pending();
             reach.blocked = true;
         } else {
@@ -168,13 +184,12 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
         const bool moved = cpu != reach.cpu_ns;
         reach.lost_ns += cpu - reach.cpu_ns;
         reach.cpu_ns = cpu;
-        // One that has just been woken up in sigwait() may look open, once.
-        const bool open = tid != 0 && moved && !blocks_signal(tid);
-        if (open && reach.seemed_open) {
+        if (tid == 0 || !moved || blocks_signal(tid)) {
+            reach.open_sleeps = -1;
+        } else if (has_opened(reach, tid, cpu)) {
             reach.blocked = false;
             arm(watch);
         }
-        reach.seemed_open = open;
     }
 }
 

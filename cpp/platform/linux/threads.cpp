@@ -60,6 +60,13 @@ std::size_t read_about_thread(Tid tid, const char* file, char* text, std::size_t
     return taken;
 }
 
+// The value behind `field`, in `text`; nullptr: it is not told.
+const char* status_of_thread(Tid tid, const char* field, char* text, std::size_t size) noexcept {
+    read_about_thread(tid, "status", text, size);
+    const char* found = std::strstr(text, field);
+    return found == nullptr ? nullptr : found + std::strlen(field);
+}
+
 }  // namespace
 
 Tid current_tid() noexcept {
@@ -144,10 +151,14 @@ bool waiting_call(Tid tid, WaitingCall& call) noexcept {
 
 std::uint64_t blocked_signals(Tid tid) noexcept {
     char text[4096];
-    read_about_thread(tid, "status", text, sizeof text);
-    constexpr char kField[] = "\nSigBlk:\t";
-    const char* field = std::strstr(text, kField);
-    return field == nullptr ? 0 : std::strtoull(field + sizeof kField - 1, nullptr, 16);
+    const char* value = status_of_thread(tid, "\nSigBlk:\t", text, sizeof text);
+    return value == nullptr ? 0 : std::strtoull(value, nullptr, 16);
+}
+
+long thread_sleeps(Tid tid) noexcept {
+    char text[4096];
+    const char* value = status_of_thread(tid, "\nvoluntary_ctxt_switches:\t", text, sizeof text);
+    return value == nullptr ? -1 : std::strtol(value, nullptr, 10);
 }
 
 void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)()) {

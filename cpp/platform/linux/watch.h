@@ -53,7 +53,9 @@ public:
     // Whether it can be reached by signals at all.
     struct Reach {
         bool blocked = false;
-        bool seemed_open = false;  // at the last check, while it was blocked
+        // When it seemed open at the last check, while it was blocked; else -1.
+        long open_sleeps = -1;
+        std::int64_t open_cpu_ns = 0;
         std::uint64_t visits = 0;  // at the last check
         std::int64_t cpu_ns = 0;   // then
         std::int64_t lost_ns = 0;  // used while blocked

@@ -76,6 +76,8 @@ bool is_runnable(Tid tid) noexcept {
 // Not told of a single thread.
 long current_thread_sleeps() noexcept { return -1; }
 
+long thread_sleeps(Tid) noexcept { return -1; }
+
 bool waiting_call(Tid, WaitingCall&) noexcept { return false; }
 
 std::uint64_t blocked_signals(Tid) noexcept { return 0; }

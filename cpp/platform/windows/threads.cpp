@@ -89,6 +89,8 @@ bool is_runnable(Tid) noexcept { return true; }
 
 long current_thread_sleeps() noexcept { return -1; }
 
+long thread_sleeps(Tid) noexcept { return -1; }
+
 bool waiting_call(Tid, WaitingCall&) noexcept { return false; }
 
 std::uint64_t blocked_signals(Tid) noexcept { return 0; }

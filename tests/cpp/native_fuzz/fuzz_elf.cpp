@@ -1,7 +1,8 @@
-// Feeds broken ELF files, unwind information and names to everything that reads them. Built with
-// the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
+// Feeds broken ELF and PE files, unwind information and names to everything that reads them. Built
+// with the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
 //   fuzz_elf SECONDS SEED FILE...     its own mutations of the given files
-//   fuzz_elf, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON    libFuzzer's
+//   fuzz_elf, fuzz_pe, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON
+//   libFuzzer's
 #include <unistd.h>
 
 #include <chrono>
@@ -18,6 +19,7 @@
 #include "native/elf_module.h"
 #include "native/function_search.h"
 #include "native/jumps.h"
+#include "native/pe_file.h"
 #include "native/prologue.h"
 #include "native/published_code.h"
 #include "native/unwind.h"
@@ -111,7 +113,7 @@ void read_listings(ByteView bytes) {
     }
 }
 
-void fuzz_elf(ByteView image) {
+[[maybe_unused]] void fuzz_elf(ByteView image) {
     static RuleCache cache;
     const ViewSource source(image);
     ElfFile elf;
@@ -135,8 +137,21 @@ void fuzz_elf(ByteView image) {
     read_names(elf_symbols(std::move(images)).get());
 }
 
+void fuzz_pe(ByteView image) {
+    static RuleCache cache;
+    PeFile file;
+    if (PeFile::parse(ViewSource(image), file)) {
+        UnwindInfo info;
+        info.format = UnwindInfo::Format::pe_functions;
+        info.address = file.functions.address;
+        info.size = file.functions.size;
+        walk<X86_64>(image, info, cache);
+    }
+    read_names(pe_exports(std::make_unique<ViewSource>(image)).get());
+}
+
 // Unwind information and code, without any file around them.
-void fuzz_unwind(ByteView bytes) {
+[[maybe_unused]] void fuzz_unwind(ByteView bytes) {
     static RuleCache cache;
     for (const UnwindInfo& info :
          {UnwindInfo{UnwindInfo::Format::eh_frame_header, 0, 0, 0},
@@ -152,7 +167,7 @@ void fuzz_unwind(ByteView bytes) {
     jump_targets<Aarch64>(start, 0);
 }
 
-void fuzz_names(ByteView bytes) {
+[[maybe_unused]] void fuzz_names(ByteView bytes) {
     demangle(
         {reinterpret_cast<const char*>(bytes.data()), bytes.size() < 512 ? bytes.size() : 512});
     read_listings(bytes);
@@ -175,6 +190,7 @@ std::vector<uint8_t> read_whole(const char* path) {
 
 void fuzz_all(ByteView bytes) {
     fuzz_elf(bytes);
+    fuzz_pe(bytes);
     fuzz_unwind(bytes);
     fuzz_names(bytes);
 }

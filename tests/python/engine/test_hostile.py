@@ -191,6 +191,46 @@ def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     assert output_of(program) == ["True", "2", "True"]
 
 
+def test_a_warning_that_cannot_be_shown_does_not_end_start() -> None:
+    """Not even `warnings` can be imported then: the profile has the note."""
+    program = """
+    for limit, left in ((resource.RLIMIT_SIGPENDING, 0), (resource.RLIMIT_NOFILE, 64)):
+        resource.setrlimit(limit, (left, resource.getrlimit(limit)[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        pass
+    del sys.modules["warnings"]
+    spprof.start(1, native=sys.argv[1] == "native")
+    burn(0.1)
+    for number in taken:
+        os.close(number)
+    profile = spprof.stop()
+    print(profile.sample_count > 20, "RLIMIT_SIGPENDING" in " ".join(profile.notes))
+    """
+    for how in ("native", "python"):
+        assert output_of(program, how) == ["True", "True"]
+
+
+def test_start_that_raises_for_a_warning_leaves_no_session() -> None:
+    program = """
+    warnings.simplefilter("error")
+    limit = resource.RLIMIT_SIGPENDING
+    resource.setrlimit(limit, (0, resource.getrlimit(limit)[1]))
+    before = threading._start_new_thread
+    try:
+        spprof.start(1)
+    except RuntimeWarning:
+        print(spprof.is_active(), threading._start_new_thread is before)
+    spprof.start(1)  # once told, it is no news
+    burn(0.1)
+    print(spprof.stop().sample_count > 20)
+    """
+    assert output_of(program) == ["False", "True", "True"]
+
+
 # --- other programs and processes ---
 
 EXEC = """
@@ -386,6 +426,41 @@ def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, m
     together(wait)
     profile = spprof.stop()
     print(len(got), profile.sample_count > 0.3 * 300 / {interval})
+    """
+    assert output_of(program) == ["0", "True"]
+
+
+@pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
+    interval: float, mode: str
+) -> None:
+    """The kernel says that nothing is blocked, from being woken up until it runs."""
+    program = f"""
+    import subprocess
+    os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
+    got = []
+    def wait():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGPROF}})
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            burn(0.0005)
+            info = signal.sigtimedwait({{signal.SIGPROF}}, 0.002)
+            if info is not None:
+                got.append(info.si_code)
+        for child in busy:
+            child.kill()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGPROF}})
+        burn(0.3)
+        for _ in range(60):
+            burn(0.003)
+            time.sleep(0.001)
+    spprof.start({interval}, mode={mode!r})
+    together(wait)
+    profile = spprof.stop()
+    for child in busy:
+        child.wait()
+    print(len(got), profile.sample_count > 0.3 * 480 / {interval})
     """
     assert output_of(program) == ["0", "True"]
 

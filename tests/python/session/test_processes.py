@@ -319,6 +319,23 @@ sys.exit(7)
     assert said[1] == "7 1 1"
 
 
+def test_a_new_interpreter_imports_no_more_than_sampling_takes(place: Path) -> None:
+    """It begins later by what it imports: not what makes profiles, which the parent does."""
+    code = "import sys; print(*sorted(m for m in sys.modules if m.startswith('spprof')))"
+    said = said_by(
+        f"""
+        spprof.start(10, processes=True)
+        subprocess.run([sys.executable, "-c", {code!r}])
+        spprof.stop()
+        """,
+        place,
+    )
+    imported = set(said[0].split())
+    assert "spprof._session.children_member" in imported
+    assert {m for m in imported if m.startswith("spprof._profile.")} == {"spprof._profile.shown"}
+    assert not imported & {"spprof.formats", "spprof._session.result", "spprof._session.tasks"}
+
+
 def test_the_parent_is_as_it_was(place: Path) -> None:
     said = said_by(
         """
