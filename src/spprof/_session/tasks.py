@@ -122,7 +122,7 @@ class _Watch(LoopWatch):
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
     def look(self, fair: bool) -> None:
-        """Read how the tasks stand; after that of another thread's loop, and never after the last."""
+        """Read how the tasks stand: after that of another thread's loop, never after the last."""
         session = self._session
         with session.looking:
             if session.idle is None:
