@@ -3,6 +3,7 @@
     python tests/bench/peers/run.py            five rounds
     python tests/bench/peers/run.py --quick    two short ones, to see that all of it works
     python tests/bench/peers/run.py --only NAME ...
+    python tests/bench/peers/run.py --readme   also puts what it prints into README.md
 
 Makes an environment of its own below --cache (by default in the user's cache folder) and installs
 the others there. Python 3.15's own profiler, and Austin, which wants a newer libc than many have,
@@ -21,7 +22,8 @@ more. Prints Markdown.
     failed        samples that the tool says it could not take, of those that it tried
     impossible    samples whose stack is none that the program can have; "-": it keeps no stacks
     off by        how far the share of one half of the work is from what it is without a profiler,
-                  in percentage points, over all rounds
+                  in percentage points, over all rounds; a sampler's is 100 divided by the root of
+                  its number of samples by chance (two standard errors)
     bursts        time found in bursts of a third of a millisecond, of the CPU time that they took
     asleep        time found in sleeping threads, of the time that they slept: 0% where only CPU
                   time is asked for, as it is here, 100% for what measures the clock
@@ -64,6 +66,9 @@ SLEEPS = ("pause", "sleeper")
 # Every stack of the program is the beginning of one of these.
 CHAINS = [["main", "a_outer", "a_inner", "leaf"], ["main", "b_outer", "b_inner", "leaf"]]
 KNOWN = {name for chain in CHAINS for name in chain}
+
+# Where the table is in README.md.
+BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
 
 # Runs a command from a process that is smaller than any Python program: Linux counts the memory of
 # whoever started a process as the process's own.
@@ -342,43 +347,103 @@ def spread(values: list[float], form: str = ".2f") -> str:
     return f"{middle:{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
-def part(some: float, of: float, form: str = ".0%") -> str:
-    return f"{some / of:{form}}" if of else "-"
-
-
 HEAD = (
     *("tool", "slowdown", "by round", "total CPU", "of due", "failed", "impossible", "off by"),
     *("bursts", "asleep", "mixed", "around, s", "memory", "picture, s"),
 )
 
 
-def row(tool: Tool, rows: Rows, base: Rows, interval_ms: float) -> list[str]:
+def label(tool: Tool) -> str:
+    return tool.name + ("" if tool.python == "here" else f" on Python {tool.python}")
+
+
+def figures(tool: Tool, rows: Rows, base: Rows, interval_ms: float) -> dict[str, float]:
+    """What can be compared, by column."""
     runs = rows.runs
     samples = sum(run.samples for run in runs)
-    due = sum(run.cpu * 1000 / interval_ms for run in runs)
-    failed = sum(run.failed or 0 for run in runs)
+    found = {
+        "slowdown": min(run.wall for run in runs) / min(run.wall for run in base.runs),
+        "total CPU": statistics.median(
+            r.total_cpu / of.total_cpu for r, of in zip(runs, base.runs)
+        ),
+        "around, s": statistics.median(run.around for run in runs),
+        "memory": statistics.median(run.memory for run in runs) / 2**20,
+    }
+    if samples:
+        found["of due"] = samples / sum(run.cpu * 1000 / interval_ms for run in runs)
+        found["impossible"] = sum(run.impossible for run in runs) / samples
+    if samples and tool.failures is not None:
+        failed = sum(run.failed or 0 for run in runs)
+        found["failed"] = failed / (samples + failed)
     in_either = sum(run.in_either for run in runs)
-    off = "-"
     if tool.read is not None and in_either:
         truth = sum(run.in_a for run in base.runs) / sum(run.in_either for run in base.runs)
-        off = f"{abs(sum(run.in_a for run in runs) / in_either - truth) * 100:.1f}"
-    version = "" if tool.python == "here" else f" on Python {tool.python}"
-    return [
-        tool.name + version + (f" ({tool.note})" if tool.note else ""),
-        f"{min(run.wall for run in runs) / min(run.wall for run in base.runs):.2f}",
-        spread([run.wall / of.wall for run, of in zip(runs, base.runs)]),
-        spread([run.total_cpu / of.total_cpu for run, of in zip(runs, base.runs)]),
-        part(samples, due) if samples else "-",
-        part(failed, samples + failed, ".2%") if tool.failures is not None else "-",
-        part(sum(run.impossible for run in runs), samples, ".2%"),
-        off,
-        f"{statistics.median(rows.bursts):.0%}" if rows.bursts else "-",
-        f"{statistics.median(rows.asleep):.0%}" if rows.asleep else "-",
-        part(rows.mixed[0], sum(rows.mixed)),
-        spread([run.around for run in runs]),
-        f"{statistics.median(run.memory for run in runs) / 2**20:.0f} MiB",
-        f"{min(rows.picture):.2f}" if rows.picture else "-",
-    ]
+        found["off by"] = abs(sum(run.in_a for run in runs) / in_either - truth) * 100
+        found["by chance"] = 100 / samples**0.5 if samples else 0.0
+    if rows.bursts:
+        found["bursts"] = statistics.median(rows.bursts)
+        found["asleep"] = statistics.median(rows.asleep)
+    if sum(rows.mixed):
+        found["mixed"] = rows.mixed[0] / sum(rows.mixed)
+    if rows.picture:
+        found["picture, s"] = min(rows.picture)
+    return found
+
+
+FORMS = {
+    "slowdown": ".2f",
+    "of due": ".0%",
+    "failed": ".2%",
+    "impossible": ".2%",
+    "off by": ".1f",
+    "bursts": ".0%",
+    "asleep": ".0%",
+    "mixed": ".0%",
+    "memory": ".0f",
+    "picture, s": ".2f",
+    "total CPU": ".2f",
+    "around, s": ".2f",
+}
+# What all of these should be; of the others less is better.
+WHOLE = ("of due", "bursts", "mixed")
+
+
+def shown(column: str, value: float) -> str:
+    return f"{value:{FORMS[column]}}" + (" MiB" if column == "memory" else "")
+
+
+def row(tool: Tool, rows: Rows, base: Rows, interval_ms: float) -> list[str]:
+    found = figures(tool, rows, base, interval_ms)
+    cells = {column: shown(column, value) for column, value in found.items()}
+    cells["tool"] = label(tool) + (f" ({tool.note})" if tool.note else "")
+    cells["by round"] = spread([run.wall / of.wall for run, of in zip(rows.runs, base.runs)])
+    cells["total CPU"] = spread([r.total_cpu / of.total_cpu for r, of in zip(rows.runs, base.runs)])
+    cells["around, s"] = spread([run.around for run in rows.runs])
+    return [cells.get(column, "-") for column in HEAD]
+
+
+def ahead(found: dict[str, dict[str, float]], ours: str, others: list[str]) -> list[str]:
+    """Columns in which another tool is nearer to what should be, with the best one's figure."""
+    lines = []
+    for column, value in found[ours].items():
+        if column not in FORMS:
+            continue
+        distance = {
+            name: abs(found[name][column] - (column in WHOLE))
+            for name in (ours, *others)
+            if column in found[name]
+        }
+        if column == "off by":
+            # Within two standard errors of a share all are where they should be.
+            distance = {n: max(0.0, far - found[n]["by chance"]) for n, far in distance.items()}
+        best = min(distance, key=distance.__getitem__)
+        # Nobody is ahead by what is not shown.
+        if best != ours and shown(column, found[best][column]) != shown(column, value):
+            lines.append(
+                f"{column} ({best}: {shown(column, found[best][column])}, {ours}: "
+                f"{shown(column, value)})"
+            )
+    return lines
 
 
 def calibrated(bench: Bench, tool: Tool, seconds: float) -> int:
@@ -394,6 +459,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1, help="of the program, unprofiled")
     parser.add_argument("--quick", action="store_true", help="two rounds of 0.2 s")
     parser.add_argument("--only", nargs="*", help="names of tools; all without it")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spprof-bench"
     parser.add_argument("--cache", type=Path, default=cache)
     options = parser.parse_args()
@@ -450,25 +516,43 @@ def main() -> None:
                     rows.picture.append(bench.picture(tool))
             except Unusable as error:
                 drop(tool, error)
-    print(
+    lines = [
         f"CPython {', '.join(python.version for python in pythons.values())}, "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, "
         f"load {os.getloadavg()[0]:.1f}, {options.interval_ms:g} ms, {options.rounds} rounds of "
         f"{options.seconds:g} s in {time.monotonic() - begin:.0f} s; median (smallest-largest). "
         f"spprof {spprof.__version__}, "
         + ", ".join(f"{name} {version}" for name, version in found.items())
-        + ".\n"
-    )
-    print("| " + " | ".join(HEAD) + " |")
-    print("|" + " --- |" * len(HEAD))
+        + ".",
+        "",
+        "| " + " | ".join(HEAD) + " |",
+        "|" + " --- |" * len(HEAD),
+    ]
+    compared = {}
     for tool, rows in measured.items():
-        print(
-            "| "
-            + " | ".join(row(tool, rows, measured[bases[tool.python]], bench.interval_ms))
-            + " |"
-        )
-    for name, why in left_out.items():
-        print(f"\nLEFT OUT: {name}: {why}")
+        base = measured[bases[tool.python]]
+        lines.append("| " + " | ".join(row(tool, rows, base, bench.interval_ms)) + " |")
+        compared[label(tool)] = figures(tool, rows, base, bench.interval_ms)
+    lines.append("")
+    for python in bases:
+        there = [tool for tool in measured if tool.python == python]
+        ours = next((label(tool) for tool in there if tool.name == "spprof"), None)
+        others = [label(tool) for tool in there if tool.read and "spprof" not in tool.name]
+        if ours and others:
+            behind = ahead(compared, ours, others) or ["nowhere"]
+            lines.append(
+                f"Where another one that finds functions is ahead of {ours}: {'; '.join(behind)}."
+            )
+    lines += [f"\nLEFT OUT: {name}: {why}" for name, why in left_out.items()]
+    print("\n".join(lines))
+    if options.readme:
+        readme = ROOT / "README.md"
+        before, start, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not start or not end:
+            sys.exit(f"README.md has no {BEGIN} and {END} to put the table between")
+        inside = "\n" + "\n".join(lines) + "\n"
+        readme.write_text(before + start + inside + end + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

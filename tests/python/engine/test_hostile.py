@@ -475,7 +475,8 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
     seconds = int(sys.argv[1])
     import _signal, _thread, random
     def hooks():
-        return [_thread.start_new_thread, threading._start_new_thread, os.execv, _signal.signal,
+        starts = [getattr(threading, f"_start_{kind}_thread", None) for kind in ("new", "joinable")]
+        return [_thread.start_new_thread, *starts, os.execv, _signal.signal,
                 _signal.pthread_sigmask, getattr(threading.Thread, "_delete", None)]
     before = hooks()
     main, over = threading.main_thread().ident, threading.Event()

@@ -13,6 +13,8 @@ from kernels import WIDGET, kinds, prepared_kernel
 BURN = """
 import asyncio, json, time
 %load_ext spprof
+from spprof.jupyter import live
+live.FIRST_S = 60  # a busy machine takes long for what is short
 
 def burn(seconds):
     end = time.thread_time() + seconds

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import spprof
+
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 if not DOCS.is_dir():
@@ -126,3 +128,26 @@ def test_every_command_that_is_shown_exists() -> None:
                 unknown += [line for option in options if option not in known]
                 unknown += [] if command else [line]
     assert unknown == []
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="an sdist has no part in its release")
+def test_for_a_release_no_link_of_the_readme_needs_the_repository(tmp_path: Path) -> None:
+    for name in ("README.md", "pyproject.toml", "src/spprof/_version.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    home, tag = "https://example.org/us/spprof", f"v{spprof.__version__}"
+    command = [sys.executable, str(ROOT / ".ci" / "name_home"), home]
+    subprocess.run([*command, tag], cwd=tmp_path, check=True)
+    before, after = (prose(folder / "README.md") for folder in (ROOT, tmp_path))
+    targets = re.findall(r"\]\(([^)\s]+)\)", after)
+    assert len(targets) == len(re.findall(r"\]\(([^)\s]+)\)", before))
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    for target in targets:
+        kind, _, path = target.removeprefix(f"{home}/").partition(f"/{tag}/")
+        if target.startswith(home):
+            assert (ROOT / path.partition("#")[0]).exists(), target
+            assert kind == ("raw" if path.endswith(".png") else "blob")
+    assert f'Homepage = "{home}"' in (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    wrong = subprocess.run([*command, "v999"], cwd=tmp_path, capture_output=True, check=False)
+    assert wrong.returncode == 1
+    assert b"the tag is v999" in wrong.stderr

@@ -97,6 +97,8 @@ def test_wheel_holds_the_package_and_nothing_else(archives):
     folders = {name.partition("/")[0].partition("-")[0] for name in names}
     assert folders == {"spprof", "pytest_spprof"}
     assert [n for n in names if n.endswith((".cpp", ".h", ".ts", ".a"))] == []
+    # The README says 3 MB.
+    assert sum(entry.file_size for entry in entries) < 3.5e6
     assert "License-Expression: MIT" in metadata
     assert re.findall(r"^Requires-Dist: (?!.*extra ==).*", metadata, re.MULTILINE) == []
     # What is on disk once it is installed; the README says so.

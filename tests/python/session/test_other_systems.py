@@ -11,7 +11,7 @@ import pytest
 
 # What Windows has not. Modules are made to fail on import; functions and signals are removed.
 POORER = """
-import importlib, os, pkgutil, signal, sys, _signal
+import importlib, os, pkgutil, signal, sys, tempfile, _signal
 for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "readline"):
     sys.modules[name] = None
 for name in ("fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "setuid",
