@@ -464,6 +464,56 @@ def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
     assert output_of(program) == ["0", "True"]
 
 
+SENT_FAULT = """
+#include <signal.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int on_main, elsewhere;
+static void on_fault(int signal) {
+    if (syscall(SYS_gettid) == getpid()) { on_main++; } else { elsewhere++; }
+}
+void handle(int signal) { struct sigaction a = {.sa_handler = on_fault}; sigaction(signal, &a, 0); }
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.parametrize("sent", ["SIGSEGV", "SIGBUS"])
+@pytest.mark.slow_unless(mode="wall", before=True)
+def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
+    sent: str, mode: str, before: bool, tmp_path: Path
+) -> None:
+    """Faults are open in threads of ours, but a handler may jump, or be written for the others."""
+    program = f"""
+    own = ctypes.CDLL({library(tmp_path, SENT_FAULT)!r})
+    def counts():
+        return [ctypes.c_int.in_dll(own, name).value for name in ("on_main", "elsewhere")]
+    if {before}:
+        own.handle(signal.{sent})
+    spprof.start(1, mode={mode!r})
+    if not {before}:
+        own.handle(signal.{sent})
+        burn(0.2)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.{sent}}})
+    for _ in range(3):
+        os.kill(os.getpid(), signal.{sent})
+        time.sleep(0.02)
+    print(*counts())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.{sent}}})
+    print(*counts())
+    for _ in range(100):
+        os.kill(os.getpid(), signal.{sent})
+        burn(0.001)
+    spprof.stop()
+    print(*counts())
+    """
+    waiting, taken, more = zip(*[iter(map(int, output_of(program)))] * 2)
+    assert waiting == (0, 0)
+    assert taken == (1, 0)
+    assert more[0] > 1
+    assert more[1] == 0
+
+
 # --- what must be undone ---
 
 
