@@ -43,7 +43,7 @@ SUITES = (
     Suite("more-itertools", "pure Python"),
     Suite("frozenlist", "Cython"),
     Suite("boost-histogram", "pybind11", ("pytest-benchmark", "cloudpickle", "hypothesis")),
-    Suite("rpds-py", "Rust", ("attrs",)),
+    Suite("bcrypt", "Rust"),
     Suite("aiosqlite", "asyncio", tests=("aiosqlite/tests/smoke.py",)),
 )
 
