@@ -87,22 +87,27 @@ bool leads_in_circles(const Memory& memory, const ThreadView& thread, std::uintp
 template <class Memory>
 WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt,
                      PyFrameRecord* out, std::size_t room) noexcept {
-    WalkResult result;
-    const auto torn = [&result]() noexcept {
-        result.end = WalkEnd::torn;
+    // In registers, which a result that is returned by its address is not.
+    std::size_t count = 0;
+    std::size_t collecting_at = 0;
+    const auto ended = [&count, &collecting_at](WalkEnd end) noexcept {
+        WalkResult result;
+        result.count = count;
+        result.end = end;
+        result.collecting_at = static_cast<std::uint16_t>(collecting_at);
         return result;
     };
+    const auto torn = [&ended]() noexcept { return ended(WalkEnd::torn); };
     std::uintptr_t first = 0;
     const auto no_room = [&]() noexcept {
-        result.end =
-            leads_in_circles(memory, thread, first, 4 * room) ? WalkEnd::torn : WalkEnd::truncated;
-        return result;
+        return ended(leads_in_circles(memory, thread, first, 4 * room) ? WalkEnd::torn
+                                                                       : WalkEnd::truncated);
     };
     if (!Layout::first(memory, thread, attempt, first)) {
         return torn();
     }
     if (first == 0 || first == thread.base) {
-        return result;  // not in Python
+        return ended(WalkEnd::complete);  // not in Python
     }
     std::uintptr_t frame = first;
     std::uintptr_t last_code = 1;  // no object has an odd address
@@ -141,23 +146,23 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
             }
         }
         if (frame == thread.collecting_frame) {
-            result.collecting_at = static_cast<std::uint16_t>(result.count);
+            collecting_at = count;
         }
         if (view.role == FrameRole::python) {
-            if (result.count == room) {
+            if (count == room) {
                 return no_room();
             }
-            out[result.count++] = {view.code, view.offset, view.entry ? PyFrameRecord::kEntry : 0u};
+            out[count++] = {view.code, view.offset, view.entry ? PyFrameRecord::kEntry : 0u};
             visible = true;
         } else if (view.entry) {
             // The mark belongs to the frame that came before; a hidden record carries it where no
             // visible frame has run yet.
-            if (result.count > 0 && (out[result.count - 1].flags & PyFrameRecord::kEntry) == 0) {
-                out[result.count - 1].flags |= PyFrameRecord::kEntry;
-            } else if (result.count == room) {
+            if (count > 0 && (out[count - 1].flags & PyFrameRecord::kEntry) == 0) {
+                out[count - 1].flags |= PyFrameRecord::kEntry;
+            } else if (count == room) {
                 return no_room();
             } else {
-                out[result.count++] = {0, 0, PyFrameRecord::kEntry};
+                out[count++] = {0, 0, PyFrameRecord::kEntry};
             }
         } else if (++silent > most_silent_frames(room)) {
             return torn();
@@ -165,12 +170,11 @@ WalkResult walk_once(const Memory& memory, const ThreadView& thread, int attempt
         frame = view.previous;
     } while (frame != 0);
     if (view.cut) {
-        result.end = WalkEnd::truncated;
-    } else if (!visible || (!view.entry && view.role != FrameRole::shim)) {
-        // C code called the eval loop at the bottom of every stack, and for a function.
-        return torn();
+        return ended(WalkEnd::truncated);
     }
-    return result;
+    // C code called the eval loop at the bottom of every stack, and for a function.
+    return ended(visible && (view.entry || view.role == FrameRole::shim) ? WalkEnd::complete
+                                                                         : WalkEnd::torn);
 }
 
 }  // namespace detail

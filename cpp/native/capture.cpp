@@ -3,7 +3,9 @@
 
 #include <cstring>
 
-#if defined(__GNUC__)
+#if defined(_MSC_VER)
+#include "platform/windows/system.h"
+#elif defined(__GNUC__)
 #include <pthread.h>
 #endif
 
@@ -82,6 +84,21 @@ private:
 #endif
     return r;
 }
+#elif defined(_MSC_VER) && defined(_M_X64)
+__forceinline Registers registers_here() {
+    CONTEXT context;
+    RtlCaptureContext(&context);
+    Registers r;
+    r.pc = context.Rip;
+    r.value[3] = context.Rbx;
+    r.value[6] = context.Rbp;
+    r.value[7] = context.Rsp;
+    r.value[12] = context.R12;
+    r.value[13] = context.R13;
+    r.value[14] = context.R14;
+    r.value[15] = context.R15;
+    return r;
+}
 #endif
 
 }  // namespace
@@ -89,7 +106,7 @@ private:
 std::vector<uintptr_t> capture_here(CodeMap& map) {
     constexpr size_t kMostFrames = 256;
     std::vector<uintptr_t> addresses(kMostFrames + 1);
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))
+#if (defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))) || defined(_M_X64)
     map.refresh();
     const CodeMap::Use use(map);
     UnwindContext context(use);

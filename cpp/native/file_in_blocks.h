@@ -1,4 +1,5 @@
-// A file whose small reads come out of one block of it, whichever way the system reads.
+// A file, in a folder or in memory, whose small reads come out of one block of it, whichever way
+// the system reads.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +29,8 @@ protected:
             block_at_ = offset;
             block_.resize(static_cast<size_t>(std::min<uint64_t>(kBlock, size_ - offset)));
             if (!fill(offset, block_.data(), block_.size())) {
-                block_.clear();
-                return false;
+                block_.clear();  // not all of it is there, what is wanted may be
+                return fill(offset, static_cast<uint8_t*>(out), size);
             }
         }
         if (size > 0) {

@@ -69,9 +69,11 @@ int take_generation(dl_phdr_info* info, size_t size, void* data) {
     return 1;
 }
 
+constexpr const char* kProgram = "/proc/self/exe";
+
 std::string program_path() {
     char buffer[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", buffer, sizeof(buffer));
+    const ssize_t length = readlink(kProgram, buffer, sizeof(buffer));
     return length <= 0 ? std::string() : std::string(buffer, static_cast<size_t>(length));
 }
 
@@ -108,7 +110,9 @@ std::vector<std::unique_ptr<Module>> loaded_modules(ModuleGeneration& generation
         const Listing::Entry& entry = listing.entries[i];
         std::string path(listing.paths.data() + path_begin, entry.path_end - path_begin);
         path_begin = entry.path_end;
-        path = path.empty() && i == 0 ? program_path() : absolute_path(path);
+        const bool is_program =
+            i == 0 && (path.empty() || path == kProgram);  // glibc's way, musl's
+        path = is_program ? program_path() : absolute_path(path);
         // Null when it is gone meanwhile.
         auto module = elf_module(std::move(path), entry.bias, entry.headers, entry.header_count);
         if (module != nullptr && !vdso_listed && covers(*module, vdso)) {

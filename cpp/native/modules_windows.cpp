@@ -1,11 +1,12 @@
-// Owns the list of what is loaded into this process, as Windows tells it, and what the headers of
-// such a module say of its code. Names of functions are not looked up yet, so whoever asks for
-// native frames is told that there are none (sampling/native_stacks.h).
-#include <algorithm>
+// Owns the list of what is loaded into this process, as Windows tells it. What is known of such a
+// module is read where it lies in memory (pe_file.h).
 #include <atomic>
 #include <string>
+#include <utility>
 
+#include "native/file_in_blocks.h"
 #include "native/module.h"
+#include "native/pe_file.h"
 #include "native/process_memory.h"
 #include "platform/windows/system.h"
 
@@ -15,18 +16,40 @@
 namespace spprof::native {
 namespace {
 
-// Nothing but code and its unwind information is known of it.
+class ImageInMemory final : public FileInBlocks {
+public:
+    ImageInMemory(uintptr_t base, uint64_t size) : FileInBlocks(size), base_(base) {}
+
+protected:
+    bool fill(uint64_t offset, uint8_t* out, size_t size) const override {
+        return copy_memory(base_ + offset, out, size);
+    }
+
+private:
+    uintptr_t base_;
+};
+
 class PeFormat final : public ModuleFormat {
 public:
-    PeFormat(uint32_t stamp, uint32_t size) : stamp_(stamp), size_(size) {}
+    PeFormat(uintptr_t base, uint32_t stamp, uint32_t size)
+        : base_(base), stamp_(stamp), size_(size) {}
     std::string build_id() const override { return {}; }
-    std::unique_ptr<SymbolTables> open_symbols() const override { return nullptr; }
+    std::unique_ptr<SymbolTables> open_symbols() const override {
+        auto image = std::make_unique<ImageInMemory>(base_, size_);
+        PeFile now;
+        // It may have been unloaded, and something else may lie there.
+        if (!PeFile::parse(*image, now) || now.stamp != stamp_ || now.size != size_) {
+            return nullptr;
+        }
+        return pe_exports(std::move(image));
+    }
     bool same_as(const ModuleFormat& other) const override {
         const auto* pe = dynamic_cast<const PeFormat*>(&other);
         return pe != nullptr && pe->stamp_ == stamp_ && pe->size_ == size_;
     }
 
 private:
+    uintptr_t base_;
     uint32_t stamp_, size_;
 };
 
@@ -40,46 +63,24 @@ std::string to_utf8(const wchar_t* text) {
 }
 
 // Null when its headers cannot be read, or are another machine's.
-std::unique_ptr<Module> pe_module(uintptr_t base, std::string path) {
-    IMAGE_DOS_HEADER dos;
-    IMAGE_NT_HEADERS64 headers;
-    if (!copy_memory(base, &dos, sizeof(dos)) || dos.e_magic != IMAGE_DOS_SIGNATURE ||
-        !copy_memory(base + static_cast<uintptr_t>(dos.e_lfanew), &headers, sizeof(headers)) ||
-        headers.Signature != IMAGE_NT_SIGNATURE ||
-        headers.FileHeader.Machine != IMAGE_FILE_MACHINE_AMD64 ||
-        headers.OptionalHeader.Magic != IMAGE_NT_OPTIONAL_HDR64_MAGIC) {
+std::unique_ptr<Module> pe_module(uintptr_t base, uint64_t size, std::string path) {
+    PeFile file;
+    if (!PeFile::parse(ImageInMemory(base, size), file)) {
         return nullptr;
     }
     auto module = std::make_unique<Module>();
     module->path = std::move(path);
     module->bias = base;
-    uintptr_t section = base + static_cast<uintptr_t>(dos.e_lfanew) +
-                        offsetof(IMAGE_NT_HEADERS64, OptionalHeader) +
-                        headers.FileHeader.SizeOfOptionalHeader;
-    for (unsigned i = 0; i < headers.FileHeader.NumberOfSections; ++i) {
-        IMAGE_SECTION_HEADER header;
-        if (!copy_memory(section, &header, sizeof(header))) {
-            return nullptr;
-        }
-        section += sizeof(header);
-        if ((header.Characteristics & IMAGE_SCN_MEM_EXECUTE) != 0) {
-            const uintptr_t start = base + header.VirtualAddress;
-            module->code.push_back({start, start + header.Misc.VirtualSize});
-        }
+    for (const AddressRange& range : file.code) {
+        module->code.push_back({base + range.start, base + range.end});
     }
-    std::sort(module->code.begin(), module->code.end(),
-              [](const AddressRange& a, const AddressRange& b) { return a.start < b.start; });
-    const IMAGE_DATA_DIRECTORY& functions =
-        headers.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_EXCEPTION];
-    if (headers.OptionalHeader.NumberOfRvaAndSizes > IMAGE_DIRECTORY_ENTRY_EXCEPTION &&
-        functions.VirtualAddress != 0) {
+    if (file.functions.address != 0) {
         module->unwind.format = UnwindInfo::Format::pe_functions;
-        module->unwind.address = base + functions.VirtualAddress;
-        module->unwind.size = functions.Size;
+        module->unwind.address = base + file.functions.address;
+        module->unwind.size = file.functions.size;
         module->unwind.module = base;
     }
-    module->format = std::make_unique<PeFormat>(headers.FileHeader.TimeDateStamp,
-                                                headers.OptionalHeader.SizeOfImage);
+    module->format = std::make_unique<PeFormat>(base, file.stamp, file.size);
     return module;
 }
 
@@ -135,7 +136,7 @@ std::vector<std::unique_ptr<Module>> loaded_modules(ModuleGeneration& generation
     for (BOOL more = Module32FirstW(snapshot, &entry); more != 0;
          more = Module32NextW(snapshot, &entry)) {
         if (auto module = pe_module(reinterpret_cast<uintptr_t>(entry.modBaseAddr),
-                                    to_utf8(entry.szExePath))) {
+                                    entry.modBaseSize, to_utf8(entry.szExePath))) {
             modules.push_back(std::move(module));
         }
         entry.dwSize = sizeof entry;

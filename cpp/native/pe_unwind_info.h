@@ -40,6 +40,25 @@ public:
                                                  : rule_of(function, offset - function.begin);
     }
 
+    // The entry that `pc` is in, by addresses. False where it is in none.
+    bool range_at(uintptr_t pc, CodeRange& range) {
+        Function function;
+        bool found = false;
+        Header header;
+        if (pc < table_.module || pc - table_.module > UINT32_MAX ||
+            !find(static_cast<uint32_t>(pc - table_.module), function, found) || !found) {
+            return false;
+        }
+        const bool elsewhere = (function.info & 1) != 0;
+        if (!elsewhere && !read_header(table_.module + function.info, header)) {
+            return false;
+        }
+        range.start = table_.module + function.begin;
+        range.end = table_.module + function.end;
+        range.entry = !elsewhere && !header.chained;
+        return true;
+    }
+
 private:
     struct Function {
         uint32_t begin = 0, end = 0, info = 0;

@@ -9,6 +9,7 @@
 #include "native/demangle.h"
 #include "native/hexadecimal.h"
 #include "native/jumps.h"
+#include "native/pe_unwind_info.h"
 #include "native/process_memory.h"
 #include "platform/clocks.h"
 #include "platform/pages.h"
@@ -33,12 +34,20 @@ public:
     explicit Frames(const Module& module) : bias_(module.bias), unwind_(module.unwind) {}
 
     bool range_at(uint64_t offset, CodeRange& range) const {
+        if (is_pe()) {
+            return found(
+                PeUnwindInfo<ProcessMemory>(memory_, unwind_).range_at(bias_ + offset, range),
+                range);
+        }
         uint64_t budget = kBudget;
         return found(info(budget).range_at(bias_ + offset, range), range);
     }
 
     // By addresses: it is bounded by the module's code only.
     AddressRange hole_at(const AddressRange& code, uintptr_t address) const {
+        if (is_pe()) {
+            return {address, address + 1};
+        }
         if (unwind_.format == UnwindInfo::Format::none) {
             return {address & ~uintptr_t{15}, (address | 15) + 1};  // its neighbours may have names
         }
@@ -54,6 +63,9 @@ public:
     // Ascending.
     std::vector<CodeRange> ranges() const {
         std::vector<CodeRange> result;
+        if (is_pe()) {
+            return result;  // its parts are known to belong to a function: nobody looks for jumps
+        }
         uint64_t budget = kBudget;
         Info all = info(budget);
         for (uint64_t i = 0; i < all.entries() && budget > 0; ++i) {
@@ -71,6 +83,7 @@ private:
     static constexpr uint64_t kBudget = uint64_t{1} << 26;
 
     Info info(uint64_t& budget) const { return Info(memory_, unwind_, budget); }
+    bool is_pe() const { return unwind_.format == UnwindInfo::Format::pe_functions; }
 
     bool found(bool there, CodeRange& range) const {
         range.start -= bias_;
@@ -109,6 +122,13 @@ std::string without_tags(std::string text) {
     }
     return text;
 }
+
+// Of paths.
+#if defined(_WIN32)
+constexpr const char* kSeparators = "/\\";
+#else
+constexpr const char* kSeparators = "/";
+#endif
 
 // The rest of the time is the program's.
 constexpr int64_t kShareOfTime = 20;
@@ -493,9 +513,10 @@ Symbol Symbolizer::symbolize(const Location& location) {
     symbol.function_offset = location.offset < name.start ? 0 : location.offset - name.start;
     symbol.resolved = !name.text.empty();
     symbol.learned = symbol.resolved && name.learned;
-    symbol.name = symbol.resolved ? name.text
-                                  : symbol.module.substr(symbol.module.rfind('/') + 1) + "+" +
-                                        hexadecimal(name.start);
+    symbol.name = symbol.resolved
+                      ? name.text
+                      : symbol.module.substr(symbol.module.find_last_of(kSeparators) + 1) + "+" +
+                            hexadecimal(name.start);
     return symbol;
 }
 

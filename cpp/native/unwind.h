@@ -9,6 +9,7 @@
 #include "native/call_frame_info.h"
 #include "native/code_map.h"
 #include "native/pe_unwind_info.h"
+#include "native/recent_steps.h"
 #include "native/registers.h"
 #include "native/rule_cache.h"
 
@@ -23,6 +24,7 @@ struct UnwindContext {
     // Where the walk met code without information of which nobody has tried to guess anything. Its
     // frames from there on may be wrong: the sample is better given up, and CodeMap::Use::ask()ed.
     uintptr_t unknown = 0;
+    RecentSteps* recent = nullptr;  // of the thread whose stack it is; null: it is walked this once
 
     UnwindContext(const CodeSnapshot& code, RuleCache& cache) : code(code), cache(cache) {}
     explicit UnwindContext(const CodeMap::Use& use) : UnwindContext(use.code(), use.cache()) {}
@@ -327,6 +329,13 @@ Step step(UnwindContext& context, BasicRegisters<Architecture>& r, const Memory&
     const CodeSnapshot& code = context.code;
     // A return address may already belong to the next function: the call behind it never returns.
     const uintptr_t pc = interrupted ? r.pc : r.pc - 1;
+    RecentSteps* recent = interrupted ? nullptr : context.recent;
+    if (recent != nullptr) {
+        const QuickStep* quick = recent->find(pc, r.sp());
+        if (quick != nullptr && quick->take(r, memory)) {
+            return Step::called;
+        }
+    }
     const Rule rule = rule_at<Architecture>(context, pc, memory);
     switch (rule.cfa) {
         case Cfa::none:
@@ -346,6 +355,9 @@ Step step(UnwindContext& context, BasicRegisters<Architecture>& r, const Memory&
             return step_unguided(code, r, memory, interrupted);
         }
         default:
+            if (recent != nullptr) {
+                recent->keep<Architecture>(pc, r.sp(), rule);
+            }
             return step_rule(rule, r, memory, interrupted);
     }
 }
@@ -360,6 +372,9 @@ size_t unwind(UnwindContext& context, BasicRegisters<Architecture> r, const Memo
               uintptr_t* out, size_t max, End* end) noexcept {
     using detail::Step;
     bool interrupted = true;
+    if (context.recent != nullptr) {
+        context.recent->begin(context.code.version);
+    }
     for (size_t count = 0; count < max;) {
         out[count] = interrupted && count > 0 ? r.pc + 1 : r.pc;
         ++count;

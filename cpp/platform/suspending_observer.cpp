@@ -87,6 +87,7 @@ Watch* SuspendingObserver::follow(Tid tid, void* subject) noexcept {
         if (followed) {
             pacing::begin_seeking(thread->seek, monotonic_ns(), cpu);
             try {
+                awake_.reserve(live_.size() + 1);
                 live_.push_back(std::move(thread));
             } catch (const std::bad_alloc&) {
                 followed = false;
@@ -98,7 +99,7 @@ Watch* SuspendingObserver::follow(Tid tid, void* subject) noexcept {
             }
             return nullptr;
         }
-        sleepers_.known = false;
+        awake_.look_at_all();
     }
     wake_up_.post();
     return reinterpret_cast<Watch*>(raw);
@@ -115,7 +116,7 @@ VisitFigures SuspendingObserver::leave(Watch* watch) noexcept {
         live_[place]->place = place;
     }
     live_.pop_back();
-    sleepers_.known = false;
+    awake_.look_at_all();
     if (gone->handle != 0) {
         freezer_->close(gone->handle);
     }
@@ -130,6 +131,7 @@ VisitFigures SuspendingObserver::figures(const Watch* watch) const noexcept {
 void SuspendingObserver::look_again(Watch* watch) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     followed(watch).waiting = {};
+    awake_.changed();
 }
 
 bool SuspendingObserver::owns(Tid tid) const noexcept {
@@ -147,7 +149,7 @@ void SuspendingObserver::resume() noexcept {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         visiting_ = true;
-        sleepers_.known = false;
+        awake_.look_at_all();
         const std::int64_t now = monotonic_ns();
         for (const auto& thread : live_) {
             // What they used while paused is nobody's.
@@ -280,43 +282,22 @@ void SuspendingObserver::seek(Followed& thread, std::int64_t now_ns, std::int64_
 }
 
 void SuspendingObserver::tick_wall(std::int64_t now_ns) noexcept {
-    // First, so that what runs meanwhile looks explained rather than not.
-    const std::int64_t process = process_cpu_ns();
-    std::int64_t explained = current_thread_cpu_ns();
-    std::size_t asleep = 0;
-    const auto look_at = [&](Followed& thread) {
-        const std::int64_t cpu = freezer_->cpu_ns(thread.handle);
-        if (cpu < 0) {
-            return;
-        }
-        explained += cpu;
-        if (cpu != thread.seek.cpu_ns) {
-            thread.seek.next_look = 0;  // it is known to have moved
-        }
-        seek(thread, now_ns, cpu);
-        look_for_waiting(thread, now_ns, cpu);
-    };
-    for (const auto& thread : live_) {
-        if (thread->waiting.asleep) {
-            ++asleep;
-            explained += thread->waiting.seen_cpu;
-        } else {
-            look_at(*thread);
-        }
-    }
-    if (asleep > 0 && pacing::somebody_woke(sleepers_, now_ns, process - explained)) {
-        const std::int64_t begin = monotonic_ns();
-        const std::int64_t quiet = sleepers_.quiet_until;
-        for (const auto& thread : live_) {
-            if (thread->waiting.asleep) {
-                explained -= thread->waiting.seen_cpu;
-                thread->stood_still_until_ns = quiet;
-                look_at(*thread);
+    awake_.tick(
+        live_, now_ns,
+        [&](Followed& thread) noexcept {
+            const std::int64_t cpu = freezer_->cpu_ns(thread.handle);
+            if (cpu >= 0) {
+                if (cpu != thread.seek.cpu_ns) {
+                    thread.seek.next_look = 0;  // it is known to have moved
+                }
+                seek(thread, now_ns, cpu);
+                look_for_waiting(thread, now_ns, cpu);
             }
-        }
-        const std::int64_t end = monotonic_ns();
-        pacing::looked_at_all(sleepers_, end, end - begin, process - explained);
-    }
+            return cpu;
+        },
+        [](Followed& thread, std::int64_t time_ns) noexcept {
+            thread.stood_still_until_ns = time_ns;
+        });
 }
 
 void SuspendingObserver::look_for_waiting(Followed& thread, std::int64_t now_ns,

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "platform/awake_threads.h"
 #include "platform/clocks.h"
 #include "platform/observer.h"
 #include "platform/pacing.h"
@@ -80,6 +81,7 @@ public:
     void begin_threads() noexcept override;
     Report report() const override;
     bool owns(Tid tid) const noexcept override;
+    void accompanied_by(Tid tid) noexcept override { awake_.accompanied_by(tid); }
     bool only_from_outside() const noexcept override { return true; }
 
 private:
@@ -118,9 +120,9 @@ private:
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<Followed>> live_;
     std::vector<std::string> notes_;
-    pacing::Sleepers sleepers_;
-    bool wanted_ = false;    // begun, and not left behind in a fork's parent
-    bool visiting_ = false;  // not paused
+    AwakeThreads<Followed> awake_;  // in wall mode
+    bool wanted_ = false;           // begun, and not left behind in a fork's parent
+    bool visiting_ = false;         // not paused
 
     OwnThread loop_;
     WakeUp wake_up_;

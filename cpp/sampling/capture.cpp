@@ -75,7 +75,8 @@ native::Registers to_unwind(const platform::MachineRegisters& registers) noexcep
 
 // The native frames of a record whose Python frames are there already. False where code was met
 // of which nothing is known yet: the collector will know better the next time.
-bool add_native(SampleRecord& record, const platform::Moment& moment) noexcept {
+bool add_native(SampleRecord& record, const platform::Moment& moment,
+                native::RecentSteps* recent) noexcept {
     record.native_count = 0;
     record.native_end = static_cast<std::uint8_t>(native::End::complete);
     native::CodeMap* code = shared.code.load(std::memory_order_acquire);
@@ -84,6 +85,7 @@ bool add_native(SampleRecord& record, const platform::Moment& moment) noexcept {
     }
     const native::CodeMap::Use use(*code);
     native::UnwindContext context(use);
+    context.recent = recent;
     native::End end = native::End::complete;
     const std::size_t count =
         native::unwind(context, to_unwind(*moment.registers), platform::SafeMemory(),
@@ -145,7 +147,7 @@ platform::Visited record_subject(void* raw, const platform::Moment& moment) noex
         return Visited::refused;  // it is in machine code, and where is not to be learned
     }
     record.python_count = static_cast<std::uint16_t>(walked.count);
-    if (!add_native(record, moment)) {
+    if (!add_native(record, moment, visits.recent_steps)) {
         return Visited::torn;
     }
     // A record without frames tells that the time until now was not spent in Python.

@@ -129,7 +129,7 @@ void Collector::drain() noexcept {
             ran_out_of_memory_ = true;  // at worst it goes without its name
         }
     });
-    recording_.set_outside_bytes(registry_.ring_bytes() +
+    recording_.set_outside_bytes(registry_.visit_bytes() +
                                  (native_ != nullptr ? native_->bytes() : 0));
 }
 

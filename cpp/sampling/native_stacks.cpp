@@ -70,6 +70,8 @@ std::uintptr_t lookup_address(std::size_t index, std::uintptr_t address) noexcep
 bool native_unwinding_available() noexcept {
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
     return true;
+#elif defined(_WIN32) && (defined(__x86_64__) || defined(_M_X64))
+    return true;
 #else
     return false;
 #endif

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "interpreter/python_thread.h"
+#include "native/recent_steps.h"
 #include "platform/observer.h"
 #include "profile/recording.h"
 #include "sampling/account.h"
@@ -18,6 +19,7 @@ namespace spprof::sampling {
 // Written by visits, of which there is one at a time.
 struct Visits {
     Ring ring;
+    native::RecentSteps* recent_steps = nullptr;  // behind the ring
     std::uint32_t unkept_bytes = 0;  // of the record that was written last and nobody reads yet
     std::atomic<interpreter::ThreadState*> state{nullptr};  // where it was found last
     std::atomic<std::uintptr_t> ident{0};                   // Python's identifier; 0: not known

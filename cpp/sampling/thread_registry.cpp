@@ -10,6 +10,13 @@
 
 namespace spprof::sampling {
 
+namespace {
+
+// What a thread's visits write to.
+constexpr std::size_t kThreadBytes = Ring::kBytes + sizeof(native::RecentSteps);
+
+}  // namespace
+
 Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
     void* pages = nullptr;
     Subject* subject = nullptr;
@@ -28,7 +35,7 @@ Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
             pages = spare_rings_.back();
             spare_rings_.pop_back();
         } else {
-            pages = platform::map_pages(Ring::kBytes);
+            pages = platform::map_pages(kThreadBytes);
             if (pages == nullptr) {
                 return nullptr;
             }
@@ -36,7 +43,7 @@ Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
         by_tid_[tid] = subject;
     } catch (const std::bad_alloc&) {
         if (pages != nullptr) {
-            platform::unmap_pages(pages, Ring::kBytes);
+            platform::unmap_pages(pages, kThreadBytes);
         }
         return nullptr;
     }
@@ -56,6 +63,8 @@ Subject* ThreadRegistry::add(platform::Tid tid) noexcept {
     subject->probe_wait = 0;
     subject->visits.begin();
     subject->visits.ring.attach(pages);
+    subject->visits.recent_steps =
+        reinterpret_cast<native::RecentSteps*>(static_cast<char*>(pages) + Ring::kBytes);
     subject->written.begin();
     subject->account = {};
     subject->account.rebase(platform::monotonic_ns(),
@@ -160,7 +169,7 @@ void ThreadRegistry::close() {
     observer_ = nullptr;
     recycle_retired([](Subject&) {});
     for (void* pages : spare_rings_) {
-        platform::unmap_pages(pages, Ring::kBytes);
+        platform::unmap_pages(pages, kThreadBytes);
     }
     spare_rings_.clear();
     free_.clear();
@@ -189,13 +198,12 @@ ThreadRegistry::Totals ThreadRegistry::totals() const noexcept {
     return sum;
 }
 
-std::size_t ThreadRegistry::ring_bytes() const noexcept {
+std::size_t ThreadRegistry::visit_bytes() const noexcept {
     std::size_t sum = 0;
-    for (const Subject* subject : live_) {
-        sum += subject->visits.ring.touched();
-    }
-    for (const Subject* subject : retired_) {
-        sum += subject->visits.ring.touched();
+    for (const auto* subjects : {&live_, &retired_}) {
+        for (const Subject* subject : *subjects) {
+            sum += subject->visits.ring.touched() + subject->visits.recent_steps->bytes();
+        }
     }
     return sum;
 }

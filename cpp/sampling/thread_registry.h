@@ -62,7 +62,7 @@ public:
         platform::VisitFigures visits;
     };
     Totals totals() const noexcept;
-    std::size_t ring_bytes() const noexcept;
+    std::size_t visit_bytes() const noexcept;  // memory that visits write to
     platform::VisitFigures figures(const Subject& subject) const noexcept;
     // What was read of it from outside was not all there is to know: read it again.
     void look_again(Subject& subject) noexcept;

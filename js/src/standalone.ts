@@ -32,6 +32,8 @@ async function main(): Promise<void> {
     selected: () => undefined,
     searched: () => undefined,
     viewed: () => undefined,
+    // As the file is called that the page came from.
+    name: () => decodeURIComponent(/([^/]*?)(?:\.html?)?$/.exec(location.pathname)?.[1] ?? ''),
     source: async (path) => {
       sources ??= text('spprof-sources').then((json) => JSON.parse(json ?? '{}') as Record<string, string>);
       return (await sources)[path] ?? null;

@@ -37,6 +37,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
 
   const app = new App(el, {
     selected: (selected) => tell('selected', selected),
+    name: () => String(model.get('name') ?? ''),
     searched: (text) => tell('search', text),
     viewed: (view) => tell('view', view),
     source: (path) =>

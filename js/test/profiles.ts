@@ -14,6 +14,8 @@ export interface TestSample {
   last?: number;
   count?: number;
   state?: number;
+  /** Labels around it, outermost first: `region=load`, `dataset=a`. */
+  labels?: string[];
 }
 
 interface Table {
@@ -40,7 +42,19 @@ export function encode(
   const table: Table = { strings: new Map(), funcs: new Map(), frames: new Map(), stacks: new Map() };
   const text = (value: string): number => row(table.strings, value, (at) => at);
   const threads = new Map<string, number>();
+  const labels = new Map<string, { row: number; parent: number; key: number; value: number }>();
   const rows = samples.map((sample, i) => {
+    let label = -1;
+    for (const each of sample.labels ?? []) {
+      const [key, value] = each.split('=');
+      const around = label;
+      label = row(labels, `${around}/${each}`, (at) => ({
+        row: at,
+        parent: around,
+        key: text(key),
+        value: text(value),
+      })).row;
+    }
     let parent = -1;
     for (const call of sample.calls) {
       const native = call.startsWith('*');
@@ -69,6 +83,7 @@ export function encode(
       count: sample.count ?? 1,
       weight: sample.weight ?? 10,
       state: sample.state ?? 0,
+      label,
     };
   });
   const bytes = [...table.strings.keys()].map((value) => new TextEncoder().encode(value));
@@ -165,6 +180,29 @@ export function encode(
     'u8',
     rows.map(({ state }) => state),
   );
+  if (labels.size > 0) {
+    const each = [...labels.values()];
+    add(
+      'label.parent',
+      'i32',
+      each.map(({ parent }) => parent),
+    );
+    add(
+      'label.key',
+      'u32',
+      each.map(({ key }) => key),
+    );
+    add(
+      'label.value',
+      'u32',
+      each.map(({ value }) => value),
+    );
+    add(
+      'sample.label',
+      'i32',
+      rows.map(({ label }) => label),
+    );
+  }
   patch?.(columns);
   return container(
     { meta, threads: [...threads.keys()].map((name, i) => ({ tid: i + 1, name, pid: 7, host: '' })) },

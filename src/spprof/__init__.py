@@ -161,7 +161,8 @@ def display(
     Parameters
     ----------
     profile : Profile, AggregatedProfile or ProfileDiff
-    view : {"icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope"}, optional
+    view : str, optional
+        "icicle", "flame", "tree", "timeline", "table", "sandwich", "source" or "speedscope".
         The view to open with; the first without it.
     search : str, optional
         What is searched for at first: text in any case, or a regular expression between slashes.

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "bench"))
 import frontend_profiles  # noqa: E402
 
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ["Icicle", "Flame", "Timeline", "Table", "Sandwich", "Source"]
+VIEWS = ["Icicle", "Flame", "Tree", "Timeline", "Table", "Sandwich", "Source"]
 WIDE = {"width": 1200, "height": 640}
 NARROW = {"width": 480, "height": 700}
 
@@ -326,9 +326,57 @@ def test_sandwich_shows_callers_and_callees_of_the_selection(page: Page):
     callers = page.get_by_role("tree", name="Callers")
     callees = page.get_by_role("tree", name="Callees")
     expect(frames(callers, "price_all, pricing.py:42, 210 ms, 100 %")).to_have_count(1)
-    expect(frames(callees, re.compile("^fib, .*, 210 ms, 100 %"))).to_have_count(2)
+    # The function stands once: below its callers, and above what it calls, itself for one.
+    expect(frames(callers, re.compile("^fib, .*, 210 ms, 100 %"))).to_have_count(1)
+    expect(frames(callees, re.compile("^fib, .*, 210 ms, 100 %"))).to_have_count(1)
     page.get_by_role("grid").get_by_text("upload_worker").click()
     expect(frames(callees, re.compile("^compress, .*, 350 ms, 13 %, native"))).to_have_count(1)
+
+
+def test_tree_opens_by_mouse_and_keyboard_and_search_opens_the_way(page: Page):
+    show(page, "Tree")
+    calls = page.get_by_role("treegrid", name="Calls").locator("tbody tr[data-row]")
+    heavy = calls.filter(has_text="RandomForestRegressor.fit").first
+    expect(heavy).to_have_attribute("aria-expanded", "true")
+    rows = calls.count()
+    heavy.locator(".sp-twisty").click()
+    expect(heavy).to_have_attribute("aria-expanded", "false")
+    assert calls.count() < rows
+    page.keyboard.press("ArrowRight")
+    expect(heavy).to_have_attribute("aria-expanded", "true")
+    assert calls.count() == rows
+    page.keyboard.press("ArrowRight")
+    expect(calls.locator("xpath=self::*[@aria-selected='true']")).to_have_attribute(
+        "aria-level", str(int(heavy.get_attribute("aria-level")) + 1)
+    )
+    page.keyboard.press("/")
+    page.keyboard.type("fib")
+    page.keyboard.press("Enter")
+    expect(calls.filter(has_text="fib").first).to_be_visible()
+    assert page.evaluate("!!document.activeElement.closest('.spprof')")
+
+
+def test_colours_are_explained_below_the_graph(page: Page):
+    key = page.get_by_role("group", name="What colours mean")
+    expect(key).to_contain_text("sklearn")
+    expect(key).to_contain_text("native")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Colour", exact=True).select_option("kind")
+    expect(key).to_have_text("Pythonnative")
+    page.keyboard.press("Escape")
+    show(page, "Table")
+    expect(key).to_be_hidden()
+
+
+def test_a_zoomed_graph_is_as_high_as_what_it_shows(page: Page):
+    stage = page.locator(".sp-stage .sp-spacer").first
+    whole = stage.bounding_box()["height"]
+    click_frame(page, re.compile("^load_orders"))
+    page.wait_for_timeout(400)
+    assert stage.bounding_box()["height"] < whole
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(400)
+    assert stage.bounding_box()["height"] == whole
 
 
 def test_timeline_tells_when(page: Page):
@@ -402,7 +450,7 @@ def test_page_without_speedscope_offers_the_file(open_page, tmp_path):
     expect(view).to_contain_text("Speedscope is not part of this page")
     with page.expect_download() as download:
         view.get_by_role("button", name="Save the Speedscope file").click()
-    assert download.value.suggested_filename == "profile.speedscope.json"
+    assert download.value.suggested_filename == "small.speedscope.json"
 
 
 def test_page_with_a_coarser_copy_says_so_when_it_is_saved(open_page, tmp_path, monkeypatch):
@@ -415,7 +463,7 @@ def test_page_with_a_coarser_copy_says_so_when_it_is_saved(open_page, tmp_path, 
     page.get_by_role("button", name="Export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Profile (.spprof)").click()
-    assert download.value.suggested_filename == "profile-coarser.spprof"
+    assert download.value.suggested_filename == "coarser-coarser.spprof"
     expect(page.get_by_role("alert")).to_contain_text("This page holds no more than is shown")
 
 

@@ -311,7 +311,7 @@ def test_keys_of_the_view_do_not_reach_the_notebook(widget: Page):
 
 
 def test_leaves_nothing_behind(widget: Page):
-    for view in ["timeline", "table", "sandwich", "source"]:
+    for view in ["tree", "timeline", "table", "sandwich", "source"]:
         arrive(widget, "view", view)
     widget.evaluate("dispose()")
     expect(widget.locator("section.spprof")).to_have_count(0)

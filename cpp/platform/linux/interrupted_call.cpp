@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "platform/linux/machine_context.h"
 
@@ -118,10 +119,20 @@ std::uintptr_t second_argument(const ucontext_t& context) noexcept {
     return static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSI]);
 }
 
+// Two calls that sleep stand beside each other in C libraries: one gets a clock first, the other an
+// address.
+bool fits_first_argument(std::uintptr_t number, const ucontext_t& context) noexcept {
+    constexpr std::uintptr_t kFirstPage = 4096, kKernel = std::uintptr_t{1} << 47;
+    const auto first = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RDI]);
+    const bool is_address = first >= kFirstPage && first < kKernel;
+    return number == SYS_nanosleep ? is_address : number != SYS_clock_nanosleep || !is_address;
+}
+
 // Only the numbers of calls that block are believed, and none of them is 0 but by its own sign.
 long if_it_blocks(std::uintptr_t number, const ucontext_t& context) noexcept {
     return number > 0 && number < 1024 &&
-                   way_of(static_cast<long>(number), second_argument(context)) != Way::unknown
+                   way_of(static_cast<long>(number), second_argument(context)) != Way::unknown &&
+                   fits_first_argument(number, context)
                ? static_cast<long>(number)
                : -1;
 }
@@ -198,19 +209,58 @@ long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
                : -1;
 }
 
+// The C library's own syscall(), where it makes room for its arguments first of all:
+//     [push %rbp; mov %rsp, %rbp;] sub $room, %rsp
+bool in_syscall_with_room(std::uintptr_t instruction, const ucontext_t& context,
+                          std::uintptr_t& return_address_at) noexcept {
+    constexpr std::uintptr_t kLongest = 512;
+    constexpr unsigned char kFrame[] = {0x55, 0x48, 0x89, 0xE5};
+    const auto start = reinterpret_cast<std::uintptr_t>(&syscall);
+    unsigned char begin[16];
+    if (instruction - start >= kLongest || !SafeMemory().copy(start, begin, sizeof begin)) {
+        return false;
+    }
+    const bool framed = std::memcmp(begin, kFrame, sizeof kFrame) == 0;
+    const unsigned char* sub = begin + (framed ? sizeof kFrame : 0);
+    std::uint32_t room = sub[3];
+    if (sub[1] == 0x81) {
+        std::memcpy(&room, sub + 3, sizeof room);
+    }
+    return_address_at = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]) + room +
+                        (framed ? sizeof(std::uintptr_t) : 0);
+    return sub[0] == 0x48 && (sub[1] == 0x81 || sub[1] == 0x83) && sub[2] == 0xEC;
+}
+
 // Who makes a call by its number (libraries that wait at futexes of their own) does so through
 // syscall(), which passes everything on by one register and its last argument from the stack:
 //     mov %rdi, %rax; ...; mov 8(%rsp), %r9; syscall
-// The number was loaded by its caller: mov $number, %edi; ...; call
-long number_given_to_syscall(const Code& code, const ucontext_t& context) noexcept {
+// With frame pointers that is mov 16(%rbp), %r9. musl makes calls that a thread may be cancelled in
+// so, too, where it was linked without what cancels. The number was loaded by the caller:
+//     mov $number, %edi; ...; call
+long number_given_to_syscall(std::uintptr_t instruction, const Code& code,
+                             const ucontext_t& context) noexcept {
     constexpr unsigned char kFromFirst[] = {0x48, 0x89, 0xF8};
-    constexpr unsigned char kLastArgument[] = {0x4C, 0x8B, 0x4C, 0x24, 0x08};
+    constexpr unsigned char kByStackPointer[] = {0x4C, 0x8B, 0x4C, 0x24, 0x08};
+    constexpr unsigned char kByFramePointer[] = {0x4C, 0x8B, 0x4D, 0x10};
+    constexpr unsigned char kConstant[] = {0xB8};  // mov $number, %eax
     constexpr unsigned char kLoad = 0xBF;
-    const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+    const auto& registers = context.uc_mcontext.gregs;
+    const std::uintptr_t from_first = code.find(kFromFirst, 3);
+    const auto comes_later = [&](std::uintptr_t at) { return at != kFarthest && at > from_first; };
+    std::uintptr_t return_address_at = 0;
+    if (!in_syscall_with_room(instruction, context, return_address_at)) {
+        const bool by_stack_pointer = comes_later(code.find(kByStackPointer, 5));
+        if (from_first == kFarthest || comes_later(code.find(kConstant, 5)) ||
+            (!by_stack_pointer && !comes_later(code.find(kByFramePointer, 4)))) {
+            return -1;
+        }
+        return_address_at = by_stack_pointer ? static_cast<std::uintptr_t>(registers[REG_RSP])
+                                             : static_cast<std::uintptr_t>(registers[REG_RBP]) +
+                                                   sizeof(std::uintptr_t);
+    }
     std::uintptr_t return_address = 0;
     Code caller;
-    if (code.find(kLastArgument, 5) != kFarthest - 5 || code.find(kFromFirst, 3) == kFarthest ||
-        !SafeMemory().load(sp, return_address) || !caller.read(return_address)) {
+    if (!SafeMemory().load(return_address_at, return_address) || !caller.read(return_address)) {
         return -1;
     }
     for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
@@ -222,12 +272,57 @@ long number_given_to_syscall(const Code& code, const ucontext_t& context) noexce
     return -1;
 }
 
+// The number that was last moved from a register that calls preserve to %rax or %rsi.
+long number_preserved(const Code& code, unsigned char target, const ucontext_t& context) noexcept {
+    struct Preserved {
+        unsigned char prefix, number;
+        int place;
+    };
+    constexpr Preserved kPreserved[] = {{0x48, 3, REG_RBX}, {0x48, 5, REG_RBP}, {0x4C, 4, REG_R12},
+                                        {0x4C, 5, REG_R13}, {0x4C, 6, REG_R14}, {0x4C, 7, REG_R15}};
+    std::uintptr_t nearest = 0;
+    long number = -1;
+    for (const Preserved& one : kPreserved) {
+        const unsigned char move[] = {one.prefix, 0x89,
+                                      static_cast<unsigned char>(0xC0 | one.number << 3 | target)};
+        const std::uintptr_t at = code.find(move, 3);
+        if (at != kFarthest && at >= nearest) {
+            nearest = at;
+            number = if_it_blocks(static_cast<std::uintptr_t>(context.uc_mcontext.gregs[one.place]),
+                                  context);
+        }
+    }
+    return number;
+}
+
+// musl makes calls that a thread may be cancelled in through a function that gets the number as
+// second argument and ends with
+//     mov %rsi, %rax; ...; mov %r11, 8(%rsp); syscall
+// Who calls it needs the number again afterwards: it is in a register that is preserved.
+//     mov %preserved, %rsi; ...; call
+long number_kept_by_caller(const Code& code, const ucontext_t& context) noexcept {
+    constexpr unsigned char kFromSecond[] = {0x48, 0x89, 0xF0};
+    constexpr unsigned char kKeep[] = {0x4C, 0x89, 0x5C, 0x24, 0x08};
+    constexpr unsigned char kRsi = 6;
+    const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+    std::uintptr_t return_address = 0;
+    Code caller;
+    if (code.find(kKeep, 5) != kFarthest - 5 || code.find(kFromSecond, 3) == kFarthest ||
+        !SafeMemory().load(sp, return_address) || !caller.read(return_address)) {
+        return -1;
+    }
+    return number_preserved(caller, kRsi, context);
+}
+
 long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept {
     Code code;
     if (!code.read(instruction)) {
         return -1;
     }
-    long number = number_given_to_syscall(code, context);
+    long number = number_kept_by_caller(code, context);
+    if (number < 0) {
+        number = number_given_to_syscall(instruction, code, context);
+    }
     if (number < 0) {
         number = number_on_stack(code, context);
     }
@@ -236,6 +331,11 @@ long call_number(std::uintptr_t instruction, const ucontext_t& context) noexcept
     }
     if (number < 0) {
         number = constant_number(code, context);
+    }
+    if (number < 0) {
+        // musl, for a thread that has switched its cancellation off.
+        constexpr unsigned char kRax = 0;
+        number = number_preserved(code, kRax, context);
     }
     // xor %eax, %eax: read
     const unsigned char* last = code.bytes + kFarthest - 2;

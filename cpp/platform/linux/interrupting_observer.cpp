@@ -50,7 +50,7 @@ InterruptingObserver::~InterruptingObserver() {
             side.watches.give_back(watch);
         }
         live_.clear();
-        awake_known_ = false;
+        awake_.changed();
     }
     if (began_) {
         sampling_signal.flush_pending();
@@ -143,11 +143,10 @@ void InterruptingObserver::resume() noexcept {
     FaultGuard::reinstall_if_taken();
     sampling_signal.reinstall_if_taken();
     paused_ = false;
-    sleepers_.known = false;
+    awake_.look_at_all();
     handler_side.visiting.store(true, std::memory_order_seq_cst);
     for (Watch* watch : live_) {
         watch->waiting = {};
-        awake_known_ = false;
         watch->own.stopped.store(false, std::memory_order_relaxed);
         arm(*watch);
     }

@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "platform/awake_threads.h"
 #include "platform/linux/watch.h"
 #include "platform/observer.h"
 
@@ -38,9 +39,7 @@ public:
     void begin_threads() noexcept override;
     Report report() const override;
     bool owns(Tid tid) const noexcept override;
-    void accompanied_by(Tid tid) noexcept override {
-        companion_.store(tid, std::memory_order_relaxed);
-    }
+    void accompanied_by(Tid tid) noexcept override { awake_.accompanied_by(tid); }
     bool only_from_outside() const noexcept override { return false; }
 
 private:
@@ -53,7 +52,6 @@ private:
     bool seek(Watch& watch, std::int64_t now_ns, std::int64_t cpu_ns) noexcept;
     void meet_waiting(Watch& watch, std::int64_t cpu_ns, bool could_run) noexcept;
     bool tick_wall(std::int64_t now_ns) noexcept;
-    void find_awake() noexcept;
     void look_twice() noexcept;
     // Both with the mutex held.
     void arm(Watch& watch) noexcept;
@@ -75,15 +73,7 @@ private:
     std::vector<Watch*> live_;
     std::vector<std::string> notes_;
     std::minstd_rand random_{std::random_device{}()};
-    pacing::Sleepers sleepers_;
-    // In wall mode: those that are looked at in each tick, and the CPU time of the others, which
-    // are as many as live_ has more. To be found out anew when somebody fell asleep, was woken,
-    // came or went: in a program of a thousand threads that sleep a tick costs as in one without
-    // them.
-    std::vector<Watch*> awake_;
-    std::int64_t asleep_cpu_ns_ = 0;
-    bool awake_known_ = false;
-    std::atomic<Tid> companion_{0};
+    AwakeThreads<Watch> awake_;  // in wall mode
     std::int64_t next_reach_check_ = 0;
 
     struct Glance {

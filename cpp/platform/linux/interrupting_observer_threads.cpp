@@ -78,7 +78,7 @@ Watch* InterruptingObserver::follow(Tid tid, void* subject) noexcept {
     }
     watch->begin(tid, subject);
     watch->place = live_.size() - 1;
-    awake_known_ = false;
+    awake_.changed();
     watch->reach.blocked = blocks_signal(tid);
     watch->reach.cpu_ns = watch->own.visited_cpu_ns.load(std::memory_order_relaxed);
     arm(*watch);
@@ -99,8 +99,7 @@ VisitFigures InterruptingObserver::leave(Watch* watch) noexcept {
     live_[watch->place] = live_.back();
     live_[watch->place]->place = watch->place;
     live_.pop_back();
-    sleepers_.known = false;
-    awake_known_ = false;
+    awake_.look_at_all();
     handler_side.watches.give_back(watch);
     return figures;
 }
@@ -112,7 +111,7 @@ VisitFigures InterruptingObserver::figures(const Watch* watch) const noexcept {
 void InterruptingObserver::look_again(Watch* watch) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     watch->waiting = {};
-    awake_known_ = false;
+    awake_.changed();
 }
 
 void InterruptingObserver::about_to_close(Watch* watch) noexcept {
@@ -172,7 +171,7 @@ void InterruptingObserver::check_reach(Watch& watch) noexcept {
         disarm(watch);
         if (blocks_signal(tid)) {
             watch.waiting = {};
-            awake_known_ = false;
+            awake_.changed();
             sampling_signal.flush_pending();
             reach.blocked = true;
         } else {

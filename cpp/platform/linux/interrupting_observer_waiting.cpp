@@ -1,7 +1,5 @@
 // See interrupting_observer.h. Wall time of threads that stand still: who woke up, and looks from
 // outside at those that did not.
-#include <algorithm>
-
 #include "platform/clocks.h"
 #include "platform/linux/fault_guard.h"
 #include "platform/linux/handler_side.h"
@@ -72,74 +70,32 @@ void InterruptingObserver::look_twice() noexcept {
     glances_.clear();
 }
 
-void InterruptingObserver::find_awake() noexcept {
-    awake_.clear();
-    asleep_cpu_ns_ = 0;
-    for (Watch* watch : live_) {
-        if (watch->waiting.asleep) {
-            asleep_cpu_ns_ += watch->waiting.seen_cpu;
-        } else {
-            awake_.push_back(watch);  // follow() has seen to the room
-        }
-    }
-    awake_known_ = true;
-}
-
 bool InterruptingObserver::tick_wall(std::int64_t now_ns) noexcept {
-    if (!awake_known_) {
-        find_awake();
-    }
-    // First, so that what runs meanwhile looks explained rather than not. The system adds up all
-    // threads for it: among a thousand of them it is asked less often.
-    const bool asks = awake_.size() < live_.size() && sleepers_.clock.grants(now_ns);
-    const std::int64_t process = asks ? process_cpu_ns() : 0;
-    std::int64_t explained = asleep_cpu_ns_;
-    if (asks) {
-        sleepers_.clock.take(monotonic_ns() - now_ns);
-        explained += current_thread_cpu_ns();
-        const Tid companion = companion_.load(std::memory_order_relaxed);
-        explained += companion == 0 ? 0 : std::max<std::int64_t>(0, thread_cpu_ns(companion));
-    }
-    const auto look_at = [&](Watch& watch) {
-        const Tid tid = watch.tid.load(std::memory_order_relaxed);
-        const std::int64_t cpu = thread_cpu_ns(tid);
-        if (cpu < 0) {
-            return;  // gone; the collector will notice
-        }
-        explained += cpu;
-        if (watch.by_ticker && !watch.reach.blocked) {
-            seek(watch, now_ns, cpu);
-        }
-        if (!pacing::wants_meeting(watch.waiting, cpu)) {
-            watch.stood_still_until_ns.store(now_ns, std::memory_order_relaxed);
-            awake_known_ &= !watch.waiting.asleep;
-        } else if (thread_cpu_ns(tid) == cpu) {
-            if (is_runnable(tid)) {
-                if (glances_.size() < glances_.capacity()) {
+    awake_.tick(
+        live_, now_ns,
+        [&](Watch& watch) noexcept {
+            const Tid tid = watch.tid.load(std::memory_order_relaxed);
+            const std::int64_t cpu = thread_cpu_ns(tid);
+            if (cpu < 0) {
+                return cpu;  // gone; the collector will notice
+            }
+            if (watch.by_ticker && !watch.reach.blocked) {
+                seek(watch, now_ns, cpu);
+            }
+            if (!pacing::wants_meeting(watch.waiting, cpu)) {
+                watch.stood_still_until_ns.store(now_ns, std::memory_order_relaxed);
+            } else if (thread_cpu_ns(tid) == cpu) {
+                if (!is_runnable(tid)) {
+                    meet_waiting(watch, cpu, false);
+                } else if (glances_.size() < glances_.capacity()) {
                     glances_.push_back({&watch, watch.generation, cpu});
                 }
-            } else {
-                meet_waiting(watch, cpu, false);
             }
-        }
-    };
-    for (Watch* watch : awake_) {
-        look_at(*watch);
-    }
-    if (asks && pacing::somebody_woke(sleepers_, now_ns, process - explained)) {
-        const std::int64_t begin = monotonic_ns();
-        const std::int64_t quiet = sleepers_.quiet_until;
-        for (Watch* watch : live_) {
-            if (watch->waiting.asleep) {
-                explained -= watch->waiting.seen_cpu;
-                watch->stood_still_until_ns.store(quiet, std::memory_order_relaxed);
-                look_at(*watch);
-            }
-        }
-        awake_known_ = false;
-        const std::int64_t end = monotonic_ns();
-        pacing::looked_at_all(sleepers_, end, end - begin, process - explained);
-    }
+            return cpu;
+        },
+        [](Watch& watch, std::int64_t time_ns) noexcept {
+            watch.stood_still_until_ns.store(time_ns, std::memory_order_relaxed);
+        });
     return true;
 }
 

@@ -29,16 +29,16 @@ asm(R"(
 spprof_safe_copy:
     .cfi_startproc
     xorl %eax, %eax
-    testq %rdx, %rdx
+    leaq (%rdi,%rdx,8), %rdi
+    leaq (%rsi,%rdx,8), %rsi
+    negq %rdx
     je 2f
 1:
     .globl spprof_safe_copy_fault
 spprof_safe_copy_fault:
-    movq (%rdi), %rcx
-    movq %rcx, (%rsi)
-    addq $8, %rdi
-    addq $8, %rsi
-    decq %rdx
+    movq (%rdi,%rdx,8), %rcx
+    movq %rcx, (%rsi,%rdx,8)
+    incq %rdx
     jne 1b
 2:
     movl $1, %eax
@@ -94,7 +94,8 @@ bool copy_by_system_call(std::uintptr_t address, void* target, std::size_t words
     const std::size_t bytes = words * sizeof(std::uintptr_t);
     const iovec into{target, bytes};
     const iovec from{reinterpret_cast<void*>(address), bytes};
-    return syscall(SYS_process_vm_readv, getpid(), &into, 1, &from, 1, 0) ==
+    // All of them long: of an int that is passed on the stack the upper half is undefined.
+    return syscall(SYS_process_vm_readv, long{getpid()}, &into, 1L, &from, 1L, 0L) ==
            static_cast<long>(bytes);
 }
 

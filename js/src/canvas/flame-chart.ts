@@ -2,7 +2,7 @@
 // else is on screen.
 
 import { css, type Painter, SCHEMES } from '../profile/colors';
-import { type Direction, type Layout, neighbour, nodeAtPoint, visit } from '../profile/layout';
+import { type Direction, deepest, type Layout, neighbour, nodeAtPoint, visit } from '../profile/layout';
 import type { Marks } from '../profile/search';
 import { isFunction } from '../profile/tree';
 import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
@@ -24,6 +24,8 @@ export interface ChartEvents {
   select(node: number): void;
   /** Zoomed to a node, or back to 0. */
   zoom(node: number): void;
+  /** It has more or fewer rows than before. */
+  resized?(): void;
   hover(node: number, event: PointerEvent | null): void;
   actions(node: number): void;
 }
@@ -32,16 +34,19 @@ export class FlameChart extends Plot {
   private model: ChartModel | null = null;
   private zoomedNode = 0;
   private selected = -1;
-  /** The depth drawn first: 1 where the whole would only repeat its one child. */
+  private depths: { layout: Layout; below: Int32Array } | null = null;
+  /** When the height of the content was last said. */
+  private saidRows = 0;
+  /** The depth drawn first: more than 0 where what is above is seen elsewhere. */
   private readonly firstDepth: number;
 
   constructor(
     label: string,
     private readonly events: ChartEvents,
-    options: { hideRoot?: boolean } = {},
+    options: { firstDepth?: number } = {},
   ) {
     super(label);
-    this.firstDepth = options.hideRoot ? 1 : 0;
+    this.firstDepth = options.firstDepth ?? 0;
   }
 
   /** Shows a model; with `keepWindow` the window stays where it was, in shares of the whole. */
@@ -62,6 +67,7 @@ export class FlameChart extends Plot {
       [this.from, this.to] = this.windowOf(options.zoom, model.layout);
     }
     this.replaced({ turned });
+    this.saidRows = this.rows;
   }
 
   /** Search, selection or colours changed; the tree has not. */
@@ -73,8 +79,20 @@ export class FlameChart extends Plot {
     this.itemsLater();
   }
 
+  /** Down to the deepest call of what fills the width; of all, where the window lies elsewhere. */
   get rows(): number {
-    return this.model ? this.model.layout.tree.maxDepth + 1 - this.firstDepth : 0;
+    if (!this.model) return 0;
+    const { layout } = this.model;
+    if (this.depths?.layout !== layout) this.depths = { layout, below: deepest(layout.tree) };
+    const node = this.windowIs(this.zoomedNode, layout) ? this.zoomedNode : 0;
+    return this.depths.below[node] + 1 - this.firstDepth;
+  }
+
+  protected override moved(): void {
+    if (this.rows === this.saidRows) return;
+    this.saidRows = this.rows;
+    this.fitContent();
+    this.events.resized?.();
   }
 
   /** Whether the window shows less than the whole. */

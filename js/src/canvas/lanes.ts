@@ -1,11 +1,15 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
 
+import { doingColor } from '../profile/cause-colors';
 import { css, type Painter, SCHEMES } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
-import type { FuncRow, StackRow } from '../profile/rows';
+import type { RegionLane } from '../profile/region-lanes';
+import type { FuncRow, StackRow, ThreadRow } from '../profile/rows';
 import type { Marks } from '../profile/search';
+import { doingOf } from '../profile/sums';
 import { coarsen, gilOf, isWaiting, type Lane, rowOf, spanAt, visitSpans } from '../profile/timeline';
 import { type Item, MIN_ITEM_PIXELS, MIN_PIXELS, PAD, Plot, ROW } from './plot';
+import { paintRegions, REGION_ROW } from './region-rows';
 
 const AXIS = 20;
 const HEAD = 20;
@@ -15,6 +19,9 @@ const TICK_PIXELS = 110;
 
 export interface LanesModel {
   lanes: readonly Lane[];
+  /** Of those threads that have some; drawn above their calls. */
+  regions: ReadonlyMap<ThreadRow, RegionLane>;
+  regionText(region: number): string;
   extent: [number, number];
   painter: Painter<FuncRow>;
   dark: boolean;
@@ -39,12 +46,15 @@ export interface LaneCall {
 export interface LanesEvents {
   select(call: LaneCall): void;
   hover(call: LaneCall | null, event: PointerEvent | null): void;
+  /** A region was pressed. */
+  region(text: string): void;
   actions(): void;
   moved(): void;
 }
 
 interface Placed {
   lane: Lane;
+  regions: RegionLane | null;
   top: number;
   /** The lane as it looks from where it was last seen. */
   seen: { gap: number; from: number; to: number; lane: Lane } | null;
@@ -57,6 +67,8 @@ interface Call extends LaneCall {
 
 /** Ids of spans count on from lane to lane; no lane has more than this many. */
 const LANE_IDS = 2 ** 26;
+/** From here on they are regions'. */
+const REGION_IDS = LANE_IDS / 2;
 
 export class Lanes extends Plot {
   private model: LanesModel | null = null;
@@ -73,8 +85,9 @@ export class Lanes extends Plot {
     this.placed = [];
     let top = AXIS;
     for (const lane of model.lanes) {
-      this.placed.push({ lane, top, seen: null });
-      top += HEAD + STRIP + lane.rows * ROW + GAP;
+      const regions = model.regions.get(lane.thread) ?? null;
+      this.placed.push({ lane, regions, top, seen: null });
+      top += HEAD + STRIP + (regions?.rows ?? 0) * REGION_ROW + lane.rows * ROW + GAP;
     }
     const [low, high] = model.extent;
     this.selected = null;
@@ -122,7 +135,7 @@ export class Lanes extends Plot {
 
   contentHeight(): number {
     const last = this.placed[this.placed.length - 1];
-    return last ? last.top + HEAD + STRIP + last.lane.rows * ROW + GAP : AXIS + ROW;
+    return last ? this.top(last, last.lane.rows) + GAP : AXIS + ROW;
   }
 
   protected override get headroom(): number {
@@ -170,12 +183,26 @@ export class Lanes extends Plot {
   }
 
   private top(placed: Placed, row: number): number {
-    return placed.top + HEAD + STRIP + row * ROW;
+    return placed.top + HEAD + STRIP + (placed.regions?.rows ?? 0) * REGION_ROW + row * ROW;
+  }
+
+  /** The region that an id stands for, by its text. */
+  private regionOf(id: number): string | null {
+    const regions = id < 0 ? null : this.placed[Math.floor(id / LANE_IDS)]?.regions;
+    const span = (id % LANE_IDS) - REGION_IDS;
+    return this.model && regions && span >= 0 ? this.model.regionText(regions.region[span]) : null;
+  }
+
+  private hitRegion({ regions, top }: Placed, x: number, y: number): number {
+    const row = regions ? Math.floor((y - top - HEAD - STRIP) / REGION_ROW) : -1;
+    return regions && row >= 0 && row < regions.rows ? spanAt(regions, row, x) : -1;
   }
 
   protected hit(x: number, y: number): number {
     if (y - this.element.scrollTop < AXIS) return -1;
     for (const placed of this.placed) {
+      const region = this.hitRegion(placed, x, y);
+      if (region >= 0) return this.idOf(placed, REGION_IDS + region);
       const row = Math.floor((y - this.top(placed, 0)) / ROW);
       if (row < 0 || row >= placed.lane.rows) continue;
       const span = spanAt(this.level(placed), row, x);
@@ -218,7 +245,20 @@ export class Lanes extends Plot {
     pen.font = `600 ${this.meters.normal.font}`;
     pen.fillStyle = this.color('--sp-fg');
     pen.fillText(model.laneTitle(lane), PAD, placed.top - scroll + HEAD / 2 + 1);
-    this.paintStates(lane, placed.top - scroll + HEAD, scale);
+    this.paintStates(lane, placed.top - scroll + HEAD, scale, model.dark);
+    if (placed.regions) {
+      paintRegions(
+        pen,
+        placed.regions,
+        placed.top - scroll + HEAD + STRIP,
+        { from: this.from, to: this.to, scale, width, dark: model.dark },
+        {
+          of: model.regionText,
+          fit: (text, room) => this.meters.normal.fit(text, room),
+          font: this.meters.normal.font,
+        },
+      );
+    }
 
     const window = { from: this.from, to: this.to, minWidth: MIN_PIXELS / scale };
     const rest = css(scheme.rest);
@@ -281,8 +321,8 @@ export class Lanes extends Plot {
     }
   }
 
-  /** Full where the thread ran, an outline where it waited, a line below while it held the GIL. */
-  private paintStates(lane: Lane, y: number, scale: number): void {
+  /** Full where the thread ran, where it waited in the cause's colour and an outline, a line below while it held the GIL. */
+  private paintStates(lane: Lane, y: number, scale: number, dark: boolean): void {
     const { pen, width } = this;
     const fg = this.color('--sp-dim');
     const accent = this.color('--sp-accent');
@@ -297,6 +337,8 @@ export class Lanes extends Plot {
         const wide = Math.min(width + 2, (states.end[i] - this.from) * scale) - left;
         pen.fillStyle = pen.strokeStyle = fg;
         if (isWaiting(states.state[i])) {
+          pen.fillStyle = css(doingColor(doingOf(states.state[i]), dark));
+          pen.fillRect(left, y, Math.max(0.5, wide), 4);
           pen.lineWidth = 1;
           pen.strokeRect(left + 0.5, y + 0.5, Math.max(0.5, wide - 1), 3);
         } else {
@@ -338,6 +380,11 @@ export class Lanes extends Plot {
   }
 
   protected clicked(id: number): void {
+    const region = this.regionOf(id);
+    if (region !== null) {
+      this.events.region(region);
+      return;
+    }
     this.choose(this.call(id));
     if (this.selected) this.zoomToTime(this.selected.start, this.selected.end);
   }

@@ -171,7 +171,7 @@ export abstract class Plot {
     this.animation = null;
     this.hovered = -1;
     this.element.classList.toggle('sp-bottom-up', this.bottomUp);
-    this.spacer.style.height = `${this.contentHeight()}px`;
+    this.fitContent();
     if (options.turned) this.atBottom = true;
     if (this.width === 0) {
       this.resize();
@@ -181,6 +181,12 @@ export abstract class Plot {
     else if (options.turned) this.element.scrollTop = 0;
     this.draw();
     this.itemsLater();
+  }
+
+  /** The scroller is as high as what it shows. */
+  protected fitContent(): void {
+    this.spacer.style.height = `${this.contentHeight()}px`;
+    this.items.style.height = `${this.contentHeight()}px`;
   }
 
   /** Scrolls so that a row is in sight. */

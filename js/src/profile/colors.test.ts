@@ -7,7 +7,7 @@ import { buildTree } from './tree';
 const P = '/v/site-packages/';
 
 function painted(
-  mode: ColorMode,
+  mode: Exclude<ColorMode, 'waits'>,
   dark = false,
 ): { color: (name: string) => string; palette: readonly (readonly [number, number, number])[] } {
   const { profile, names, func } = profileOf([

@@ -4,7 +4,8 @@ import type { Names, Place } from './names';
 import { type FuncRow, rowsOf } from './rows';
 import { type CallTree, isFunction } from './tree';
 
-export type ColorMode = 'module' | 'kind' | 'self' | 'diff';
+/** `waits`: what threads do, see cause-colors.ts. */
+export type ColorMode = 'module' | 'kind' | 'self' | 'diff' | 'waits';
 export type Rgb = readonly [number, number, number];
 
 /** OKLCH (lightness 0-1, chroma, hue in degrees) to sRGB 0-255, chroma lowered until it fits the gamut. */
@@ -156,8 +157,45 @@ class Palette {
 
 /** From grey to strong in this many steps, for shares and differences. */
 const STEPS = 12;
+const WARM = 40;
+const COLD = 250;
+const KIND_CHROMA = 0.085;
 
-export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, names: Names, tree: CallTree): Painter {
+/** From grey (0) to strong (1). */
+function ramped(dark: boolean, hue: number, strength: number): Rgb {
+  return dark
+    ? oklch(0.34 + 0.12 * strength, 0.006 + 0.13 * strength, hue)
+    : oklch(0.92 - 0.17 * strength, 0.006 + 0.13 * strength, hue);
+}
+
+/** What the colours of a mode mean that are the same for all profiles. */
+export function keyOf(mode: Exclude<ColorMode, 'module' | 'waits'>, dark: boolean): { text: string; color: Rgb }[] {
+  const kind = (hue: number): Rgb => tone(dark, hue, KIND_CHROMA, 1);
+  if (mode === 'kind')
+    return [
+      { text: 'Python', color: kind(COLD) },
+      { text: 'native', color: kind(WARM) },
+    ];
+  if (mode === 'self')
+    return [
+      { text: 'no time of its own', color: ramped(dark, WARM, 0) },
+      { text: 'some', color: ramped(dark, WARM, 0.5) },
+      { text: 'the most', color: ramped(dark, WARM, 1) },
+    ];
+  return [
+    { text: 'gone or faster', color: ramped(dark, COLD, 1) },
+    { text: 'as before', color: ramped(dark, WARM, 0) },
+    { text: 'slower or new', color: ramped(dark, WARM, 1) },
+  ];
+}
+
+export function makePainter(
+  mode: Exclude<ColorMode, 'waits'>,
+  dark: boolean,
+  profile: Profile,
+  names: Names,
+  tree: CallTree,
+): Painter {
   const scheme = SCHEMES[dark ? 'dark' : 'light'];
 
   if (mode === 'self' || mode === 'diff') {
@@ -166,16 +204,9 @@ export function makePainter(mode: ColorMode, dark: boolean, profile: Profile, na
     const thread = palette.row(scheme.thread);
     const special = (node: number): number => (node === 0 ? root : thread);
     const ramp = (hue: number): number[] =>
-      Array.from({ length: STEPS + 1 }, (_, step) => {
-        const strength = step / STEPS;
-        return palette.row(
-          dark
-            ? oklch(0.34 + 0.12 * strength, 0.006 + 0.13 * strength, hue)
-            : oklch(0.92 - 0.17 * strength, 0.006 + 0.13 * strength, hue),
-        );
-      });
-    const warm = ramp(40);
-    const cold = ramp(250);
+      Array.from({ length: STEPS + 1 }, (_, step) => palette.row(ramped(dark, hue, step / STEPS)));
+    const warm = ramp(WARM);
+    const cold = ramp(COLD);
     if (mode === 'self') {
       // The largest self time of all sets the scale; the root of the share spreads the small ones.
       let largest = 0;
@@ -226,7 +257,7 @@ export function functionPainter(
     const shade = Math.floor(fraction(names.name(func)) * SHADES);
     const native = (profile.funcFlags[func] & NATIVE) !== 0;
     const { hue, chroma } =
-      mode === 'kind' ? { hue: native ? 40 : 250, chroma: 0.085 } : moduleTone(names.place(func), hues);
+      mode === 'kind' ? { hue: native ? WARM : COLD, chroma: KIND_CHROMA } : moduleTone(names.place(func), hues);
     const key = `${hue} ${chroma} ${shade}`;
     let row = tones.get(key);
     if (row === undefined) tones.set(key, (row = palette.row(tone(dark, hue, chroma, shade))));

@@ -22,6 +22,17 @@ export function layOut(tree: CallTree): Layout {
   return { tree, start, width: tree.extent[0] };
 }
 
+/** The depth of the deepest node below each, or its own. */
+export function deepest(tree: CallTree): Int32Array {
+  const depths = Int32Array.from(tree.depth);
+  // A parent comes before its children.
+  for (let node = tree.length - 1; node > 0; node--) {
+    const parent = tree.parent[node];
+    if (depths[node] > depths[parent]) depths[parent] = depths[node];
+  }
+  return depths;
+}
+
 /** A part of the weight axis and of the depths. */
 export interface Window {
   from: number;

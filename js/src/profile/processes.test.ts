@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Profile, Thread } from './container';
-import { byProcess, isOf, processChoices, roleChoices } from './processes';
+import { isOf, processTree, roleChoices } from './processes';
 import type { ThreadRow } from './rows';
 import type { ThreadTimes } from './threads';
 
@@ -31,22 +31,22 @@ const POOL = profile(
 );
 const TIMES = times(1, 10, 50, 20, 5, 2);
 
-describe('processChoices', () => {
+describe('processTree', () => {
   it('has each process before those that it made, the busiest first', () => {
-    expect(processChoices(POOL, TIMES)).toMatchObject([
-      { label: 'MainThread · pid 1', depth: 0, threads: [0, 5], weight: 3 },
+    expect(processTree(POOL, TIMES)).toMatchObject([
+      { label: 'MainThread · pid 1', depth: 0, threads: [5, 0], weight: 3 },
       { label: 'Worker-2 · pid 3', depth: 1, threads: [2], weight: 50 },
       { label: 'child.py · pid 4', depth: 2, threads: [4], weight: 5 },
-      { label: 'Worker-1 · pid 2', depth: 1, threads: [1, 3], weight: 30 },
+      { label: 'Worker-1 · pid 2', depth: 1, threads: [3, 1], weight: 30 },
     ]);
   });
 
-  it('is empty where there is one process', () => {
-    expect(processChoices(profile([thread('MainThread', 1), thread('poll', 1, 2)], []), times(1, 2))).toEqual([]);
+  it('is one process where there is one', () => {
+    expect(processTree(profile([thread('MainThread', 1), thread('poll', 1, 2)], []), times(1, 2))).toHaveLength(1);
   });
 
   it('is of as many processes where nobody says who made whom', () => {
-    const found = processChoices(profile([thread('a', 1), thread('b', 2)], []), times(1, 2));
+    const found = processTree(profile([thread('a', 1), thread('b', 2)], []), times(1, 2));
     expect(found.map(({ depth }) => depth)).toEqual([0, 0]);
   });
 
@@ -59,26 +59,22 @@ describe('processChoices', () => {
         [1, 0],
       ],
     );
-    const found = processChoices(several, times(1, 2, 3));
+    const found = processTree(several, times(1, 2, 3));
     expect(found.map(({ label }) => label).sort()).toEqual(['a · pid 1', 'b · node7 pid 1', 'c · node7 pid 2']);
   });
 });
 
 describe('roleChoices', () => {
   it('puts those together that differ in a number', () => {
-    expect(roleChoices(POOL, TIMES)).toMatchObject([{ label: '2 × Worker', threads: [2, 1, 3], weight: 80 }]);
-  });
-});
-
-describe('byProcess', () => {
-  it('keeps the threads of a process together', () => {
-    expect(byProcess(POOL, TIMES)).toEqual([5, 0, 2, 4, 3, 1]);
+    expect(roleChoices(processTree(POOL, TIMES))).toMatchObject([
+      { label: '2 × Worker', threads: [2, 3, 1], weight: 80 },
+    ]);
   });
 });
 
 describe('isOf', () => {
   it('knows the threads of a choice in any order', () => {
-    const [own] = processChoices(POOL, TIMES);
+    const [own] = processTree(POOL, TIMES);
     expect(isOf(own, new Set([5, 0] as ThreadRow[]))).toBe(true);
     expect(isOf(own, new Set([0] as ThreadRow[]))).toBe(false);
     expect(isOf(own, new Set([0, 1] as ThreadRow[]))).toBe(false);

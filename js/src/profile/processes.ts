@@ -13,7 +13,8 @@ export interface ProcessChoice {
   readonly weight: number;
 }
 
-interface Known extends ProcessChoice {
+/** One process; its threads the busiest first. */
+export interface Process extends ProcessChoice {
   readonly key: string;
   readonly role: string;
 }
@@ -34,7 +35,7 @@ function nameOf(threads: readonly Thread[], pid: number): string {
 }
 
 /** Each process before those that it made; siblings by their time. Processes without samples are left out. */
-function known({ threads, meta }: Profile, times: readonly ThreadTimes[]): Known[] {
+export function processTree({ threads, meta }: Profile, times: readonly ThreadTimes[]): Process[] {
   const rows = new Map<string, ThreadRow[]>();
   threads.forEach(({ host, pid }, row) => {
     const key = keyOf(host, pid);
@@ -58,11 +59,11 @@ function known({ threads, meta }: Profile, times: readonly ThreadTimes[]): Known
       maker,
       role: roleOf(name),
       label: `${name} · ${host ? `${host} ` : ''}pid ${pid}`,
-      threads: of,
+      threads: [...of].sort((a, b) => times[b].weight - times[a].weight),
       weight,
     };
   });
-  const made: Known[] = [];
+  const made: Process[] = [];
   const seen = new Set<string>();
   const add = (maker: string | null, depth: number): void => {
     const below = found.filter((each) => each.maker === maker && !seen.has(each.key));
@@ -78,16 +79,10 @@ function known({ threads, meta }: Profile, times: readonly ThreadTimes[]): Known
   return made;
 }
 
-/** The processes of a profile as a tree; empty where there is only one. */
-export function processChoices(profile: Profile, times: readonly ThreadTimes[]): ProcessChoice[] {
-  const found = known(profile, times);
-  return found.length > 1 ? found : [];
-}
-
 /** Processes that play the same role together, such as the workers of a pool; only roles of several. */
-export function roleChoices(profile: Profile, times: readonly ThreadTimes[]): ProcessChoice[] {
-  const roles = new Map<string, Known[]>();
-  for (const each of known(profile, times)) roles.set(each.role, [...(roles.get(each.role) ?? []), each]);
+export function roleChoices(processes: readonly Process[]): ProcessChoice[] {
+  const roles = new Map<string, Process[]>();
+  for (const each of processes) roles.set(each.role, [...(roles.get(each.role) ?? []), each]);
   return [...roles]
     .filter(([, of]) => of.length > 1)
     .map(([role, of]) => ({
@@ -96,11 +91,6 @@ export function roleChoices(profile: Profile, times: readonly ThreadTimes[]): Pr
       threads: of.flatMap(({ threads }) => threads),
       weight: of.reduce((sum, { weight }) => sum + weight, 0),
     }));
-}
-
-/** Rows of threads in the order of their processes, as the tree has them; within one the busiest first. */
-export function byProcess(profile: Profile, times: readonly ThreadTimes[]): ThreadRow[] {
-  return known(profile, times).flatMap(({ threads }) => [...threads].sort((a, b) => times[b].weight - times[a].weight));
 }
 
 /** Whether a choice is of exactly these threads. */

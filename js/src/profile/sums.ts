@@ -1,5 +1,6 @@
 // Owns what samples add up to by stack, for the threads and times asked for. Knows nothing of functions.
 import type { Profile } from './container';
+import { labelsInside } from './regions';
 import type { Column, SampleRow, StackRow, ThreadRow, Writable } from './rows';
 
 export interface SampleFilter {
@@ -7,6 +8,10 @@ export interface SampleFilter {
   threads: ReadonlySet<ThreadRow> | null;
   /** Samples that stand for waiting are left out. */
   runningOnly: boolean;
+  /** Only samples of threads that do this; see causes.ts. Null takes all. */
+  doing: number | null;
+  /** Only samples in this region, by its name or text; see regions.ts. Null takes all. */
+  region: string | null;
   /** Only this time, in ns; what lies across its ends counts in part. */
   range: readonly [number, number] | null;
 }
@@ -27,9 +32,21 @@ export interface StackSums {
 const WAITING = 1;
 const STATE = 3;
 
+/** See causes.ts. */
+export const doingOf = (state: number): number => ((state & STATE) === WAITING ? 1 + (state >> 5) : 0);
+
 /** Adds up samples; a `thread` counts instead of the filter's threads. */
 export function sumByStack(profile: Profile, options: SampleFilter, thread: ThreadRow | null = null): StackSums {
-  const { sampleStack, sampleThread, sampleWeight, sampleCount, sampleState, sampleBaseline, stackParent } = profile;
+  const {
+    sampleStack,
+    sampleThread,
+    sampleWeight,
+    sampleCount,
+    sampleState,
+    sampleBaseline,
+    sampleLabel,
+    stackParent,
+  } = profile;
   const stacks = stackParent.length;
   const own = new Float64Array(stacks);
   const weight: Writable<StackRow, number> = own;
@@ -37,10 +54,13 @@ export function sumByStack(profile: Profile, options: SampleFilter, thread: Thre
   const baseline: Writable<StackRow, number> | null = sampleBaseline ? new Float64Array(stacks) : null;
   const used: Writable<StackRow, number> = new Uint8Array(stacks);
   let any = false;
-  const { threads, runningOnly, range } = options;
+  const { threads, runningOnly, doing, region, range } = options;
+  const inside = region === null ? null : labelsInside(profile, region);
   for (let row = 0 as SampleRow; row < sampleStack.length; row++) {
     if (thread !== null ? sampleThread[row] !== thread : threads !== null && !threads.has(sampleThread[row])) continue;
     if (runningOnly && (sampleState[row] & STATE) === WAITING) continue;
+    if (doing !== null && doingOf(sampleState[row]) !== doing) continue;
+    if (inside && !(sampleLabel && sampleLabel[row] >= 0 && inside[sampleLabel[row]])) continue;
     const part = range === null ? 1 : partWithin(profile, row, range);
     if (part === 0) continue;
     const stack = sampleStack[row];

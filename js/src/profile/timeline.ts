@@ -296,8 +296,8 @@ export function visitSpans(
   }
 }
 
-/** The span of a lane's row at an instant, or -1. */
-export function spanAt(lane: Lane, row: number, time: number): number {
+/** The span of a row at an instant, or -1. */
+export function spanAt(lane: Pick<Lane, 'rows' | 'rowStart' | 'start' | 'end'>, row: number, time: number): number {
   if (row < 0 || row >= lane.rows) return -1;
   const high = lane.rowStart[row + 1];
   const at = firstEndingAfter(lane.end, lane.rowStart[row], high, time);

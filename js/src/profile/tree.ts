@@ -81,6 +81,8 @@ export const WHOLE: TreeOptions = {
   focusGroup: null,
   collapseRecursion: false,
   runningOnly: false,
+  doing: null,
+  region: null,
   range: null,
 };
 

@@ -13,11 +13,13 @@ import { VIEW_KINDS } from '../views/registry';
 import { speedscopeUrl } from '../views/speedscope-page';
 import type { Context, View } from '../views/view';
 import { Details } from './details';
-import { type ExportKind, save, saveContainer } from './export';
+import { type ExportKind, fileName, save, saveContainer } from './export';
+import { Legend } from './legend';
 import { Messages, reason } from './messages';
 import { Theme, type ThemeChoice } from './theme';
 import { Toolbar } from './toolbar';
 import { Tooltip } from './tooltip';
+import { WaitsLegend } from './waits-legend';
 
 /** What Python sees of the selection; nothing selected is an empty object. */
 export interface Selected {
@@ -41,6 +43,8 @@ export interface Host {
   speedscope(): Promise<string | null>;
   /** The container of which the shown one is a coarser copy, null where there is none; rejects as above. */
   whole(): Promise<ContainerBytes | null>;
+  /** What the profile is called, as of the variable that holds it; empty where nobody named it. */
+  name(): string;
 }
 
 export class App {
@@ -50,6 +54,8 @@ export class App {
   private readonly tooltip = new Tooltip();
   private readonly toolbar: Toolbar;
   private readonly details: Details;
+  private readonly waits: WaitsLegend;
+  private readonly legend: Legend;
   private readonly notes = h('div', { class: 'sp-notes', role: 'note' });
   private readonly crumbs = h('nav', { class: 'sp-crumbs', 'aria-label': 'Zoomed into' });
   private readonly stage = h('div', { class: 'sp-stage' });
@@ -79,13 +85,17 @@ export class App {
       copy: (text) =>
         void copyText(text).then((done) => this.messages.say(done ? 'Stack copied' : 'Copying was refused')),
     });
+    this.waits = new WaitsLegend(this.state);
+    this.legend = new Legend(this.state);
     const facts = h('div', { class: 'sp-facts' }, this.notes, this.toolbar.matched, this.toolbar.steps);
     this.root.append(
       this.toolbar.element,
       this.messages.element,
       facts,
+      this.waits.element,
       this.crumbs,
       this.stage,
+      this.legend.element,
       this.details.element,
       this.tooltip.element,
       this.messages.live,
@@ -186,6 +196,8 @@ export class App {
     for (const stop of this.stops) stop();
     this.toolbar.dispose();
     this.details.dispose();
+    this.waits.dispose();
+    this.legend.dispose();
     for (const view of this.views.values()) view.dispose();
     this.theme.dispose();
     this.root.remove();
@@ -249,6 +261,8 @@ export class App {
         focusFunction: null,
         focusGroup: null,
         range: null,
+        doing: null,
+        region: null,
       },
     });
   }
@@ -256,7 +270,11 @@ export class App {
   private save(kind: ExportKind): void {
     const { messages } = this;
     if (kind === 'spprof' && this.state.data.thinnedFrom !== null) void this.saveWhole();
-    else save(kind, this.state).catch((error: unknown) => messages.warn(`Not saved: ${reason(error)}`));
+    else save(kind, this.state, this.fileName).catch((error: unknown) => messages.warn(`Not saved: ${reason(error)}`));
+  }
+
+  private get fileName(): string {
+    return fileName(this.state, this.host.name());
   }
 
   /** What is shown is a copy, coarser in time; what is saved is all, where it can be had. */
@@ -266,11 +284,11 @@ export class App {
     messages.say('Asking for the whole profile');
     try {
       const whole = await this.host.whole();
-      saveContainer(whole ?? shown, whole === null);
+      saveContainer(whole ?? shown, whole === null, this.fileName);
       if (whole === null) messages.warn('This page holds no more than is shown: the file is as coarse in time.');
     } catch (error) {
       messages.warn(`The whole profile cannot be had: ${reason(error)}`, [
-        { text: 'Save it coarser in time', run: () => saveContainer(shown, true) },
+        { text: 'Save it coarser in time', run: () => saveContainer(shown, true, this.fileName) },
       ]);
     }
   }
@@ -290,7 +308,7 @@ export class App {
       .speedscope()
       .then((page) => {
         if (page === null) throw new Error('it is not part of this page');
-        tab.location.href = speedscopeUrl(page, whole, 'profile');
+        tab.location.href = speedscopeUrl(page, whole, { name: this.fileName, dark: this.state.dark });
       })
       .catch((error: unknown) => {
         tab.close();
@@ -371,6 +389,7 @@ export class App {
       this.back(typing);
     } else if (typing) {
       if (event.key !== 'Enter' || !target.matches('input')) return;
+      this.toolbar.searchNow();
       if (this.state.matchedNodes.length > 0) this.step(event.shiftKey ? -1 : 1);
       else this.view.focus();
     } else if ((event.key === 'n' || event.key === 'N') && this.state.matchedNodes.length > 0) {

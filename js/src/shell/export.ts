@@ -5,6 +5,7 @@ import * as format from '../profile/format';
 import { timeKind } from '../profile/notes';
 import { toSpeedscope } from '../profile/speedscope';
 import { toSvg } from '../profile/svg';
+import { functionOf } from '../profile/tree';
 import { module, native, spoken, title } from '../state/describe';
 import type { ContainerBytes, State } from '../state/state';
 
@@ -52,17 +53,30 @@ export async function pngOf(svg: string): Promise<Blob> {
   });
 }
 
+/** What files are called without their ending: as the profile is, or its cell. */
+export function fileName(state: State, name: string): string {
+  const { tree, names } = state;
+  let called = name;
+  if (called === '' && tree.childStart[1] - tree.childStart[0] === 1) {
+    const func = functionOf(tree, tree.childList[tree.childStart[0]]);
+    const cell = func === null ? null : /^In \[(\d+)\]/.exec(names.title(func));
+    if (cell) called = `cell-${cell[1]}`;
+  }
+  // What no file system minds.
+  return called.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|[-.]+$/g, '') || 'profile';
+}
+
 /** Of a coarser copy the name says so, as a note within it does. */
-export function saveContainer(container: ContainerBytes, coarser: boolean): void {
-  download(coarser ? 'profile-coarser.spprof' : 'profile.spprof', container, 'application/octet-stream');
+export function saveContainer(container: ContainerBytes, coarser: boolean, name: string): void {
+  download(`${name}${coarser ? '-coarser' : ''}.spprof`, container, 'application/octet-stream');
 }
 
 export type ExportKind = 'svg' | 'png' | 'speedscope' | 'spprof';
 
-export async function save(kind: ExportKind, state: State): Promise<void> {
-  if (kind === 'svg') download('profile.svg', svgOf(state), 'image/svg+xml');
-  else if (kind === 'png') download('profile.png', await pngOf(svgOf(state)), 'image/png');
+export async function save(kind: ExportKind, state: State, name: string): Promise<void> {
+  if (kind === 'svg') download(`${name}.svg`, svgOf(state), 'image/svg+xml');
+  else if (kind === 'png') download(`${name}.png`, await pngOf(svgOf(state)), 'image/png');
   else if (kind === 'speedscope')
-    download('profile.speedscope.json', JSON.stringify(toSpeedscope(state.whole)), 'application/json');
-  else saveContainer(state.container, false);
+    download(`${name}.speedscope.json`, JSON.stringify(toSpeedscope(state.whole)), 'application/json');
+  else saveContainer(state.container, false, name);
 }

@@ -1,10 +1,11 @@
 // Owns the controls above the views. Holds no choice itself: it shows the state's and changes them there.
 
 import { button, h } from '../dom/elements';
+import { DOINGS } from '../profile/causes';
 import { type ColorMode, css } from '../profile/colors';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
-import { isOf, type ProcessChoice, processChoices, roleChoices } from '../profile/processes';
+import { isOf, type ProcessChoice, roleChoices } from '../profile/processes';
 import { rowsOf, type ThreadRow } from '../profile/rows';
 import { TYPED_PATTERN } from '../profile/search';
 import { VIEWS, type ViewName } from '../state/choices';
@@ -13,6 +14,7 @@ import { keep, type State } from '../state/state';
 import { VIEW_KINDS } from '../views/registry';
 import type { ExportKind } from './export';
 import { Menu } from './menu';
+import { RegionChoice } from './region-choice';
 
 export interface ToolbarEvents {
   reset(): void;
@@ -26,6 +28,7 @@ const COLOR_TITLES: Record<ColorMode, string> = {
   kind: 'Colour: native or Python',
   self: 'Colour: self time',
   diff: 'Colour: change',
+  waits: 'Colour: what it waits for',
 };
 
 /** What the values of options begin with that stand for processes. */
@@ -38,7 +41,7 @@ const LEGEND = 9;
 const TYPING_MS = 60;
 
 const KEYS: [string, string][] = [
-  ['1 – 7', 'views'],
+  ['1 – 8', 'views'],
   ['/', 'search; Enter goes to the next match'],
   ['n, N', 'next match, previous one'],
   ['arrows', 'caller, callee, neighbours'],
@@ -72,6 +75,7 @@ export class Toolbar {
   readonly steps = h('div', { class: 'sp-steps', role: 'group', 'aria-label': 'Matches', hidden: true });
   private readonly pattern: HTMLButtonElement;
   private readonly threads = h('select', { class: 'sp-select', 'aria-label': 'Threads' });
+  private readonly region: RegionChoice;
   private readonly colors = h('select', { class: 'sp-select', 'aria-label': 'Colour' });
   private readonly inverted: HTMLButtonElement;
   private readonly allFrames: HTMLButtonElement;
@@ -90,6 +94,7 @@ export class Toolbar {
     private readonly state: State,
     events: ToolbarEvents,
   ) {
+    this.region = new RegionChoice(state);
     const group = h('div', { class: 'sp-views', role: 'group', 'aria-label': 'View' });
     VIEWS.forEach((view, i) => {
       const { title: text, hint } = VIEW_KINDS[view];
@@ -116,6 +121,7 @@ export class Toolbar {
     this.running = toggle('Running only', 'Leave out samples of waiting threads', () =>
       state.updateTree({ runningOnly: !state.choices.tree.runningOnly }),
     );
+    for (const ignored of [this.recursion, this.running]) ignored.classList.add('sp-ignored');
     this.pattern = toggle('.*', 'The search is a pattern (regular expression), not plain text', () => {
       this.searchNow();
       state.update({ pattern: state.choices.pattern === null ? TYPED_PATTERN : null });
@@ -161,6 +167,7 @@ export class Toolbar {
       group,
       h('div', { class: 'sp-searching' }, this.search, this.pattern),
       this.threads,
+      this.region.element,
       this.inverted,
       this.allFrames,
       this.options.element,
@@ -175,10 +182,12 @@ export class Toolbar {
 
   dispose(): void {
     clearTimeout(this.typing);
+    this.region.dispose();
     this.stop();
   }
 
-  private searchNow(): void {
+  /** Searches for what was typed, without waiting for more. */
+  searchNow(): void {
     clearTimeout(this.typing);
     this.typing = 0;
     if (this.search.value !== this.state.choices.search) this.state.update({ search: this.search.value });
@@ -199,7 +208,7 @@ export class Toolbar {
     const { choices, coverage, query, tree } = this.state;
     for (const [view, choose] of this.views) choose.setAttribute('aria-pressed', String(view === choices.view));
     this.inverted.setAttribute('aria-pressed', String(choices.inverted));
-    this.inverted.hidden = choices.view !== 'icicle' && choices.view !== 'flame';
+    this.inverted.hidden = !['icicle', 'flame', 'tree'].includes(choices.view);
     this.allFrames.setAttribute('aria-pressed', String(choices.allFrames));
     this.allFrames.hidden = !this.state.folds;
     this.onlyOwn.setAttribute('aria-pressed', String(choices.onlyOwn));
@@ -262,10 +271,9 @@ export class Toolbar {
 
   /** Processes and roles, where there are several: each stands for all its threads. */
   private processOptions(): HTMLElement[] {
-    const { data, threadTimes } = this.state;
-    const [roles, each] = [roleChoices(data, threadTimes), processChoices(data, threadTimes)];
-    this.processes = [...roles, ...each];
-    if (each.length === 0) return [];
+    const { processes } = this.state;
+    this.processes = processes.length > 1 ? [...roleChoices(processes), ...processes] : [];
+    if (this.processes.length === 0) return [];
     const options = this.processes.map(({ label, depth, weight }, at) =>
       h('option', { value: PROCESS + at }, `${'\u2003'.repeat(depth)}${label} · ${format.duration(weight)}`),
     );
@@ -290,14 +298,20 @@ export class Toolbar {
     );
     this.threads.hidden = rows.length < 2;
     this.running.hidden = !times.some(({ waited }) => waited > 0);
-    const modes: ColorMode[] = ['module', 'kind', 'self', ...(data.sampleBaseline ? (['diff'] as const) : [])];
+    const modes: ColorMode[] = [
+      'module',
+      'kind',
+      'self',
+      ...(this.state.waits ? (['waits'] as const) : []),
+      ...(data.sampleBaseline ? (['diff'] as const) : []),
+    ];
     this.colors.replaceChildren(...modes.map((mode) => h('option', { value: mode }, COLOR_TITLES[mode])));
   }
 
   /** One chip for each filter in force; a click takes it off. */
   filters(): HTMLElement[] {
     const { names, choices } = this.state;
-    const { focusFunction, focusGroup, hideFunctions, hideGroups, range } = choices.tree;
+    const { focusFunction, focusGroup, hideFunctions, hideGroups, range, doing, region } = choices.tree;
     const chip = (text: string, clear: () => void): HTMLElement =>
       button(`${text} ✕`, { class: 'sp-chip', 'aria-label': `Remove filter: ${text}` }, clear);
     const chips: HTMLElement[] = [];
@@ -308,6 +322,8 @@ export class Toolbar {
         ),
       );
     }
+    if (doing !== null) chips.push(chip(`only ${DOINGS[doing]}`, () => this.state.updateTree({ doing: null })));
+    if (region !== null) chips.push(chip(`in ${region}`, () => this.state.updateTree({ region: null })));
     if (focusFunction !== null)
       chips.push(chip(`only ${names.title(focusFunction)}`, () => this.state.updateTree({ focusFunction: null })));
     if (focusGroup !== null) chips.push(chip(`only ${focusGroup}`, () => this.state.updateTree({ focusGroup: null })));

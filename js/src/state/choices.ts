@@ -3,11 +3,12 @@
 import type { ColorMode } from '../profile/colors';
 import type { Profile, Thread } from '../profile/container';
 import type { Names } from '../profile/names';
+import { regionsOf } from '../profile/regions';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import type { Search } from '../profile/search';
 import { isFunction, THREAD, type TreeOptions, threadOf, WHOLE } from '../profile/tree';
 
-export const VIEWS = ['icicle', 'flame', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
+export const VIEWS = ['icicle', 'flame', 'tree', 'timeline', 'table', 'sandwich', 'source', 'speedscope'] as const;
 export type ViewName = (typeof VIEWS)[number];
 
 export interface Selection {
@@ -89,6 +90,8 @@ export function carriedOver(choices: Choices, old: Named, next: Named): Choices 
   const { selection, tree, zoom } = choices;
   const threads = new Set(Array.from(tree.threads ?? [], carryThread).filter((row) => row !== undefined));
   const selected = selection ? carry(selection.func) : undefined;
+  const { texts, names } = regionsOf(next.profile);
+  const region = [...texts, ...names].find((known) => known === tree.region) ?? null;
   const focus = tree.focusFunction === null ? null : (carry(tree.focusFunction) ?? null);
   return {
     ...choices,
@@ -98,6 +101,7 @@ export function carriedOver(choices: Choices, old: Named, next: Named): Choices 
       ...tree,
       // Rather all threads than one that was not chosen.
       threads: threads.size > 0 ? threads : null,
+      region,
       focusFunction: focus,
       hideFunctions: new Set(
         Array.from(tree.hideFunctions, (func) => carry(func)).filter((func) => func !== undefined),

@@ -1,4 +1,5 @@
 // Owns the sentences about a frame: its title, what a screen reader says, what the tooltip lists.
+import { DOINGS, RUNNING } from '../profile/causes';
 import * as format from '../profile/format';
 import { severalProcesses } from '../profile/labels';
 import type { ThreadRow } from '../profile/rows';
@@ -65,6 +66,19 @@ export function spoken(state: State, tree: CallTree, node: number): string {
   return `${state.names.name(key)}, ${state.names.location(key, line)}, ${used}${moved}${state.names.native(key) ? ', native' : ''}`;
 }
 
+/** What else than running most of a frame's time was, where that is some. */
+function waits(state: State, tree: CallTree, node: number): [string, string][] {
+  if (!state.waits) return [];
+  const times = state.doings(tree)(node);
+  const whole = times.reduce((sum, time) => sum + time, 0);
+  return times
+    .map((time, doing) => ({ time, doing }))
+    .filter(({ time, doing }) => doing !== RUNNING && time >= 0.01 * whole && time > 0)
+    .sort((a, b) => b.time - a.time)
+    .slice(0, 3)
+    .map(({ time, doing }, i) => [i === 0 ? 'Of it' : '', `${format.share(time, whole)} ${DOINGS[doing]}`]);
+}
+
 /** `ownTime` is false for trees of callers, whose frames stand for time further down. */
 export function describe(state: State, tree: CallTree, node: number, ownTime = !state.choices.inverted): Described {
   const func = functionOf(tree, node);
@@ -85,6 +99,7 @@ export function describe(state: State, tree: CallTree, node: number, ownTime = !
       ['Total', time(tree.total[node])],
       ...(ownTime ? ([['Self', time(tree.self[node])]] as [string, string][]) : []),
       ['Samples', format.count(tree.totalCount[node])],
+      ...waits(state, tree, node),
       ...(baseline
         ? ([
             ['Change', `${format.change(tree.total[node] - baseline[node])} (was ${format.duration(baseline[node])})`],

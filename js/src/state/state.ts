@@ -2,6 +2,8 @@
 // is declared, not invalidated: each of it is worked out when first asked for, and anew once something that it
 // was worked out from is another. Knows nothing of elements.
 import { batch, computed, effect, signal, untracked } from '@preact/signals-core';
+import { doingPainter } from '../profile/cause-colors';
+import { type Doings, doingsOf, hasWaits, timeByDoing } from '../profile/causes';
 import { functionPainter, makePainter, type Painter } from '../profile/colors';
 import { type Evidence, evidenceOf, withinNoise } from '../profile/confidence';
 import { decode, type Profile } from '../profile/container';
@@ -11,7 +13,9 @@ import { severalProcesses } from '../profile/labels';
 import { type Layout, layOut } from '../profile/layout';
 import { Names } from '../profile/names';
 import { onlyOwn } from '../profile/own-code';
-import { byProcess } from '../profile/processes';
+import { type Process, processTree } from '../profile/processes';
+import { buildRegionLane, type RegionLane } from '../profile/region-lanes';
+import { type RegionChoice, regionChoices } from '../profile/regions';
 import type { FuncRow, ThreadRow } from '../profile/rows';
 import { sandwich } from '../profile/sandwich';
 import {
@@ -153,18 +157,34 @@ export class State {
   );
   private readonly inTime = computed(() => {
     const threads = this.selectedThreads.value;
-    const several = severalProcesses(this.data.threads);
-    const rows = several
-      ? byProcess(this.data, this.perThread.value)
+    const rows = severalProcesses(this.data.threads)
+      ? this.processes.flatMap(({ threads }) => threads)
       : this.data.threads.map((_, row) => row as ThreadRow);
     return rows
       .filter((row) => threads === null || threads.has(row))
       .map((row) => buildLane(this.data, row))
       .filter(({ rows }) => rows > 0);
   });
+  private readonly regionsInTime = computed(() => {
+    const lanes = this.inTime.value.map(({ thread }) => [thread, buildRegionLane(this.data, thread)] as const);
+    return new Map(lanes.flatMap(([thread, lane]) => (lane ? [[thread, lane] as const] : [])));
+  });
+  private readonly inRegions = computed(() => regionChoices(this.whole));
+  private readonly waitsSomewhere = computed(() => hasWaits(this.whole));
+  private readonly byDoing = computed(() => timeByDoing(this.data, this.options.value));
+  private readonly whatNodesDo = computed(() => {
+    const [data, options] = [this.data, this.options.value];
+    const made = new WeakMap<CallTree, Doings>();
+    return (tree: CallTree): Doings => {
+      const doings = made.get(tree) ?? doingsOf(data, tree, options);
+      made.set(tree, doings);
+      return doings;
+    };
+  });
   private readonly samplesTell = computed(() => evidenceOf(this.data));
   private readonly unchanged = computed(() => (this.data.sampleBaseline ? withinNoise(this.data) : null));
   private readonly perThread = computed(() => threadTimes(this.data));
+  private readonly madeProcesses = computed(() => processTree(this.data, this.perThread.value));
   private readonly functionColors = computed(() =>
     functionPainter(this.colors.value === 'kind' ? 'kind' : 'module', this.dark, this.data, this.names),
   );
@@ -173,7 +193,9 @@ export class State {
     const mode = this.colors.value;
     const made = new WeakMap<CallTree, Painter>();
     return (tree: CallTree): Painter => {
-      const painter = made.get(tree) ?? makePainter(mode, dark, data, names, tree);
+      const painter =
+        made.get(tree) ??
+        (mode === 'waits' ? doingPainter(dark, tree, this.doings(tree)) : makePainter(mode, dark, data, names, tree));
       made.set(tree, painter);
       return painter;
     };
@@ -306,6 +328,31 @@ export class State {
     return this.inTime.value;
   }
 
+  /** The regions of those threads that have some. */
+  get regionLanes(): ReadonlyMap<ThreadRow, RegionLane> {
+    return this.regionsInTime.value;
+  }
+
+  /** Regions that one may choose, none where the profile has none. */
+  get regions(): readonly RegionChoice[] {
+    return this.inRegions.value;
+  }
+
+  /** Whether some of the profile's time is waiting. */
+  get waits(): boolean {
+    return this.waitsSomewhere.value;
+  }
+
+  /** What the time was that the other filters take, in ns; see causes.ts. */
+  get timeByDoing(): readonly number[] {
+    return this.byDoing.value;
+  }
+
+  /** What the time of a tree's nodes was. */
+  doings(tree: CallTree): Doings {
+    return this.whatNodesDo.value(tree);
+  }
+
   /** How many independent samples tell of a function. */
   get evidence(): Evidence {
     return this.samplesTell.value;
@@ -319,6 +366,11 @@ export class State {
   /** What each thread's time adds up to, by its row. */
   get threadTimes(): readonly ThreadTimes[] {
     return this.perThread.value;
+  }
+
+  /** The processes that the profile has samples of, each before those that it made. */
+  get processes(): readonly Process[] {
+    return this.madeProcesses.value;
   }
 
   /** Colours by what a function is, whatever it used. */

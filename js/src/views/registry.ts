@@ -1,5 +1,6 @@
 // Owns the list of views: what each is called, what it is for, and how it is made.
 import type { ViewName } from '../state/choices';
+import { CallTreeView } from './call-tree-view';
 import { SandwichView } from './sandwich-view';
 import { SourceView } from './source-view';
 import { SpeedscopeView } from './speedscope-view';
@@ -24,10 +25,16 @@ const tree = (context: Context): View => new TreeView(context);
 export const VIEW_KINDS: Record<ViewName, ViewKind> = {
   icicle: { title: 'Icicle', hint: 'Calls from the root downwards, heaviest first', help: CHART, make: tree },
   flame: { title: 'Flame', hint: 'Calls from the root upwards, heaviest first', help: CHART, make: tree },
+  tree: {
+    title: 'Tree',
+    hint: 'Who called whom, as a list that opens',
+    help: 'Click ▸ or press → to open an entry, ← to close it; / searches',
+    make: (context) => new CallTreeView(context),
+  },
   timeline: {
     title: 'Timeline',
     hint: 'Calls in the order of time, one lane a thread',
-    help: `Above each lane: filled where it ran, outlined where it waited, coloured below while it held the GIL. ${CHART}`,
+    help: `Above each lane: filled where it ran, outlined where it waited, in the colour of the cause; a line below while it held the GIL. ${CHART}`,
     make: (context) => new TimelineView(context),
   },
   table: {

@@ -18,8 +18,9 @@ export class Rows {
     head: HTMLTableSectionElement,
     label: string,
     private readonly make: (row: number) => HTMLTableRowElement,
+    role: 'grid' | 'treegrid' = 'grid',
   ) {
-    this.table = h('table', { class: 'sp-table', role: 'grid', 'aria-label': label }, head, this.body);
+    this.table = h('table', { class: 'sp-table', role, 'aria-label': label }, head, this.body);
     // A scroller must be reachable by keyboard, or its lower rows are not.
     this.element = h('div', { class: 'sp-rows', tabindex: '0', role: 'region', 'aria-label': label }, this.table);
     this.element.addEventListener('scroll', () => this.fill(false));

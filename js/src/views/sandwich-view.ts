@@ -19,15 +19,16 @@ export class SandwichView implements View {
   private readonly callees: FlameChart;
   private readonly charts = h('div', { class: 'sp-sandwich-charts' });
   private readonly hint = h('p', { class: 'sp-empty' }, 'Nothing was sampled');
+  private readonly leaf = h('p', { class: 'sp-empty sp-leaf' }, 'It calls nothing that was sampled');
   private shown: { profile: Profile; halves: Halves } | null = null;
 
   constructor(private readonly context: Context) {
     this.table = new TableView(context, () => this.callees.focus(), true);
     this.callers = this.chart('Callers', 'callers');
     this.callees = this.chart('Callees', 'callees');
-    const part = (title: string, chart: FlameChart): HTMLElement =>
-      h('div', { class: 'sp-half' }, h('span', { class: 'sp-half-title' }, title), chart.element);
-    this.charts.append(part('Callers', this.callers), part('Callees', this.callees), this.hint);
+    const part = (title: string, chart: FlameChart, ...more: HTMLElement[]): HTMLElement =>
+      h('div', { class: 'sp-half' }, h('span', { class: 'sp-half-title' }, title), ...more, chart.element);
+    this.charts.append(part('Callers', this.callers), part('Callees', this.callees, this.leaf), this.hint);
     this.element = h('div', { class: 'sp-sandwich' }, this.table.element, this.charts);
   }
 
@@ -53,7 +54,8 @@ export class SandwichView implements View {
           if (func !== null) context.select({ func, stack: side === 'callees' ? [] : path.reverse() });
         },
       },
-      { hideRoot: true },
+      // The whole would only repeat the function, which stands once, below its callers and above what it calls.
+      { firstDepth: side === 'callers' ? 1 : 2 },
     );
   }
 
@@ -65,14 +67,14 @@ export class SandwichView implements View {
     const { shown } = this;
     this.shown = halves && { profile, halves };
     if (halves === null) return;
+    this.leaf.hidden = halves.callees.tree.maxDepth > 1;
     for (const [chart, side] of [
       [this.callers, 'callers'],
       [this.callees, 'callees'],
     ] as const) {
       const layout = halves[side];
       const model = chartModel(state, layout);
-      // The function itself is the first level; the root above it would only repeat it.
-      const selected = layout.tree.length > 1 ? 1 : 0;
+      const selected = side === 'callers' && layout.tree.length > 1 ? 1 : -1;
       const keepWindow = shown !== null && shown.profile !== profile;
       if (shown?.halves === halves) chart.update(model, selected);
       else chart.show(model, { zoom: 0, selected, keepWindow, bottomUp: side === 'callers' });

@@ -2,6 +2,7 @@
 
 import { h } from '../dom/elements';
 import * as format from '../profile/format';
+import { colouredLines, type Piece } from '../profile/python-syntax';
 import type { FuncRow, StringRow } from '../profile/rows';
 import type { LineTime } from '../profile/source';
 import type { FunctionRow } from '../profile/table';
@@ -13,9 +14,16 @@ interface Shown {
   text: string;
 }
 
+/** Files with a smaller share are not offered. */
+const LEAST = 0.0005;
+
+const coloured = ({ kind, text }: Piece): Node =>
+  kind === 'plain' ? document.createTextNode(text) : h('span', { class: `sp-py-${kind}` }, text);
+
 export class SourceView implements View {
   readonly element: HTMLElement;
   private readonly rows: Rows;
+  private colours: Piece[][] = [];
   private readonly files = h('select', { class: 'sp-select sp-files', 'aria-label': 'File' });
   private readonly note = h('span', { class: 'sp-hint' });
   private lines: Shown[] = [];
@@ -88,23 +96,26 @@ export class SourceView implements View {
     const { state } = this.context;
     if (this.filesOf === table) return;
     this.filesOf = table;
-    const byFile = new Map<StringRow, { func: FuncRow; self: number; most: number }>();
-    for (const { func, self } of table) {
+    const byFile = new Map<StringRow, { func: FuncRow; self: number; most: number; total: number }>();
+    for (const { func, self, total } of table) {
       if (state.names.native(func)) continue;
       const file = state.data.funcFile[func];
-      const entry = byFile.get(file) ?? { func, self: 0, most: -1 };
+      const entry = byFile.get(file) ?? { func, self: 0, most: -1, total: 0 };
       entry.self += self;
+      entry.total = Math.max(entry.total, total);
       if (self > entry.most) Object.assign(entry, { func, most: self });
       byFile.set(file, entry);
     }
     const whole = state.tree.total[0];
     const options = Array.from(byFile.entries())
+      // A file of which nothing can be said is in nobody's way, unless it is all there is.
+      .filter(([, { total }], _, all) => all.length === 1 || total >= LEAST * whole)
       .sort(([, a], [, b]) => b.self - a.self)
-      .map(([file, { func, self }]) =>
+      .map(([file, { func, self, total }]) =>
         h(
           'option',
           { value: func, 'data-file': file },
-          `${state.names.place(func).file || '?'} · ${format.share(self, whole)} self`,
+          `${state.names.place(func).file || '?'} · ${format.share(total, whole)}, ${format.share(self, whole)} self`,
         ),
       );
     this.files.replaceChildren(...options);
@@ -112,7 +123,13 @@ export class SourceView implements View {
 
   private mark(func: FuncRow): void {
     const file = String(this.context.state.data.funcFile[func]);
-    for (const option of this.files.options) if (option.dataset.file === file) this.files.value = option.value;
+    let option = Array.from(this.files.options).find(({ dataset }) => dataset.file === file);
+    if (!option) {
+      const { names } = this.context.state;
+      option = h('option', { value: func, 'data-file': file }, names.place(func).file || '?');
+      this.files.append(option);
+    }
+    this.files.value = option.value;
   }
 
   private fill(func: FuncRow, text: string | null): void {
@@ -120,6 +137,7 @@ export class SourceView implements View {
     if (text) {
       const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
       this.lines = lines.map((line, i) => ({ line: i + 1, text: line }));
+      this.colours = colouredLines(lines);
       this.note.textContent = names.location(func);
     } else {
       // The figures are worth showing even where the text is not at hand.
@@ -127,6 +145,7 @@ export class SourceView implements View {
         .filter((line) => line > 0)
         .sort((a, b) => a - b)
         .map((line) => ({ line, text: '' }));
+      this.colours = [];
       this.note.textContent = names.native(func)
         ? 'Native code: no lines'
         : 'The source that ran is not available here; these are its lines that took time';
@@ -166,7 +185,7 @@ export class SourceView implements View {
       h('th', { scope: 'row', class: 'sp-line-number' }, String(line)),
       cell(time?.self ?? 0),
       cell(time?.total ?? 0),
-      h('td', { class: 'sp-code' }, text),
+      h('td', { class: 'sp-code' }, ...(this.colours[row]?.map(coloured) ?? [text])),
     );
   }
 

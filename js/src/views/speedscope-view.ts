@@ -8,33 +8,34 @@ export class SpeedscopeView implements View {
   readonly element = h('div', { class: 'sp-speedscope' });
   readonly height = 560;
   private url = '';
-  private shown: Profile | null = null;
+  private shown: { profile: Profile; dark: boolean } | null = null;
 
   constructor(private readonly context: Context) {}
 
   show(): void {
-    const { data } = this.context.state;
-    if (this.shown === data) return;
-    this.shown = data;
-    void this.load(data);
+    const { data: profile, dark } = this.context.state;
+    if (this.shown?.profile === profile && this.shown.dark === dark) return;
+    const shown = { profile, dark };
+    this.shown = shown;
+    void this.load(shown);
   }
 
-  private async load(profile: Profile): Promise<void> {
+  private async load(shown: { profile: Profile; dark: boolean }): Promise<void> {
     this.element.replaceChildren(h('p', { class: 'sp-empty' }, 'Loading Speedscope…'));
     let content: HTMLElement[];
     let url = '';
     try {
       const page = await this.context.speedscope();
-      url = page === null ? '' : speedscopeUrl(page, profile, 'profile');
+      url = page === null ? '' : speedscopeUrl(page, shown.profile, { name: 'profile', dark: shown.dark });
       content =
         page === null
           ? this.instead('Speedscope is not part of this page')
           : [h('iframe', { class: 'sp-frame', title: 'Speedscope', src: url })];
     } catch (error) {
-      content = this.instead(`Speedscope cannot be shown: ${(error as Error).message}`, () => void this.load(profile));
+      content = this.instead(`Speedscope cannot be shown: ${(error as Error).message}`, () => void this.load(shown));
     }
     // Another profile may have come meanwhile.
-    if (this.shown !== profile) {
+    if (this.shown !== shown) {
       URL.revokeObjectURL(url.split('#')[0]);
       return;
     }

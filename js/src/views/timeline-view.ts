@@ -4,6 +4,7 @@
 import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
+import { regionsOf } from '../profile/regions';
 import type { FuncRow, StackRow } from '../profile/rows';
 import { type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
@@ -18,6 +19,10 @@ export class TimelineView implements View {
     this.plot = new Lanes({
       select: ({ func, stack }) => context.select({ func, stack: this.stackOf(stack) }),
       hover: (call, event) => context.tip(call ? this.described(call) : null, event),
+      region: (text) => {
+        const { tree } = context.state.choices;
+        context.state.updateTree({ region: tree.region === text ? null : text });
+      },
       actions: () => context.actions(),
       moved: () => context.moved(),
     });
@@ -36,6 +41,8 @@ export class TimelineView implements View {
     const { names, lanes, data: profile } = state;
     const model: LanesModel = {
       lanes,
+      regions: state.regionLanes,
+      regionText: (region) => regionsOf(state.whole).texts[region],
       extent: timeExtent(profile),
       painter: state.functionPainter,
       dark: state.dark,

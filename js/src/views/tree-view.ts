@@ -42,6 +42,7 @@ export class TreeView implements View {
       zoom: (node) => state.update({ zoom: pathOf(state.aggregate.tree, node) }),
       hover: (node, event) => context.tip(node >= 0 ? describe(state, state.aggregate.tree, node) : null, event),
       actions: () => context.actions(),
+      resized: () => context.resized(),
     });
   }
 

@@ -43,6 +43,7 @@ _ADAPTERS = {
     "distributed": ("dask_engine", "Dask"),
     "ipyparallel": ("ipyparallel_engine", "IPyParallel"),
     "mpi4py": ("mpi_engine", "Mpi"),
+    "ray": ("ray_engine", "Ray"),
 }
 
 
@@ -54,7 +55,8 @@ def engine_of(workers: Any) -> Engine:
     TypeError
         It is none that is known, and has no `run` of its own.
     """
-    for kind in type(workers).__mro__:
+    several = isinstance(workers, (list, tuple)) and workers
+    for kind in type(several[0] if several else workers).__mro__:
         known = _ADAPTERS.get(kind.__module__.partition(".")[0])
         if known is not None:
             module = f"{__package__}.{known[0]}"
@@ -66,6 +68,6 @@ def engine_of(workers: Any) -> Engine:
         return own
     raise TypeError(
         "workers are a Client of dask.distributed, a view or Client of ipyparallel, a communicator "
-        "of mpi4py, or an object with run(function, *args) -> {worker: result}, not "
+        "of mpi4py, actors of Ray, or an object with run(function, *args) -> {worker: result}, not "
         f"{type(workers).__name__}"
     )

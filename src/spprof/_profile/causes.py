@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .tables import StackIndex, Tables
 
 UNKNOWN, LOCK, SOCKET, FILE = (CAUSES.index(name) for name in ("unknown", "lock", "socket", "file"))
-CHILD, THREAD = CAUSES.index("process"), CAUSES.index("thread")
+CHILD, THREAD, SLEEP = CAUSES.index("process"), CAUSES.index("thread"), CAUSES.index("sleep")
+# The frame above a job of a pool of threads, in the stack of the task that waits for it.
+WORKER = "[worker thread]"
 
 # Functions of the standard library that wait, by the end of their file and the last part of their
 # name, and what for.
@@ -53,11 +55,39 @@ _KNOWN: dict[str, dict[str, int]] = {
     "multiprocessing/connection.py": {
         name: SOCKET for name in ("wait", "poll", "_poll", "_recv", "_recv_bytes", "_send")
     },
+    # Of suspended tasks.
+    "asyncio/tasks.py": {"sleep": SLEEP},
+    "asyncio/locks.py": {
+        name: LOCK for name in ("acquire", "wait", "wait_for", "__aenter__", "_block")
+    },
+    "asyncio/queues.py": {"get": LOCK, "put": LOCK, "join": LOCK},
+    "asyncio/streams.py": {
+        name: SOCKET
+        for name in (
+            *("read", "readline", "readuntil", "readexactly", "_wait_for_data"),
+            *("drain", "_drain_helper", "open_connection", "wait_closed"),
+        )
+    },
+    "asyncio/base_events.py": {"create_connection": SOCKET, "_sock_connect": SOCKET},
+    **{
+        f"asyncio/{kind}_events.py": {
+            f"sock_{name}": SOCKET
+            for name in (
+                *("recv", "recv_into", "recvfrom", "recvfrom_into"),
+                *("sendall", "sendto", "sendfile", "connect", "accept"),
+            )
+        }
+        for kind in ("selector", "proactor")
+    },
+    "asyncio/subprocess.py": {name: CHILD for name in ("wait", "communicate", "_read_stream")},
+    "asyncio/base_subprocess.py": {"_wait": CHILD},
 }
 # A pool of threads waits by the same functions as one of processes; its threads run this one.
 _POOL, _OF_THREADS = "multiprocessing/pool.py", "worker"
 # Of functions on top of each other the cause that says most.
-_SAYS_MORE = {cause: place for place, cause in enumerate((CHILD, THREAD, SOCKET, FILE, LOCK))}
+_SAYS_MORE = {
+    cause: place for place, cause in enumerate((CHILD, THREAD, SOCKET, FILE, LOCK, SLEEP))
+}
 
 
 def _known_functions(tables: Tables) -> list[int]:
@@ -90,6 +120,7 @@ def by_stack(tables: Tables, stacks: Sequence[StackIndex]) -> dict[StackIndex, i
     files.
     """
     known = _known_functions(tables)
+    jobs = {func for func, name in enumerate(tables.func_name) if tables.strings[name] == WORKER}
     causes: dict[StackIndex, int] = {}
     for stack in stacks:
         cause = UNKNOWN
@@ -98,6 +129,10 @@ def by_stack(tables: Tables, stacks: Sequence[StackIndex]) -> dict[StackIndex, i
             func = tables.frame_func[tables.stack_frame[row]]
             here = known[func]
             if here < 0 and not tables.func_flags[func] & NATIVE:
+                # A task that waits for a job waits for its future.
+                above = tables.stack_parent[row]
+                if jobs and above >= 0 and tables.frame_func[tables.stack_frame[above]] in jobs:
+                    cause = LOCK
                 break
             if here > 0 and (cause == UNKNOWN or _SAYS_MORE[here] < _SAYS_MORE[cause]):
                 cause = here

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from .._profile.causes import WORKER
 from . import engine
 from .imported import Awaited
 
@@ -29,7 +30,7 @@ else:
     JobHook = engine.job_hook_type()
 
 _MODULE = "concurrent.futures.thread"
-_WORKER: AwaitFrame = ("[worker thread]", "", 0, 0)
+_WORKER: AwaitFrame = (WORKER, "", 0, 0)
 
 _hook: JobHook | None = None
 _awaited: Awaited | None = None

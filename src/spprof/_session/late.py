@@ -6,7 +6,6 @@ ever for the thread that was at it. Must not know what is imported.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
@@ -15,7 +14,6 @@ from . import engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _lock = threading.RLock()
@@ -48,16 +46,15 @@ _EVERYTHING = (
 )
 
 
-def before(original: Callable[..., Any]) -> Callable[..., Any]:
+def before(original: Any) -> Any:
     """Stand in for `os.chroot` and its like: import while the files can still be read."""
 
-    @functools.wraps(original)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def load(*args: Any) -> Any:
         for name in _EVERYTHING:
             module(name)
-        return original(*args, **kwargs)
+        return args
 
-    return call
+    return engine.reporting_caller(original, load, None)
 
 
 def _new_lock() -> None:

@@ -62,8 +62,8 @@ def tables_of(
         meta = meta.with_notes(note)
     if any(found.rows.were_summed for found in waited):
         meta = meta.with_notes("waits of tasks were too many to keep all their times")
-    tables = causes.refined(Tables.from_bytes(raw["columns"], raw["strings"], threads, meta))
-    return _with_tasks(tables, waited) if waited else tables
+    tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
+    return causes.refined(_with_tasks(tables, waited) if waited else tables)
 
 
 def own_ns(raw: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import children_cpu, engine, hooks, jobs, late, offspring, result, state
+from . import children_cpu, engine, hooks, jobs, late, offspring, state
 from .options import Options, accepting
 
 TYPE_CHECKING = False
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._profile.model import Profile
+    from .._profile.tables import Tables
     from .._profile.values import NativeFrame, PathLike, ProfilerStats
 
+# Makes profiles: a child that only sends what it has need not import it.
+_RESULT = "_session.result"
 _warned: set[str] = set()
 
 
@@ -86,6 +89,7 @@ def begin(
     that gives way itself excepted.
     """
     native = check(options)
+    late.module(_RESULT)  # for `stop`
     member = state.member
     if member is not None:  # this process's own session comes before another one's
         member.end("")
@@ -216,10 +220,11 @@ def end(owner: state.Owner | None = None) -> Profile | None:
             state.told.take_back()
         state.output_path = state.owner = state.children_before = state.folder = state.told = None
         state.gives_way = False
-    own = result.tables_of(raw, *waited)
+    result = late.module(_RESULT)
+    own: Tables = result.tables_of(raw, *waited)
     if folder is None:
         meta = own.meta.with_notes(*_children_note(raw, before, covered))
-        profile = result.profile_over(own.same_stacks(meta=meta))
+        profile: Profile = result.profile_over(own.same_stacks(meta=meta))
     else:
         all_of = late.module("_session.children_profile").profile_of
         profile = all_of(own, raw, folder, before)
@@ -251,7 +256,7 @@ def _children_note(
         return []
     now, before = children_cpu.usage().without(covered), before.without(covered)
     busy = now.busy_since(before) | offspring.made.keys()
-    own_ns = result.own_ns(raw)
+    own_ns: int = late.module(_RESULT).own_ns(raw)
     note = children_cpu.note(now.since(before), len(busy), own_ns, state.processes_spelling)
     return [] if note is None else [note]
 
@@ -284,7 +289,8 @@ def look(owner: state.Owner | None = None) -> Profile | None:
         if not is_active() or (owner is not None and state.owner is not owner):
             return None
         raw = engine.snapshot()
-    return result.profile_of(raw)
+    profile: Profile = late.module(_RESULT).profile_of(raw)
+    return profile
 
 
 def keep(failure: OSError) -> str | None:
@@ -397,7 +403,7 @@ def unregister_thread() -> bool:
 
 
 def native_unwinding_available() -> bool:
-    """Whether native frames can be unwound on this system (Linux on x86-64 and aarch64)."""
+    """Whether native frames can be unwound here: on Linux (x86-64, aarch64), Windows (x86-64)."""
     return engine.native_unwinding_available()
 
 
@@ -443,7 +449,7 @@ def _require_native_unwinding() -> None:
 
         raise RuntimeError(
             f"native unwinding is not available on {platform.system()} {platform.machine()}: it "
-            "works on Linux on x86-64 and aarch64"
+            "works on Linux (x86-64, aarch64) and Windows (x86-64)"
         )
 
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from time import thread_time_ns
 
 from . import engine
+from .allowance import Allowance
 from .await_trees import Stacks
 from .imported import Awaited
 from .waits import Accounts, Moment, Rows
@@ -50,9 +52,6 @@ else:
 
 monotonic_ns = engine.monotonic_ns
 
-# Looks take one part in so many of a loop's time; what they did not take they may take later, but
-# for no more than that at once.
-_SHARE, _AT_ONCE_NS = 200, 10_000_000
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
 _ROW_BYTES = 32
@@ -99,7 +98,16 @@ class _Clock:
 class _Watch(LoopWatch):
     """One loop, from its first round in a session on."""
 
-    __slots__ = ("_chance", "_looked", "_loop", "_session", "_spare", "accounts", "ident", "key")
+    __slots__ = (
+        "_allowance",
+        "_chance",
+        "_last",
+        "_loop",
+        "_session",
+        "accounts",
+        "ident",
+        "key",
+    )
 
     def __init__(self, session: _Session, loop: Any, since: int) -> None:
         self._session = session
@@ -108,40 +116,42 @@ class _Watch(LoopWatch):
         self.waits_since = since
         now = since - session.clock.offset
         rows = session.found_here().rows
-        self.accounts = Accounts(session.stacks, rows, Moment(now, 0, now + session.clock.paused))
-        self._looked, self._spare = now, _AT_ONCE_NS
+        self._last = Moment(now, 0, now + session.clock.paused)
+        self.accounts = Accounts(session.stacks, rows, self._last)
+        self._allowance = Allowance()
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
     def look(self, fair: bool) -> None:
-        """Read how the tasks stand, unless another look is being taken, as at the session's end."""
-        if self._session.looking.acquire(blocking=False):
-            try:
+        """Read how the tasks stand; after that of another thread's loop, and never after the last."""
+        session = self._session
+        with session.looking:
+            if session.idle is None:
                 self._look(fair)
-            finally:
-                self._session.looking.release()
 
     def _look(self, fair: bool) -> None:
         loop, session = self._loop(), self._session
         if loop is None or session.failure is not None:
             return
         clock = session.clock
-        now = clock.now()
+        # Of the processor: while another thread has it, or the GIL, a look takes nothing.
+        now, used = clock.now(), thread_time_ns()
         try:
             moment = Moment(now, self.idle, now + clock.paused)
             self.accounts.look(session.all_tasks(loop), moment, fair=fair)
         except Exception as error:  # noqa: BLE001 - said in the profile; the loop must go on
             session.failure = error
             return
-        self._spare = min(_AT_ONCE_NS, self._spare + (now - self._looked) // _SHARE)
-        self._spare -= clock.now() - now
-        self._looked, rest = now, -self._spare * _SHARE
+        idle = self.idle - self._last.idle
+        worked = max(0, now - self._last.now - idle)
+        rest, idle_rest = self._allowance.spend(worked, idle, thread_time_ns() - used)
+        self._last = moment
         interval = session.interval_ns
         self.due = clock.offset + now + max(interval * _BUSY_INTERVALS, rest)
         if fair:
             # At random, so that no rhythm of the program meets ours; on average one an interval.
             self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
             jittered = (interval >> 1) + interval * (self._chance >> 11 & 1023) // 1024
-            self.due_idle = self.idle + max(jittered, rest)
+            self.due_idle = self.idle + max(jittered, idle_rest)
 
     def pause(self, now: int) -> bool:
         """Count no idle time until `resume`; whether the loop had nothing to do."""
@@ -154,7 +164,7 @@ class _Watch(LoopWatch):
     def end(self, waits: bool) -> None:
         """Look a last time, where the tasks do not move meanwhile."""
         if waits or self.ident == threading.get_ident():
-            self.look(True)
+            self._look(True)
         self._session.forget(self)
 
 

@@ -178,6 +178,13 @@ FORMATS: dict[str, Format] = {
             text=True,
         ),
         Format(
+            "cpuprofile",
+            (".cpuprofile",),
+            "cpuprofile",
+            "V8's CPU profile, which VS Code opens beside the code",
+            text=True,
+        ),
+        Format(
             "svg",
             (".svg",),
             "svg",
@@ -207,9 +214,9 @@ FORMATS: dict[str, Format] = {
 
 if TYPE_CHECKING:
     # Keeps every module to its protocol.
-    from . import collapsed, container, gecko, html, pprof, speedscope, svg
+    from . import collapsed, container, cpuprofile, gecko, html, pprof, speedscope, svg
 
-    _writers: tuple[Writer, ...] = (gecko, html, svg)
+    _writers: tuple[Writer, ...] = (cpuprofile, gecko, html, svg)
     _readers: tuple[Reader, ...] = (collapsed, container, pprof, speedscope)
 
 
@@ -422,6 +429,10 @@ def _loads_unnamed(data: bytes, options: dict[str, Any]) -> Tables:
     foreign = _foreign(data)
     if foreign is not None:
         raise FormatError(foreign)
+    if _is_statistics(data):
+        from . import pstats
+
+        return pstats.load(data)
     chosen, sure = _sniff(data)
     try:
         return chosen.load(data, **options)
@@ -447,10 +458,6 @@ def _sniff(data: bytes) -> tuple[Format, bool]:
     return FORMATS["collapsed"], b";" in data.partition(b"\n")[0]
 
 
-_PSTATS = (
-    "statistics of cProfile, which hold no stacks: see `python -m pstats`, or profile again with "
-    "`spprof run`"
-)
 # Files of other profilers that are met often: how they begin, and what to do with them.
 _FOREIGN = (
     (
@@ -459,9 +466,12 @@ _FOREIGN = (
         "be read",
     ),
     (b"memray", "a memray file, which is of memory: see `memray flamegraph`"),
-    (b"{\xa9", _PSTATS),
-    (b"{(", _PSTATS),
 )
+
+
+def _is_statistics(data: bytes) -> bool:
+    """Whether it is a marshalled table with tuples as keys: cProfile's, read and never written."""
+    return bytes(byte & 0x7F for byte in data[:2]) in (b"{(", b"{)")
 
 
 def _foreign(data: bytes) -> str | None:

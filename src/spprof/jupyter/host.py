@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 # The views that the front end has; the first is shown unless another is asked for.
-VIEWS = ("icicle", "flame", "timeline", "table", "sandwich", "source", "speedscope")
+VIEWS = ("icicle", "flame", "tree", "timeline", "table", "sandwich", "source", "speedscope")
 THEMES = ("auto", "light", "dark")
 
 

@@ -76,6 +76,7 @@ def display(
 def _display(
     profile: Displayable, options: dict[str, Any], live: FlameGraphWidget | None = None
 ) -> FlameGraphWidget | Picture | None:
+    options = {**options, "name": _variable_of(profile)}
     profile = from_cells_on(profile)
     shown = profile._for_output()
     if not shown.sample_count:
@@ -90,6 +91,7 @@ def _display(
         print(profile if folds else text.summary(shown._tables, all_frames=True))
         return None
     if live is not None:
+        live.name = options["name"]
         update(live, shown, "")
         html = _static_html(profile, _key_of(live), follows=False)
         _publish({"text/html": html, "text/plain": _in_words(profile)})
@@ -102,6 +104,13 @@ def _display(
     widget.publish(fallback=_in_words(profile))
     _publish({"text/html": _static_html(profile, key), "text/plain": ""})
     return widget
+
+
+def _variable_of(profile: Displayable) -> str:
+    """The reader's variable that holds a profile, after which files of it are named; or nothing."""
+    host = shell()
+    names = list(host.user_ns.items()) if host is not None else []
+    return next((name for name, value in names if value is profile and name[:1] != "_"), "")
 
 
 # From this many stacks on a summary takes longer than the graph that it stands in for, and some

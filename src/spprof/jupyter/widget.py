@@ -38,7 +38,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
         The profile shown. Assigning another one (a live profile) refreshes the view in place;
         zoom, search and selection stay where the functions are still there.
     view : str
-        `"icicle"`, `"flame"`, `"timeline"`, `"table"`, `"sandwich"`, `"source"` or
+        `"icicle"`, `"flame"`, `"tree"`, `"timeline"`, `"table"`, `"sandwich"`, `"source"` or
         `"speedscope"`.
     search : str
         Text in any case, or a regular expression between slashes; the switch beside the field.
@@ -50,6 +50,8 @@ class FlameGraphWidget(anywidget.AnyWidget):
         `"auto"` (as the notebook has it), `"light"` or `"dark"`.
     all_frames : bool
         Whether calls between calls, and what imports do, are shown: folded otherwise.
+    name : str
+        What files that are saved from the graph are called; empty: after the cell.
     caption : str
         A line above the graph.
     folded : bool
@@ -73,6 +75,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     theme = traitlets.Enum(THEMES, THEMES[0]).tag(sync=True)
     all_frames = traitlets.Bool(False).tag(sync=True)
+    name = traitlets.Unicode("").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     folded = traitlets.Bool(False).tag(sync=True)
     sources = traitlets.Dict().tag(sync=True)

@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "native/capture.h"
 #include "native/code_map.h"
+#include "native/symbols.h"
 #include "platform/windows/system.h"
 
 using namespace spprof::native;
@@ -71,6 +73,29 @@ TEST_CASE("a native stack is what the system says, down to what the thread runs"
     constexpr size_t kOurs = 1 + 21 + 1;
     CHECK(both.ours.size() > kOurs);
     CHECK_FALSE(map.modules().empty());
+}
+
+TEST_CASE("what the system's libraries export has its name") {
+    CodeMap map;
+    map.refresh();
+    Symbolizer symbolizer(map);
+    const HMODULE system = GetModuleHandleW(L"ntdll.dll");
+    REQUIRE(system != nullptr);
+    for (const char* name : {"NtClose", "RtlAllocateHeap", "LdrLoadDll"}) {
+        CAPTURE(name);
+        const auto address = reinterpret_cast<uintptr_t>(GetProcAddress(system, name));
+        REQUIRE(address != 0);
+        const Symbol symbol = symbolizer.symbolize(map.locate(address));
+        CHECK(symbol.resolved);
+        // System calls have two names of one length.
+        CHECK((symbol.name == name || symbol.name == std::string("Zw") + (name + 2)));
+        CHECK(symbol.function_offset == 0);
+        CHECK(symbol.module.find("ntdll") != std::string::npos);
+    }
+    // Our own program exports nothing.
+    const Symbol own = symbolizer.symbolize(map.locate(reinterpret_cast<uintptr_t>(&go_down)));
+    CHECK_FALSE(own.resolved);
+    CHECK(own.name.find("tests.exe+0x") == 0);
 }
 
 TEST_CASE("what is loaded is noticed") {

@@ -1,7 +1,8 @@
-// Feeds broken ELF files, unwind information and names to everything that reads them. Built with
-// the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
+// Feeds broken ELF and PE files, unwind information and names to everything that reads them. Built
+// with the address and undefined behaviour sanitizers; a crash is the failure. Two ways to run it:
 //   fuzz_elf SECONDS SEED FILE...     its own mutations of the given files
-//   fuzz_elf, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON    libFuzzer's
+//   fuzz_elf, fuzz_pe, fuzz_unwind, fuzz_names of a build with -DSPPROF_BUILD_FUZZERS=ON
+//   libFuzzer's
 #include <unistd.h>
 
 #include <chrono>
@@ -18,6 +19,7 @@
 #include "native/elf_module.h"
 #include "native/function_search.h"
 #include "native/jumps.h"
+#include "native/pe_file.h"
 #include "native/prologue.h"
 #include "native/published_code.h"
 #include "native/unwind.h"
@@ -135,6 +137,19 @@ void read_listings(ByteView bytes) {
     read_names(elf_symbols(std::move(images)).get());
 }
 
+void fuzz_pe(ByteView image) {
+    static RuleCache cache;
+    PeFile file;
+    if (PeFile::parse(ViewSource(image), file)) {
+        UnwindInfo info;
+        info.format = UnwindInfo::Format::pe_functions;
+        info.address = file.functions.address;
+        info.size = file.functions.size;
+        walk<X86_64>(image, info, cache);
+    }
+    read_names(pe_exports(std::make_unique<ViewSource>(image)).get());
+}
+
 // Unwind information and code, without any file around them.
 [[maybe_unused]] void fuzz_unwind(ByteView bytes) {
     static RuleCache cache;
@@ -175,6 +190,7 @@ std::vector<uint8_t> read_whole(const char* path) {
 
 void fuzz_all(ByteView bytes) {
     fuzz_elf(bytes);
+    fuzz_pe(bytes);
     fuzz_unwind(bytes);
     fuzz_names(bytes);
 }

@@ -4,6 +4,7 @@
 #include <sys/time.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "native/registers_linux.h"
@@ -51,6 +52,9 @@ void on_signal(int, siginfo_t*, void* context) {
     {
         const CodeMap::Use use(code_map());
         UnwindContext walk(use);
+        static thread_local RecentSteps* recent =
+            static_cast<RecentSteps*>(std::calloc(1, sizeof(RecentSteps)));
+        walk.recent = recent;
         count = unwind(walk, registers_from_ucontext(context), spprof::platform::SafeMemory{},
                        addresses, kMost, &end);
         if (walk.unknown != 0) {

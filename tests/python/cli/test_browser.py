@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def with_browser(tmp_path) -> dict[str, str]:
     return {**environment(), "BROWSER": command}
 
 
-def run(arguments: list[str], env: dict[str, str], folder: Path) -> str:
+def run(arguments: Sequence[str], env: dict[str, str], folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         env=env,
@@ -63,13 +64,14 @@ def run(arguments: list[str], env: dict[str, str], folder: Path) -> str:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["-m", "spprof", "view", "p.spprof"],
-        ["-m", "spprof", "view", "--speedscope", "p.spprof"],
-        ["-c", "import spprof; spprof.load('p.spprof').open()"],
-        ["-c", "import spprof; p = spprof.load('p.spprof'); p.diff(p).open()"],
-        ["-c", "import spprof; spprof.load('p.spprof').aggregate().open(speedscope=True)"],
+        ("-m", "spprof", "view", "p.spprof"),
+        ("-m", "spprof", "view", "--speedscope", "p.spprof"),
+        ("-c", "import spprof; spprof.load('p.spprof').open()"),
+        ("-c", "import spprof; p = spprof.load('p.spprof'); p.diff(p).open()"),
+        ("-c", "import spprof; spprof.load('p.spprof').aggregate().open(speedscope=True)"),
     ],
 )
+@pytest.mark.slow_unless(arguments=("-c", "import spprof; spprof.load('p.spprof').open()"))
 def test_the_address_is_not_in_the_browsers_command_line(
     arguments, saved, with_browser, tmp_path
 ) -> None:

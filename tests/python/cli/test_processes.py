@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.slow_unless(method="fork")
 def test_the_workers_of_a_pool_are_in_the_profile(here, method) -> None:
     write(here / "a.py", POOL.format(method))
     done = run("--processes", "a.py")

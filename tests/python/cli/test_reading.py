@@ -138,6 +138,7 @@ class TestReportSays:
         assert done.stdout == ""
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+    @pytest.mark.slow_unless(encoding="ascii")
     def test_whatever_the_terminal_can_show(self, here, encoding) -> None:
         Path("odd.txt").write_bytes("häuser;日本語 7\n".encode())
         for command in (["report"], ["report", "--tree"], ["diff", "odd.txt"]):

@@ -104,6 +104,7 @@ class TestRun:
         ("status", "code", "stderr"),
         [("3", 3, ""), ("", 0, ""), ("None", 0, ""), ("'gone'", 1, "gone\n")],
     )
+    @pytest.mark.slow_unless(status={"3", "'gone'"})
     def test_sys_exit(self, here, status, code, stderr) -> None:
         write(here / "a.py", f"import burn, sys\nburn.burn(0.2)\nsys.exit({status})\n")
         done = run("-q", "a.py")
@@ -116,6 +117,7 @@ class TestRun:
         assert (profiled.returncode, profiled.stderr) == (plain.returncode, plain.stderr)
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+    @pytest.mark.slow_unless(number=signal.SIGTERM)
     def test_killed(self, here, number) -> None:
         write(here / "a.py", "import burn\nprint('ready', flush=True)\nburn.burn(60)\n")
         child = subprocess.Popen(

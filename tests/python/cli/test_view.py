@@ -19,6 +19,7 @@ import pytest
 from programs import environment
 
 import spprof
+from spprof._cli.viewer import _GRACE_SECONDS
 
 
 def read_line(stream, seconds: float = 20) -> str:
@@ -91,7 +92,8 @@ class TestView:
             assert child.poll() is None
         assert child.wait(timeout=20) == 0
 
-    @pytest.mark.parametrize("options", [[], ["--speedscope"]])
+    @pytest.mark.parametrize("options", [(), ("--speedscope",)])
+    @pytest.mark.slow
     def test_in_a_browser(self, viewer, saved, options) -> None:
         sync_api = pytest.importorskip("playwright.sync_api")
         path = os.environ.get("SPPROF_CHROMIUM") or shutil.which("chromium")
@@ -113,7 +115,8 @@ class TestView:
             else:
                 page.get_by_text(f"{saved.sample_count} samples").first.wait_for()
             page.reload()
-            time.sleep(2)
+            # A page that is gone for longer than this ends the server.
+            time.sleep(_GRACE_SECONDS + 1)
             assert child.poll() is None
             assert errors == []
             server = url.split("/", 3)[2]

@@ -111,3 +111,56 @@ def test_mpi_alone(tmp_path) -> None:
         tmp_path,
     )
     assert said == ["burn"]
+
+
+@pytest.mark.slow
+def test_ray(tmp_path) -> None:
+    pytest.importorskip("ray")
+    said = said_by(
+        """
+        import ray, spprof
+
+        @ray.remote
+        class Actor:
+            def work(self, n):
+                return burn(n)
+
+        if __name__ == "__main__":
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            actors = [Actor.remote() for _ in range(2)]
+            for workers in (actors, actors[0]):
+                with spprof.cluster(workers, 1) as p:
+                    assert sum(ray.get([actor.work.remote(3) for actor in actors])) == 6
+                burnt = p.profile.filter(process="actor *", function="burn")
+                names = sorted(w.name for w in p.profile.processes() if w.name.startswith("actor "))
+                print(names, burnt.total_weight_ns > len(names) * 0.05e9)
+            ray.kill(actors[1])
+            with spprof.cluster(actors, 1) as p:
+                pass
+            print([n[:30] for n in p.profile.notes if "not in the profile" in n])
+            ray.shutdown()
+        """,
+        tmp_path,
+    )
+    assert said[:2] == ["['actor 0', 'actor 1'] True", "['actor 0'] True"]
+    assert said[2] == "['not in the profile: actor 1 (A']"
+
+
+@pytest.mark.slow
+def test_tasks_of_ray_are_children_of_who_began_it(tmp_path) -> None:
+    pytest.importorskip("ray")
+    said = said_by(
+        """
+        import ray, spprof
+
+        if __name__ == "__main__":
+            with spprof.Profiler(1, processes=True) as p:
+                ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+                ray.get(ray.remote(burn).remote(1))
+                time.sleep(2)  # Ray kills its workers, whose last second may be missing
+                ray.shutdown()
+            print({t.thread_name for t in p.profile.filter(function="burn").threads})
+        """,
+        tmp_path,
+    )
+    assert said == ["{'default_worker.py'}"]

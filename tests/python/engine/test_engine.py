@@ -82,6 +82,7 @@ def test_at_10_ms_a_burn_of_two_seconds_gives_200_samples() -> None:
 
 
 @pytest.mark.parametrize(("interval", "least"), [(1, 990), (0.2, 4500)])
+@pytest.mark.slow_unless(interval=0.2)
 def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, least: int) -> None:
     used = 0.0
 
@@ -106,6 +107,7 @@ def test_samples_are_spread_evenly_over_cpu_time() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs one CPU for two")
+@pytest.mark.slow
 def test_the_rate_holds_for_a_thread_that_shares_its_processor() -> None:
     """Its timer runs on while it waits for the processor; its samples go by its CPU time."""
     allowed = os.sched_getaffinity(0)
@@ -272,6 +274,7 @@ def test_a_thread_that_runs_in_short_bursts_is_sampled_at_the_rate_of_its_cpu_ti
 # --- whose time -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shares_of_functions_are_their_shares_of_cpu_time() -> None:
     used = Counter[str]()
 
@@ -528,7 +531,7 @@ def test_short_alternating_chains_are_never_mixed_up() -> None:
 
     def work() -> None:
         begin = time.thread_time()
-        while time.thread_time() - begin < 2:
+        while time.thread_time() - begin < 1:
             for _ in range(100):
                 a_outer()
                 b_outer()
@@ -577,6 +580,7 @@ def switches(tid: int) -> int:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_sleepers_are_never_woken_and_get_their_time(interval: float) -> None:
     wake = threading.Event()
     ready = threading.Barrier(61)

@@ -27,6 +27,7 @@ def names(frames: tuple[spprof.Frame, ...]) -> list[str]:
     return [f.function_name.rpartition(".")[2] for f in reversed(frames)]
 
 
+@pytest.mark.slow
 def test_the_running_greenlet_is_seen_with_its_own_stack() -> None:
     def left_inner() -> None:
         burn(0.0002)
@@ -90,6 +91,7 @@ def test_greenlets_that_come_and_go() -> None:
         assert names(stack.frames).count("deep") <= 20
 
 
+@pytest.mark.slow
 def test_gevent() -> None:
     pytest.importorskip("gevent", reason="gevent is not installed: NOT TESTED with its hub")
     program = """

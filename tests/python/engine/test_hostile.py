@@ -155,8 +155,8 @@ print(errors > 0, spprof.stop().sample_count > 50, "survived")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("native",), ("native", "stop")])
-@pytest.mark.slow_unless(how=("native",))
 def test_a_program_that_runs_out_of_memory_goes_on(how: tuple[str, ...]) -> None:
     assert output_of(NO_MEMORY, *how) == ["True", "True", "survived"]
 
@@ -264,7 +264,7 @@ print(sum(end != 0 for end in ends))
     ],
     ids=["bound before", "C"],
 )
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow
 def test_the_next_program_is_not_ended_by_a_pending_signal_of_ours(
     bind: str, execute: str, interval: float, mode: str
 ) -> None:
@@ -296,7 +296,7 @@ def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
 
 @pytest.mark.parametrize(("interval", "mode"), [(10, "cpu"), (0.1, "wall")])
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.slow_unless(mode="wall", native=True)
+@pytest.mark.slow
 def test_a_child_of_the_bare_system_call_is_not_profiled_and_ends(
     interval: float, mode: str, native: bool
 ) -> None:
@@ -349,7 +349,7 @@ needs_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="its machi
 @needs_x86
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("blocked", ["SIGSEGV", "SIGBUS"])
-@pytest.mark.slow_unless(blocked="SIGSEGV", mode="wall")
+@pytest.mark.slow
 def test_a_thread_that_has_faults_blocked_survives_a_bad_load(blocked: str, mode: str) -> None:
     """The system ends a process for a fault whose signal is blocked."""
     program = f"""
@@ -384,7 +384,7 @@ int give_signal_stack(unsigned long size) {
 @needs_x86
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("size", [4096, 5000, 6000, 7000, 8192, 12000, 65536])
-@pytest.mark.slow_unless(size={4096, 8192}, native=True)
+@pytest.mark.slow
 def test_a_small_signal_stack_is_not_overrun(size: int, native: bool, tmp_path: Path) -> None:
     """What does not fit is not sampled; from 12 KB on everything does, on every machine."""
     program = f"""
@@ -408,6 +408,7 @@ def test_a_small_signal_stack_is_not_overrun(size: int, native: bool, tmp_path: 
 
 
 @pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+@pytest.mark.slow
 def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, mode: str) -> None:
     program = f"""
     got = []
@@ -517,8 +518,11 @@ def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
 # --- what must be undone ---
 
 
-def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
+@pytest.mark.parametrize("seconds", [1, 10])
+@pytest.mark.slow_unless(seconds=1)
+def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: int) -> None:
     program = """
+    seconds = int(sys.argv[1])
     import _signal, _thread, random
     def hooks():
         return [_thread.start_new_thread, threading._start_new_thread, os.execv, _signal.signal,
@@ -534,7 +538,7 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
     def torment():
         global sessions, interrupts
         poke.start()
-        end = time.monotonic() + 3
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
                 try:
@@ -565,7 +569,7 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind() -> None:
     left = [a for a, b in zip(before, hooks()) if a is not b]
     print(interrupts > 10, left, signal.getsignal(signal.SIGPROF) == signal.SIG_DFL)
     """
-    assert output_of(program) == ["True", "[]", "True"]
+    assert output_of(program, str(seconds)) == ["True", "[]", "True"]
 
 
 # --- filters of system calls ---
@@ -620,7 +624,15 @@ print(profile.sample_count, profile.engine, round(idle, 3), *profile.notes)
         ("rt_tgsigqueueinfo,tgkill", "signals to threads are refused"),
     ],
 )
-@pytest.mark.slow_unless(interval=1, mode="wall")
+@pytest.mark.slow_unless(
+    interval=1,
+    mode="wall",
+    refused={
+        "timer_create,rt_tgsigqueueinfo",
+        "ppoll,process_vm_readv",
+        "rt_tgsigqueueinfo,tgkill",
+    },
+)
 def test_what_a_filter_refuses_is_done_another_way(
     refused: str, says: str, interval: float, mode: str
 ) -> None:

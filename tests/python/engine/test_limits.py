@@ -135,6 +135,7 @@ def in_a_namespace(script: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(("mode", "interval", "native"), KINDS)
+@pytest.mark.slow_unless(native=True, mode="wall")
 def test_without_proc_threads_have_their_time(mode: str, interval: float, native: bool) -> None:
     program = """
     assert not os.path.exists("/proc/self")
@@ -158,6 +159,7 @@ def test_without_proc_threads_have_their_time(mode: str, interval: float, native
     assert sorted(lines[:-1]) == ["MainThread True True", "worker True True"]
 
 
+@pytest.mark.slow
 def test_on_a_read_only_file_system_nothing_is_lost() -> None:
     program = """
     os.chdir("/tmp")

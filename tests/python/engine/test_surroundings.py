@@ -72,6 +72,7 @@ print(profile.notes)
 """
 
 
+@pytest.mark.slow
 def test_where_timers_are_refused_the_ticker_takes_over() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(REFUSING)],
@@ -96,6 +97,7 @@ def test_where_timers_are_refused_the_ticker_takes_over() -> None:
 
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.slow_unless(mode="wall")
 def test_too_few_samples_are_said_and_weights_are_right_all_the_same(mode) -> None:
     """A thread that lets signals through once in three intervals gets a third of its samples."""
     # As C code does: spprof hears of Python's own function, and follows such a thread no more.

@@ -121,6 +121,7 @@ print(*(signal.Signals(number).name for number in got), end="")
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.2])
 @pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(mode="cpu")
 def test_sigwait_gets_no_signal_that_nobody_sent(mode: str, interval: float) -> None:
     for native in ("native", "python"):
         seen = output_of(SIGWAIT, mode, str(interval), native).split()
@@ -179,6 +180,7 @@ print("whole", end="")
 
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.slow_unless(mode="wall")
 def test_what_the_program_opens_is_never_closed(mode: str) -> None:
     """A program may close what is just being read by a thread of ours."""
     assert output_of(CLOSE_ALWAYS, mode) == "whole"
@@ -200,6 +202,7 @@ def test_what_the_program_closes_is_closed() -> None:
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1])
 @pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(mode="wall")
 def test_a_program_may_close_and_reuse_every_descriptor(mode: str, interval: float) -> None:
     """As daemons do; ours are numbers that nobody else would know."""
     assert output_of(DESCRIPTORS, mode, str(interval)) == "0 True"

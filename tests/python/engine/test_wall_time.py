@@ -47,6 +47,7 @@ def time_of(profile: spprof.Profile, function: str, state: str | None = None) ->
 @pytest.mark.parametrize("interval", [10, 2, 1, 0.2])
 @pytest.mark.parametrize(("burst", "nap"), [(0.003, 0.007), (0.02, 0.002), (0.002, 0.02)])
 @pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(burst=0.003)
 def test_bursts_and_naps_come_out_as_long_as_they_were(
     interval: float, burst: float, nap: float
 ) -> None:

@@ -6,6 +6,8 @@ import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
+
 from spprof import Frame, Profile, Sample
 from spprof._profile.model import loads
 from spprof.formats import container
@@ -25,6 +27,7 @@ def header_of(data: bytes) -> dict[str, Any]:
     return json.loads(data[16 : 16 + int.from_bytes(data[12:16], "little")])
 
 
+@pytest.mark.slow
 def test_a_profile_that_is_a_little_too_long_keeps_most_of_its_rows() -> None:
     # 8,078 of 200,000 were left.
     profile = alternating(210_000)

@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from small_profiles import needs_front_end, plain
@@ -56,6 +57,21 @@ def gecko_top(path: Path) -> tuple[int, Rows]:
     return sum(sums.values()), rows[:10]
 
 
+def cpuprofile_top(path: Path) -> tuple[int, Rows]:
+    """As VS Code sums them: a sample lasts until the next one, the last one until the end."""
+    document = json.loads(path.read_text())
+    nodes = {node["id"]: node["callFrame"] for node in document["nodes"]}
+    deltas = document["timeDeltas"]
+    lasts = [*deltas[1:], document["endTime"] - document["startTime"] - sum(deltas)]
+    sums: dict[tuple[str, str], int] = {}
+    for sample, microseconds in zip(document["samples"], lasts):
+        call = nodes[sample]
+        key = call["functionName"], unquote(call["url"].removeprefix("file://"))
+        sums[key] = sums.get(key, 0) + round(microseconds * 1000)
+    rows = sorted(((*k, v) for k, v in sums.items()), key=lambda row: (-row[2], row))
+    return sum(sums.values()), rows[:10]
+
+
 def svg_top(path: Path) -> tuple[int, Rows]:
     # Widths are rounded to a hundredth of a pixel; titles have the times in full microseconds.
     whole, sums = 0.0, {}
@@ -97,6 +113,10 @@ def test_every_format_has_the_same_total_and_top_ten(format, make_profile, tmp_p
         assert top_of(loaded, "samples") == top_of(profile, "samples")
     elif format == "gecko":
         total, rows = gecko_top(path)
+        assert total == profile.total_weight_ns
+        assert rows == expected
+    elif format == "cpuprofile":
+        total, rows = cpuprofile_top(path)
         assert total == profile.total_weight_ns
         assert rows == expected
     elif format == "svg":

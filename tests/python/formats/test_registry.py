@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
-import marshal
 
 import pytest
 from small_profiles import MAIN, one
@@ -162,7 +161,6 @@ class TestRegistry:
     @pytest.mark.parametrize(
         ("start", "what", "advice"),
         [
-            (marshal.dumps({("a.py", 1, "f"): (1, 1, 0.5, 0.5, {})}), "cProfile", "pstats"),
             (b"PERFILE2" + bytes(99), "perf", "perf script"),
             (b"memray\0\x0c" + bytes(99), "memray", "memray flamegraph"),
             (b'{"nodes":[{"id":1}],"samples":[1],"timeDeltas":[0]}', "Chrome", "speedscope"),

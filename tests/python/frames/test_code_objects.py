@@ -173,6 +173,7 @@ def storm(make: Generation, seconds: float, threads: int = 1, interval_ms: float
 
 
 @pytest.mark.parametrize("make", [functions, factories, shapes])
+@pytest.mark.slow_unless(make=functions)
 def test_samples_of_freed_code_keep_their_names_files_and_lines(make: Generation) -> None:
     profile = storm(make, 2)
     assert check(profile) > 20
@@ -180,6 +181,7 @@ def test_samples_of_freed_code_keep_their_names_files_and_lines(make: Generation
     assert len(generations) > 10
 
 
+@pytest.mark.slow
 def test_a_storm_of_dying_code_in_four_threads() -> None:
     profile = storm(functions, 2.5, threads=4)
     assert check(profile) > 20

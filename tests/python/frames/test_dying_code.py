@@ -131,6 +131,7 @@ def test_a_storm_of_code_that_comes_and_goes() -> None:
 
 
 @pytest.mark.parametrize("interval", [10, 0.2])
+@pytest.mark.slow_unless(interval=0.2)
 def test_names_of_code_that_died_before_stop(interval: float) -> None:
     with spprof.Profiler(interval) as profiler:
         for number in range(150):

@@ -76,8 +76,9 @@ BODIES = (first, second, third, fourth)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("seconds", "interval_ms"),
-    [(2, 10), (1.5, 1), pytest.param(60, 1, marks=pytest.mark.slow)],
+    [(2, 10), (1.2, 1), (60, 1)],
 )
+@pytest.mark.slow_unless(seconds=1.2)
 def test_four_busy_threads_are_each_sampled_at_full_rate(
     seconds: float, interval_ms: float
 ) -> None:
@@ -115,6 +116,7 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
             assert bodies <= {stack.thread_name}
 
 
+@pytest.mark.slow
 def test_threads_that_come_and_go_while_others_start_and_stop_sessions() -> None:
     stop = threading.Event()
     errors: list[BaseException] = []

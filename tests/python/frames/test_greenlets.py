@@ -80,6 +80,7 @@ def deep(n: int) -> None:
         greenlet.getcurrent().parent.switch()
 
 
+@pytest.mark.slow
 def test_switches_as_fast_as_they_can_be() -> None:
     """Many samples fall into the middle of a switch, where the C stack is the next one's already.
 

@@ -74,6 +74,7 @@ def check(profile, here, there):
 
 
 @pytest.mark.parametrize("own_gil", [False, True])
+@pytest.mark.slow_unless(own_gil=True)
 def test_time_in_another_interpreter_is_counted(own_gil: bool) -> None:
     run_program(
         CHECK
@@ -91,6 +92,7 @@ check(p.profile, 0.6, 0.4)
 
 
 @pytest.mark.parametrize("own_gil", [False, True])
+@pytest.mark.slow_unless(own_gil=True)
 def test_threads_of_other_interpreters(own_gil: bool) -> None:
     run_program(
         CHECK

@@ -17,8 +17,11 @@ class Kernel:
         self._manager, self._client = manager, client
         self._replies = {}
 
-    def run(self, cell, interrupt_at=None, cell_id=None):
-        """Run a cell, interrupted once it prints a text; return the reply and the outputs."""
+    def run(self, cell, interrupt_at=None, cell_id=None, answer=None, timeout=60):
+        """Run a cell, interrupted once it prints a text; return the reply and the outputs.
+
+        What it asks for is answered, if there is an answer.
+        """
         if cell_id is not None:
             return self._run_as(cell, cell_id)
         outputs = []
@@ -29,7 +32,11 @@ class Kernel:
                 self._manager.interrupt_kernel()
 
         reply = self._client.execute_interactive(
-            textwrap.dedent(cell).strip(), output_hook=collect, timeout=60
+            textwrap.dedent(cell).strip(),
+            allow_stdin=answer is not None,
+            stdin_hook=lambda _: self._client.input(answer),
+            output_hook=collect,
+            timeout=timeout,
         )
         return reply["content"], outputs
 

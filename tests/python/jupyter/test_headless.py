@@ -24,6 +24,7 @@ c.SpprofMagics.threshold = 60
 
 
 @pytest.mark.parametrize("how", ["first cell", "configuration"])
+@pytest.mark.slow_unless(how="configuration")
 def test_the_report_is_there_when_the_notebook_was_executed(tmp_path, monkeypatch, how):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     cells = list(CELLS)

@@ -143,6 +143,7 @@ def test_an_error_leaves_the_graph_up_to_it(kernel):
 
 # The kernel itself may let a sleep end before it is interrupted.
 @pytest.mark.parametrize("endless", ["burn(30)", "import asyncio\nawait asyncio.sleep(4)"])
+@pytest.mark.slow_unless(endless="burn(30)")
 def test_an_interrupt_leaves_the_graph_up_to_it(kernel, endless):
     cell = f"%%spprof -i 1\nburn(0.5)\nprint('at work', flush=True)\n{endless}"
     outputs = ran(kernel, cell, status="error", interrupt_at="at work")

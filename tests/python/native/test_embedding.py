@@ -129,6 +129,7 @@ def run(program: Path, how: str) -> tuple[int, int, dict[tuple[str, ...], int]]:
         ("python", ("main",)),
     ],
 )
+@pytest.mark.slow_unless(how="thread")
 def test_what_embeds_python_is_below_it(
     embedding: Path, how: str, expected: tuple[str, ...]
 ) -> None:
@@ -223,12 +224,13 @@ print((right, without, figures.mismatched_samples))
 @pytest.mark.parametrize(
     "flags",
     [
-        ["-Wl,--no-eh-frame-hdr"],
-        ["-fno-asynchronous-unwind-tables"],
-        ["-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer"],
+        ("-Wl,--no-eh-frame-hdr",),
+        ("-fno-asynchronous-unwind-tables",),
+        ("-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer"),
     ],
 )
-def test_code_without_a_way_out_is_right_or_marked(flags: list[str], tmp_path: Path) -> None:
+@pytest.mark.slow_unless(flags=("-fno-asynchronous-unwind-tables",))
+def test_code_without_a_way_out_is_right_or_marked(flags: tuple[str, ...], tmp_path: Path) -> None:
     source, library = tmp_path / "back.c", tmp_path / "libback.so"
     source.write_text(CALLING_BACK)
     command = ["cc", "-O1", "-fPIC", "-shared", "-fomit-frame-pointer", "-fno-stack-protector"]

@@ -1,4 +1,4 @@
-"""Broken ELF files, fed for some seconds to everything that reads them, under sanitizers."""
+"""Broken ELF and PE files, fed for some seconds to everything that reads them, under sanitizers."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ def test_no_file_makes_a_reader_leave_its_bytes(tmp_path: Path) -> None:
     if "cannot find -lasan" in built.stderr or "libasan" in built.stderr:
         pytest.skip("NO SANITIZER LIBRARIES HERE: the ELF readers are not fuzzed")
     assert built.returncode == 0, built.stderr
-    files = sorted((ROOT / "tests" / "cpp" / "data").glob("*.elf"))
-    assert files
+    data = ROOT / "tests" / "cpp" / "data"
+    files = [*sorted(data.glob("*.elf")), *sorted(data.glob("*.pe"))]
+    assert {file.suffix for file in files} == {".elf", ".pe"}
     # A new seed each time covers more; it is printed, and repeats the run.
     seed = random.randrange(2**32)
     ran = subprocess.run(

@@ -197,6 +197,7 @@ print(seen)
 """
 
 
+@pytest.mark.slow
 def test_what_makers_publish_for_perf_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PUBLISHED, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -65,6 +65,7 @@ os._exit(0)  # the C library reads the headers of what it unloads
 
 
 @pytest.mark.parametrize("size", [0, 4096])
+@pytest.mark.slow_unless(size=0)
 def test_a_library_whose_file_was_cut_short(tmp_path: Path, size: int) -> None:
     assert run(TRUNCATED, build(tmp_path, "cut"), size) == "done\n"
 

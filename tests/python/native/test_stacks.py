@@ -453,6 +453,7 @@ print(kernels, figures.mismatched_samples)
 """
 
 
+@pytest.mark.slow
 def test_a_blas_kernel_in_assembly_without_unwind_information() -> None:
     np = pytest.importorskip("numpy")
     features = Path("/proc/cpuinfo").read_text()

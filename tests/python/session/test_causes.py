@@ -258,6 +258,7 @@ def wake_up_often() -> None:
 
 @HAS_GIL
 @pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.slow_unless(turned=False)
 def test_in_a_contest_each_waits_for_the_other(turned: bool) -> None:
     pair = (encode, compress) if turned else (compress, encode)
     profile = contest(*pair)
@@ -267,6 +268,7 @@ def test_in_a_contest_each_waits_for_the_other(turned: bool) -> None:
 
 @HAS_GIL
 @pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.slow_unless(turned=False)
 def test_who_wants_the_gil_for_moments_waits_for_the_one_that_keeps_it(turned: bool) -> None:
     pair = (wake_up_often, compress) if turned else (compress, wake_up_often)
     busy, waiter = ("second", "first") if turned else ("first", "second")

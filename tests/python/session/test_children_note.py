@@ -37,6 +37,7 @@ def seconds(note: str) -> float:
     return float(note.partition(" used ")[2].partition(" s ")[0])
 
 
+@pytest.mark.slow
 def test_children_that_ended_and_one_that_runs_on_are_counted() -> None:
     (note,) = said_by(
         """

@@ -76,6 +76,7 @@ def test_names_imported_on_demand_are_the_packages_own() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
 @pytest.mark.parametrize("how", ["chroot", "setuid", "chroot, setuid"])
+@pytest.mark.slow_unless(how="chroot, setuid")
 def test_a_daemon_that_gives_up_what_it_need_not_have_keeps_its_profile(how) -> None:
     folder = Path(tempfile.mkdtemp())  # pytest's own cannot be reached by others
     folder.chmod(0o777)

@@ -62,6 +62,7 @@ class TestTimes:
     @pytest.mark.parametrize("mode", ["cpu", "wall"])
     @pytest.mark.parametrize("aggregate", [False, True])
     @pytest.mark.slow_unless(aggregate=False)
+    @pytest.mark.slow_unless(mode="wall")
     def test_interleaved_coroutines_and_threads(self, mode: str, aggregate: bool) -> None:
         """Each region's CPU time within the error of counting; their sum is the threads'."""
         tasks, threads, rounds = 50, 8, 10

@@ -49,6 +49,7 @@ def succeeds(program: str, *, timeout: float = 60) -> list[str]:
 # --- SIGPROF ---
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_pending_at_stop_harms_nobody() -> None:
     """The default action of SIGPROF is to end the process; here one is pending on two threads."""
     out = succeeds(
@@ -81,6 +82,7 @@ def test_a_signal_that_is_pending_at_stop_harms_nobody() -> None:
     assert out == ["False"] * 4
 
 
+@pytest.mark.slow
 def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours() -> None:
     out = succeeds(
         """
@@ -113,6 +115,7 @@ def test_somebody_elses_profiling_timer_keeps_its_signals_and_gets_none_of_ours(
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_a_handler_set_and_taken_back_in_mid_session(interval: float) -> None:
     """What every other profiler does: its signal.signal(SIGPROF, old) restores the default."""
     out = succeeds(
@@ -289,6 +292,7 @@ def test_a_crash_of_ours_to_be_is_a_lost_sample() -> None:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow
 def test_daemon_threads_at_exit(interval: float) -> None:
     """They are ended by pthread_exit in the middle of whatever they call."""
     for _ in range(5):

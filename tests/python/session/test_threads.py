@@ -85,7 +85,7 @@ def test_in_each_of_four_threads_weights_sum_to_its_cpu_time(interval: float) ->
         threads["sorts"].start()
         threads["light"].start()
         go.set()
-        time.sleep(2.5)
+        time.sleep(1.5)
         stop.set()
         for thread in threads.values():
             thread.join()
@@ -318,6 +318,7 @@ class NativeThread:
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_threads_made_by_c_are_found(interval: float) -> None:
     used = 0.0
 
@@ -422,6 +423,7 @@ def test_a_block_entered_outside_of_a_session_takes_no_thread_out_of_one() -> No
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_an_unregistered_thread_is_not_sampled(interval: float) -> None:
     def seen() -> float:
         return burn(0.2)
@@ -534,6 +536,7 @@ def test_the_time_of_threads_too_short_to_sample_is_owned_up_to() -> None:
         assert 0.9 * used < float(note.split()[0]) < time.process_time() - begin
 
 
+@pytest.mark.slow
 def test_threads_with_blocked_signals_do_no_harm() -> None:
     def blocked() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
