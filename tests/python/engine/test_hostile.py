@@ -273,6 +273,42 @@ def test_the_next_program_is_not_ended_by_a_pending_signal_of_ours(
     assert output_of(program) == ["0"]
 
 
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_who_gets_the_signal_back_gets_none_of_ours_that_is_pending(mode: str) -> None:
+    """For a thread that has not run since it was sent one: the default action would end us."""
+    program = f"""
+    from spprof._session import engine
+    libc, over, tids = ctypes.CDLL(None), threading.Event(), []
+    def pending():
+        with open(f"/proc/self/task/{{tids[0]}}/status") as file:
+            masks = dict(line.split(":", 1) for line in file)
+        return int(masks["SigPnd"], 16) >> (signal.SIGPROF - 1) & 1
+    def work():
+        tids.append(threading.get_native_id())
+        blocked = (ctypes.c_ulong * 16)(1 << (signal.SIGPROF - 1))
+        libc.pthread_sigmask(signal.SIG_BLOCK, blocked, None)  # of which nobody is told
+        while not over.is_set():
+            burn(0.0005)
+    spprof.start(5, mode={mode!r})
+    for attempt in range(20):  # once known to have blocked it, it is sent no more
+        over.clear()
+        tids.clear()
+        worker = threading.Thread(target=work)
+        worker.start()
+        end = time.monotonic() + 1
+        while not (tids and (seen := pending())) and time.monotonic() < end:
+            pass
+        left = engine.without_our_signal(pending)
+        over.set()
+        worker.join()
+        if seen:
+            break
+    print(seen, left)
+    spprof.stop()
+    """
+    assert output_of(program) == ["1", "0"]
+
+
 @pytest.mark.parametrize("interval", [10, 1])
 def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
     """Registered before the session, it restores the default action, which ends the process."""
