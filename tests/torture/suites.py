@@ -43,7 +43,7 @@ SUITES = (
     Suite("more-itertools", "pure Python"),
     Suite("frozenlist", "Cython"),
     Suite("boost-histogram", "pybind11", ("pytest-benchmark", "cloudpickle", "hypothesis")),
-    Suite("rpds-py", "Rust", ("attrs",)),
+    Suite("bcrypt", "Rust"),
     Suite("aiosqlite", "asyncio", tests=("aiosqlite/tests/smoke.py",)),
 )
 
@@ -115,7 +115,8 @@ def run(python: Path, source: Path, suite: Suite, profiler: list[str]) -> Outcom
     report = source.parent / f"{source.name}.xml"
     report.unlink(missing_ok=True)
     command = [str(python), *profiler, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["--import-mode=importlib", f"--junitxml={report}", *suite.tests]
+    # Without the package's own options: they name plugins (coverage, xdist) that change who runs.
+    command += ["-o", "addopts=", "--import-mode=importlib", f"--junitxml={report}", *suite.tests]
     begin = time.monotonic()
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(

@@ -8,6 +8,9 @@ class FaultGuard {
 public:
     static void install();
     static bool reinstall_if_taken() noexcept;
+    // The calling thread is one of ours: what is sent to the process goes to the main thread
+    // instead.
+    static void begin_own_thread() noexcept;
     static bool armed() noexcept;  // visit-safe: is the guard in force right now?
     static void restore() noexcept;
 };

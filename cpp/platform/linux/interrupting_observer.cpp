@@ -173,7 +173,17 @@ void InterruptingObserver::keep() noexcept {
     }
 }
 
-void InterruptingObserver::give_back() noexcept { sampling_signal.restore(); }
+void InterruptingObserver::give_back() noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // What threads that have not run since were sent, the default action would end the process for.
+    // Timers go before: since Linux 6.13 what is discarded of one that exists is sent once more.
+    for (Watch* watch : live_) {
+        watch->alarm.destroy();
+        watch->timer.destroy();
+    }
+    sampling_signal.flush_pending();
+    sampling_signal.restore();
+}
 
 void InterruptingObserver::take_again() { sampling_signal.install(); }
 

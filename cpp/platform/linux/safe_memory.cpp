@@ -183,17 +183,33 @@ private:
 };
 
 __attribute__((tls_model("initial-exec"))) thread_local UntoldFaults untold_faults;
+__attribute__((tls_model("initial-exec"))) thread_local bool is_own_thread = false;
+
+// What somebody sent to the process (kill()) may come to a thread of ours, because faults are open
+// there, when the main thread is not running. Its handler is written for threads of the program.
+bool leave_to_main_thread(int signal, const siginfo_t& info) noexcept {
+    siginfo_t told = info;
+    if (told.si_code == SI_USER || told.si_code == SI_TKILL) {
+        told.si_code = SI_QUEUE;  // a thread may not speak for the kernel; who sent it is kept
+    }
+    return syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), signal, &told) == 0;
+}
 
 void on_fault(int signal, siginfo_t* info, void* raw_context) {
     auto& context = *static_cast<ucontext_t*>(raw_context);
-    if (program_counter(context) == reinterpret_cast<std::uintptr_t>(spprof_safe_copy_fault)) {
+    const bool raised = info->si_code <= 0;
+    if (!raised &&
+        program_counter(context) == reinterpret_cast<std::uintptr_t>(spprof_safe_copy_fault)) {
         set_program_counter(context, reinterpret_cast<std::uintptr_t>(spprof_safe_copy_resume));
         return;
     }
     const int saved_errno = errno;
+    if (raised && is_own_thread && leave_to_main_thread(signal, *info)) {
+        errno = saved_errno;
+        return;
+    }
     SharedSignal& shared = signal == SIGSEGV ? segv_signal : bus_signal;
     const Fault fault(*info, context);
-    const bool raised = info->si_code <= 0;
     // An owner that is not what it was (faulthandler after disable()) returns and has changed
     // nothing: the same instruction would fault for ever.
     Mended mended = Mended::no;
@@ -220,6 +236,8 @@ bool FaultGuard::reinstall_if_taken() noexcept {
     const bool bus = bus_signal.reinstall_if_taken();
     return segv || bus;
 }
+
+void FaultGuard::begin_own_thread() noexcept { is_own_thread = true; }
 
 bool FaultGuard::armed() noexcept { return segv_signal.on_top(); }
 

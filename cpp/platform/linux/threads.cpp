@@ -22,6 +22,7 @@
 #include <system_error>
 
 #include "platform/clocks.h"
+#include "platform/linux/fault_guard.h"
 
 namespace spprof::platform {
 
@@ -232,6 +233,7 @@ struct OwnThread::Start {
 void* OwnThread::main(void* raw) noexcept {
     const Start start = *static_cast<const Start*>(raw);
     prctl(PR_SET_NAME, start.name, 0, 0, 0);
+    FaultGuard::begin_own_thread();
     leave_descriptors_of_program();
     // From here on `raw` is gone.
     start.thread->tid_.store(current_tid(), std::memory_order_release);

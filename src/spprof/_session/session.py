@@ -89,7 +89,10 @@ def begin(
     that gives way itself excepted.
     """
     native = check(options)
-    late.module(_RESULT)  # for `stop`
+    try:  # noqa: SIM105 - contextlib is not imported for this
+        late.module(_RESULT)  # for `stop`
+    except OSError:
+        pass  # no descriptor is left; `stop` tries again
     member = state.member
     if member is not None:  # this process's own session comes before another one's
         member.end("")

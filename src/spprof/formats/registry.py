@@ -352,7 +352,7 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
     OSError
         The file cannot be read.
     """
-    data = Path(path).read_bytes()
+    data = _content(path)
     if format is None and not data.strip():
         meant = _by_ending(path)
         format = meant.name if meant is not None and meant.reads_empty else None
@@ -360,6 +360,29 @@ def load(path: PathLike, format: str | None = None, **options: Any) -> Tables:
         return loads(data, format, **options)
     except FormatError as error:
         raise FormatError(f"{os.fspath(path)}: {error}") from error
+
+
+# Text of so much takes some ten times the memory; `/dev/zero` and a pipe have no end.
+_LARGEST_FILE = 2 << 30
+_PIECE = 1 << 20
+
+
+def _content(path: PathLike) -> bytes:
+    """What a file holds; nothing of one that is too large is read, where it tells its size."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size <= _LARGEST_FILE:
+            pieces, left = [], _LARGEST_FILE
+            while piece := file.read(_PIECE):
+                pieces.append(piece)
+                left -= len(piece)
+                if left < 0:
+                    break
+            else:
+                return b"".join(pieces)
+    raise FormatError(
+        f"{os.fspath(path)}: more than {_LARGEST_FILE} bytes, which is not read: record with "
+        "`aggregate=True`, or a longer interval"
+    )
 
 
 def loads(data: bytes, format: str | None = None, **options: Any) -> Tables:

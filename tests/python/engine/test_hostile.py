@@ -273,6 +273,42 @@ def test_the_next_program_is_not_ended_by_a_pending_signal_of_ours(
     assert output_of(program) == ["0"]
 
 
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_who_gets_the_signal_back_gets_none_of_ours_that_is_pending(mode: str) -> None:
+    """For a thread that has not run since it was sent one: the default action would end us."""
+    program = f"""
+    from spprof._session import engine
+    libc, over, tids = ctypes.CDLL(None), threading.Event(), []
+    def pending():
+        with open(f"/proc/self/task/{{tids[0]}}/status") as file:
+            masks = dict(line.split(":", 1) for line in file)
+        return int(masks["SigPnd"], 16) >> (signal.SIGPROF - 1) & 1
+    def work():
+        tids.append(threading.get_native_id())
+        blocked = (ctypes.c_ulong * 16)(1 << (signal.SIGPROF - 1))
+        libc.pthread_sigmask(signal.SIG_BLOCK, blocked, None)  # of which nobody is told
+        while not over.is_set():
+            burn(0.0005)
+    spprof.start(5, mode={mode!r})
+    for attempt in range(20):  # once known to have blocked it, it is sent no more
+        over.clear()
+        tids.clear()
+        worker = threading.Thread(target=work)
+        worker.start()
+        end = time.monotonic() + 1
+        while not (tids and (seen := pending())) and time.monotonic() < end:
+            pass
+        left = engine.without_our_signal(pending)
+        over.set()
+        worker.join()
+        if seen:
+            break
+    print(seen, left)
+    spprof.stop()
+    """
+    assert output_of(program) == ["1", "0"]
+
+
 @pytest.mark.parametrize("interval", [10, 1])
 def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
     """Registered before the session, it restores the default action, which ends the process."""
@@ -463,6 +499,56 @@ def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
     print(len(got), profile.sample_count > 0.3 * 480 / {interval})
     """
     assert output_of(program) == ["0", "True"]
+
+
+SENT_FAULT = """
+#include <signal.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int on_main, elsewhere;
+static void on_fault(int signal) {
+    if (syscall(SYS_gettid) == getpid()) { on_main++; } else { elsewhere++; }
+}
+void handle(int signal) { struct sigaction a = {.sa_handler = on_fault}; sigaction(signal, &a, 0); }
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.parametrize("sent", ["SIGSEGV", "SIGBUS"])
+@pytest.mark.slow_unless(mode="wall", before=True)
+def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
+    sent: str, mode: str, before: bool, tmp_path: Path
+) -> None:
+    """Faults are open in threads of ours, but a handler may jump, or be written for the others."""
+    program = f"""
+    own = ctypes.CDLL({library(tmp_path, SENT_FAULT)!r})
+    def counts():
+        return [ctypes.c_int.in_dll(own, name).value for name in ("on_main", "elsewhere")]
+    if {before}:
+        own.handle(signal.{sent})
+    spprof.start(1, mode={mode!r})
+    if not {before}:
+        own.handle(signal.{sent})
+        burn(0.2)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.{sent}}})
+    for _ in range(3):
+        os.kill(os.getpid(), signal.{sent})
+        time.sleep(0.02)
+    print(*counts())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.{sent}}})
+    print(*counts())
+    for _ in range(100):
+        os.kill(os.getpid(), signal.{sent})
+        burn(0.001)
+    spprof.stop()
+    print(*counts())
+    """
+    waiting, taken, more = zip(*[iter(map(int, output_of(program)))] * 2)
+    assert waiting == (0, 0)
+    assert taken == (1, 0)
+    assert more[0] > 1
+    assert more[1] == 0
 
 
 # --- what must be undone ---

@@ -18,7 +18,7 @@ import pytest
 from spprof import formats
 from spprof._profile import sources
 from spprof._profile.tables import Meta
-from spprof.formats import FormatError, loads
+from spprof.formats import FormatError, loads, registry
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -111,6 +111,25 @@ def test_a_strange_file_is_read_and_written_in_every_format(name: str) -> None:
 def test_a_profile_that_shrinks_well_is_read() -> None:
     text = "".join(f"main;f{i};g{i * 7 % 1000} {i}\n" for i in range(1, 200_000)).encode()
     assert len(loads(gzip.compress(text)).sample_stack) == 199_999
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse = tmp_path / "large.collapsed"
+    with sparse.open("wb") as file:
+        file.truncate(registry._LARGEST_FILE + 1)
+    with pytest.raises(FormatError, match=r"large\.collapsed: more than 2147483648 bytes"):
+        formats.load(sparse)  # at once: not a byte of 2 GiB of zeros
+    text = b"main;leaf 3\n"
+    small = tmp_path / "small.collapsed"
+    small.write_bytes(text)
+    monkeypatch.setattr(registry, "_LARGEST_FILE", len(text))
+    formats.load(small)
+    small.write_bytes(text + b"\n")
+    for path in (small, "/dev/zero") if os.path.exists("/dev/zero") else (small,):
+        with pytest.raises(FormatError, match="aggregate=True"):
+            formats.load(path)
 
 
 def test_what_was_cut_off_is_said() -> None:
