@@ -11,6 +11,7 @@
 
 #include "interpreter/call_report.h"
 #include "interpreter/collection.h"
+#include "interpreter/fork_call.h"
 #include "interpreter/jobs.h"
 #include "interpreter/loop_rounds.h"
 #include "interpreter/regions.h"
@@ -256,9 +257,20 @@ NB_MODULE(_native, module) {
         "settle_thread", [](const std::string& name) { session().settle_current_thread(name); },
         nb::arg("name"));
     module.def("unregister_thread", [] { return session().unregister_current_thread(); });
-    module.def("end_threads", [] { session().end_threads(); });
-    module.def("begin_threads", [] { session().begin_threads(); });
-    module.def("after_fork_in_child", [] { session().after_fork_in_child(); });
+    module.def("end_threads", [] {
+        spprof::interpreter::fork_begins();
+        session().end_threads();
+    });
+    module.def("begin_threads", [] {
+        const auto begin = []() noexcept { session().begin_threads(); };
+        if (!spprof::interpreter::call_when_fork_has_returned(begin)) {
+            begin();
+        }
+    });
+    module.def("after_fork_in_child", [] {
+        spprof::interpreter::forget_fork();
+        session().after_fork_in_child();
+    });
     module.def("native_unwinding_available", &spprof::sampling::native_unwinding_available);
     module.def("demangle", [](const std::string& name) { return spprof::native::demangle(name); });
     // (address, name, module, offset in the function, whether the name is known) of each frame

@@ -245,10 +245,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize("command", first_and_slow(COMMANDS))
-def test_command(folder, command, request) -> None:
-    if command == ("forks.py",) and sys.version_info >= (3, 12):
-        reason = "Python warns of forks beside threads, and the ticker is one"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+def test_command(folder, command) -> None:
     compare(folder, (), command)
 
 

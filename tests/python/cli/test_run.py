@@ -172,9 +172,7 @@ class TestRun:
         write(
             here / "a.py",
             """
-            import os, signal, sys, time, warnings
-            # That there are threads, which is so.
-            warnings.simplefilter("ignore", DeprecationWarning)
+            import os, signal, sys, time
             sys.stdout.write("once\\n")  # not flushed yet
             before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
             for wait in [0.3, *[0] * 200]:

@@ -219,3 +219,28 @@ def test_a_thread_of_the_parent_that_was_profiled_is_gone_in_the_child() -> None
         """
     )
     assert out == ["0"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python does not warn of forks yet")
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_a_fork_of_the_only_thread_is_no_fork_beside_threads(mode: str) -> None:
+    """Also where other hooks are Python functions, in which what is pending is done."""
+    succeeds(
+        """
+        warnings.simplefilter("error")
+        os.register_at_fork(after_in_parent=lambda: sum(range(1000)))
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        for _ in range(20):
+            with spprof.Profiler(1, mode=MODE) as profiler:
+                fork()
+                burn(0.02)
+                fork()
+                fork()
+                burn(0.02)
+            assert profiler.profile.sample_count > 10, profiler.profile.sample_count
+        """.replace("MODE", repr(mode))
+    )

@@ -60,8 +60,7 @@ def start(program: str, place: Path, **options: object) -> subprocess.Popen[str]
     file = place.parent / "program.py"
     file.write_text(PRELUDE + textwrap.dedent(program))
     return subprocess.Popen(
-        # From 3.12 on Python warns of forks beside threads, such as the profiler's.
-        [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(file)],
+        [sys.executable, str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
