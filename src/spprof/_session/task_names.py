@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MOST = 10_000  # names of a session; tasks beyond them go without
+_MOST = 10_000  # tasks at a time; those beyond them go without
+# Tasks that are in regions of their names, also those that an earlier session left there.
+_entered: weakref.WeakKeyDictionary[Any, region] = weakref.WeakKeyDictionary()
 
 
 def given_name(task: Any) -> str | None:
@@ -51,34 +53,32 @@ def _context_of(task: Any) -> contextvars.Context | None:
     return next((one for one in get_referents(task) if type(one) is contextvars.Context), None)
 
 
-class TaskNames:
-    """The tasks of a session that are in regions of their names."""
+def enter_name(task: Any) -> None:
+    """A task is suspended: from its next step on it is in the region of its name, if any."""
+    name = given_name(task)
+    if name is None or task in _entered or len(_entered) >= _MOST:
+        return
+    context = _context_of(task)
+    if context is None:
+        return
+    entered = region("task", name=name)
+    try:
+        context.run(entered.__enter__)
+    except RuntimeError:  # somebody is in that context: tasks may share one
+        return
+    _entered[task] = entered
 
-    def __init__(self) -> None:
-        self._named: weakref.WeakKeyDictionary[Any, region] = weakref.WeakKeyDictionary()
 
-    def met(self, task: Any) -> None:
-        """A task is suspended: from its next step on it is in the region of its name, if any."""
-        name = given_name(task)
-        if name is None or task in self._named or len(self._named) >= _MOST:
-            return
+def leave_names() -> None:
+    """Take the tasks that are still there out of these regions, but for those that run now.
+
+    These stay there; the next session finds them so.
+    """
+    for task, entered in list(_entered.items()):
         context = _context_of(task)
-        if context is None:
-            return
-        entered = region("task", name=name)
-        try:
-            context.run(entered.__enter__)
-        except RuntimeError:  # somebody is in that context: tasks may share one
-            return
-        self._named[task] = entered
-
-    def end(self) -> None:
-        """Take the tasks that are still there out of these regions."""
-        for task, entered in list(self._named.items()):
-            context = _context_of(task)
-            if context is not None:
-                try:
-                    context.run(entered.__exit__, None, None, None)
-                except RuntimeError:  # it runs: no samples are taken any more
-                    continue
-        self._named.clear()
+        if context is not None:
+            try:
+                context.run(entered.__exit__, None, None, None)
+            except RuntimeError:
+                continue
+        del _entered[task]

@@ -21,7 +21,7 @@ from . import engine
 from .allowance import Allowance
 from .await_trees import Stacks
 from .imported import Awaited
-from .task_names import TaskNames
+from .task_names import enter_name, leave_names
 from .waits import Accounts, Moment, Rows
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ class _Watch(LoopWatch):
         now = since - session.clock.offset
         rows = session.found_here().rows
         self._last = Moment(now, 0, now + session.clock.paused)
-        self.accounts = Accounts(session.stacks, rows, self._last, session.names.met)
+        self.accounts = Accounts(session.stacks, rows, self._last, enter_name)
         self._allowance = Allowance()
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
@@ -260,7 +260,7 @@ class _Session:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.looking = threading.RLock()
         self._most_rows = memory_bytes // _ROW_BYTES
-        self.stacks, self.names = Stacks(), TaskNames()
+        self.stacks = Stacks()
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
@@ -340,7 +340,7 @@ class _Session:
             idle = self.idle or ()
             for watch in list(self.watches.values()):
                 watch.end(watch in idle)
-            self.names.end()
+            leave_names()
 
     def watch(self, loop: Any, since: int | None) -> _Watch:
         """Watch a loop of the calling thread's, which waits since then, or before the session."""

@@ -746,3 +746,22 @@ def test_pools_are_left_alone_after_a_session_and_jobs_keep_nothing_alive() -> N
             assert gone() is None
         assert vars(ThreadPoolExecutor)["submit"] is submit
     assert jobs._functions == {}
+
+
+def test_a_task_that_begins_and_ends_sessions_is_in_one_region_of_its_name() -> None:
+    async def main() -> None:
+        for _ in range(3):
+            with spprof.Profiler(5, mode="wall") as profiler:
+                await asyncio.sleep(0.03)
+                burn(0.03)
+                await asyncio.sleep(0.03)
+            paths = [region.path for region in profiler.profile.regions()]
+            assert paths == [("task",)], paths
+            assert _native.regions_entered() == 1
+
+    async def named() -> None:
+        task = asyncio.ensure_future(main())
+        task.set_name("serves")
+        await task
+
+    asyncio.run(named())
