@@ -30,6 +30,7 @@ def test_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys) -> None:
     assert "load_records" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "change.svg",
+        "work.cpuprofile",
         "work.folded",
         "work.gecko.json",
         "work.pb.gz",
