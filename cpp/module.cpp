@@ -292,6 +292,9 @@ NB_MODULE(_native, module) {
         return owned(spprof::interpreter::loop_hook_type(&spprof::platform::monotonic_ns));
     });
     module.def("monotonic_ns", &spprof::platform::monotonic_ns);
+    module.def("labels_in", [](const nb::object& context) {
+        return owned(spprof::interpreter::labels_in(context.ptr()));
+    });
     module.def("regions_entered", &spprof::interpreter::regions_entered);
     module.def("kernel_tick_ns", &spprof::platform::kernel_tick_ns);
     module.def("thread_starter", &thread_starter, nb::arg("original"));

@@ -598,6 +598,37 @@ bool labels_of_region(RegionId region, Labels& labels) {
     return false;
 }
 
+PyObject* labels_in(PyObject* context) {
+    Labels labels;
+    if (context_variable != nullptr) {
+        PyObject* value = PyObject_GetItem(context, context_variable);
+        if (value == nullptr && !PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return nullptr;
+        }
+        PyErr_Clear();
+        if (value != nullptr && (Py_TYPE(value) == region_class || Py_TYPE(value) == again_class)) {
+            labels_of_region(reinterpret_cast<EnteredRegion*>(value)->id, labels);
+        }
+        Py_XDECREF(value);
+    }
+    PyObject* result = PyTuple_New(static_cast<Py_ssize_t>(labels.size()));
+    for (std::size_t i = 0; result != nullptr && i < labels.size(); ++i) {
+        PyObject* pair = PyTuple_New(2);
+        PyObject* texts[] = {text_of(labels[i].first), text_of(labels[i].second)};
+        if (pair == nullptr || texts[0] == nullptr || texts[1] == nullptr) {
+            Py_XDECREF(pair);
+            Py_XDECREF(texts[0]);
+            Py_XDECREF(texts[1]);
+            Py_CLEAR(result);
+            break;
+        }
+        PyTuple_SET_ITEM(pair, 0, texts[0]);
+        PyTuple_SET_ITEM(pair, 1, texts[1]);
+        PyTuple_SET_ITEM(result, static_cast<Py_ssize_t>(i), pair);
+    }
+    return result;
+}
+
 void forget_left_regions() noexcept {
     const Lock lock;
     left.now.clear();

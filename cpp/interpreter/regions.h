@@ -49,6 +49,9 @@ _object* region_type();
 // A new reference to what does the same as a function, in the regions that the caller is in; the
 // function itself where it is in none. nullptr with an exception.
 _object* in_these_regions(_object* function);
+// A new reference to the labels of the regions that a context is in, a tuple of pairs, outermost
+// first; nullptr with an exception.
+_object* labels_in(_object* context);
 // False where contexts are not what we know them to be: then regions are never met.
 bool regions_can_be_read() noexcept;
 // Regions that are entered now.

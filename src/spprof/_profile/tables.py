@@ -625,9 +625,12 @@ class Builder:
         last: int = -1,
         count: int = 1,
         state: int = 0,
+        label: LabelIndex = NO_LABEL,
     ) -> None:
         """Append one run of `count` equal samples."""
         t: Any = self.tables
+        if label != NO_LABEL and not len(t.sample_label):
+            t.sample_label.extend([NO_LABEL] * t.rows)
         for part_count, part_weight in cell_sized(count, weight):
             t.sample_thread.append(thread)
             t.sample_stack.append(stack)
@@ -636,8 +639,8 @@ class Builder:
             t.sample_count.append(part_count)
             t.sample_weight.append(part_weight)
             t.sample_state.append(state)
-            if len(t.sample_label):
-                t.sample_label.append(NO_LABEL)
+            if len(t.sample_label) or label != NO_LABEL:
+                t.sample_label.append(label)
 
     def add_stacks(self, other: Tables, wanted: Sequence[int] | None = None) -> list[StackIndex]:
         """Intern the stacks of other tables here.

@@ -125,6 +125,17 @@ def capture_native_stack() -> list[tuple[int, str, str, int, bool]]:
     return list(_native.capture_native_stack())
 
 
+def labels_in(context: Any) -> tuple[tuple[str, str], ...]:
+    """Names and values of the regions that a context is in, outermost first."""
+    labels: tuple[tuple[str, str], ...] = _native.labels_in(context)
+    return labels
+
+
+def regions_entered() -> int:
+    """How many regions the process is in, whoever entered them."""
+    return int(_native.regions_entered())
+
+
 def region_type() -> Any:
     """What `spprof.region` derives from."""
     return _native.region_type()

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from .._profile import causes, rows, sources
 from .._profile.model import Profile
-from .._profile.tables import ROOT, WAITING, Builder, Meta, StackIndex, Tables
+from .._profile.tables import NO_LABEL, ROOT, WAITING, Builder, Meta, StackIndex, Tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +84,13 @@ def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
         frame = builder.frame(builder.func(name, file, first_line), line)
         stacks.append(builder.stack(stacks[parent] if parent >= 0 else ROOT, frame))
     builder.tables = tables
+    labels = [NO_LABEL] * len(waited[0].labels.sets)
+    for place, names in enumerate(waited[0].labels.sets):
+        for key, value in names:
+            labels[place] = builder.label(labels[place], key, value)
     for found in waited:
         thread = builder.thread(found.tid, TASKS_OF + found.thread, os.getpid())
-        for stack, begin, last, weight in found.rows:
+        for stack, label, begin, last, weight in found.rows:
             builder.row(
                 thread,
                 stacks[stack],
@@ -95,6 +99,7 @@ def _with_tasks(tables: Tables, waited: Sequence[Found]) -> Tables:
                 last=last,
                 count=max(1, round(weight / (tables.meta.interval_ns or 1))),
                 state=WAITING,
+                label=labels[label] if label >= 0 else NO_LABEL,
             )
     return tables
 

@@ -21,7 +21,7 @@ from . import engine
 from .allowance import Allowance
 from .await_trees import Stacks
 from .imported import Awaited
-from .task_names import enter_name, leave_names
+from .task_regions import TaskLabels, enter_name, leave_names
 from .waits import Accounts, Moment, Rows
 
 TYPE_CHECKING = False
@@ -70,12 +70,16 @@ class Found:
     tid, thread
         The thread that ran the loops: its native id, and its name.
     stacks : await_trees.Stacks
+    labels : task_regions.TaskLabels
         Of all loops of the session.
     rows : waits.Rows
     """
 
-    def __init__(self, tid: int, thread: str, stacks: Stacks, rows: Rows) -> None:
-        self.tid, self.thread, self.stacks, self.rows = tid, thread, stacks, rows
+    def __init__(
+        self, tid: int, thread: str, stacks: Stacks, labels: TaskLabels, rows: Rows
+    ) -> None:
+        self.tid, self.thread = tid, thread
+        self.stacks, self.labels, self.rows = stacks, labels, rows
 
 
 class _Clock:
@@ -122,7 +126,7 @@ class _Watch(LoopWatch):
         now = since - session.clock.offset
         rows = session.found_here().rows
         self._last = Moment(now, 0, now + session.clock.paused)
-        self.accounts = Accounts(session.stacks, rows, self._last, enter_name)
+        self.accounts = Accounts(session.stacks, rows, self._last, session.met)
         self._allowance = Allowance()
         self._chance = id(self) >> 4 & 0x7FFFFFFF
 
@@ -260,7 +264,7 @@ class _Session:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.looking = threading.RLock()
         self._most_rows = memory_bytes // _ROW_BYTES
-        self.stacks = Stacks()
+        self.stacks, self.labels = Stacks(), TaskLabels()
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
@@ -355,6 +359,11 @@ class _Session:
         watch = self.watches[id(loop)] = _TimedWatch(self, loop, since)
         return watch
 
+    def met(self, task: Any) -> int:
+        """A task has moved; the label of its waits from now on."""
+        enter_name(task)
+        return self.labels.of(task)
+
     def found_here(self) -> Found:
         """Where it is kept what is learnt of the calling thread's loops."""
         tid, ident = threading.get_native_id(), threading.get_ident()
@@ -362,7 +371,8 @@ class _Session:
         names = [one.name for one in threading.enumerate() if one.ident == ident]
         name = names[0] if names else f"Thread {tid}"
         if (tid, name) not in self.found:
-            self.found[tid, name] = Found(tid, name, self.stacks, Rows(self._most_rows))
+            rows = Rows(self._most_rows)
+            self.found[tid, name] = Found(tid, name, self.stacks, self.labels, rows)
         return self.found[tid, name]
 
     def forget(self, watch: _Watch) -> None:

@@ -29,14 +29,15 @@ class Rows:
 
     def __init__(self, most: int) -> None:
         self._most, self._columns = most, array("q")
-        self._sums: dict[int, int] = {}
+        self._sums: dict[tuple[int, int], int] = {}
 
-    def add(self, stack: int, begin: int, last: int, waited: int) -> None:
+    def add(self, stack: int, label: int, begin: int, last: int, waited: int) -> None:
         """Append a wait: times on the profile's axis and what it weighs, in ns."""
-        if len(self._columns) < 4 * self._most:
-            self._columns.extend((stack, begin, last, waited))
+        if len(self._columns) < 5 * self._most:
+            self._columns.extend((stack, label, begin, last, waited))
         else:
-            self._sums[stack] = self._sums.get(stack, 0) + waited
+            where = stack, label
+            self._sums[where] = self._sums.get(where, 0) + waited
 
     def __bool__(self) -> bool:
         return bool(self._columns) or bool(self._sums)
@@ -46,12 +47,15 @@ class Rows:
         """Whether there were too many of them to keep all times."""
         return bool(self._sums)
 
-    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
-        """Stack, first and last time, ns waited, as they began; times are -1 where not kept."""
+    def __iter__(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Stack, label, first and last time, ns waited, as they began.
+
+        Without a label that is -1, and so are times that were not kept.
+        """
         values = iter(self._columns)
-        yield from sorted(zip(values, values, values, values), key=lambda row: row[1])
-        for stack, waited in self._sums.items():
-            yield stack, -1, -1, waited
+        yield from sorted(zip(values, values, values, values, values), key=lambda row: row[2])
+        for (stack, label), waited in self._sums.items():
+            yield stack, label, -1, -1, waited
 
 
 class Moment:
@@ -76,13 +80,25 @@ class Moment:
 class _Wait:
     """A task that stands still, since it was first met so."""
 
-    __slots__ = ("begin", "chain", "credit", "owed", "since", "stack", "task", "waiter", "way")
+    __slots__ = (
+        "begin",
+        "chain",
+        "credit",
+        "label",
+        "owed",
+        "since",
+        "stack",
+        "task",
+        "waiter",
+        "way",
+    )
 
     task: weakref.ref[Any]
     waiter: weakref.ref[Any]
     chain: tuple[AwaitFrame, ...]
     way: int  # the stack from the root of its tree down to its innermost await
     stack: int | None  # where its time goes; None: to the tasks below it
+    label: int  # of the regions that it waits in; -1: none
     begin: int  # on the profile's axis
     since: int
     credit: int  # ns that it waited before `since`
@@ -104,11 +120,11 @@ class Accounts:
     at : Moment
         When accounts begin.
     met : callable, optional
-        Told of each task that has moved, and of new ones.
+        Told of each task that has moved, and of new ones; returns the label of their waits.
     """
 
     def __init__(
-        self, stacks: Stacks, rows: Rows, at: Moment, met: Callable[[Any], None] | None = None
+        self, stacks: Stacks, rows: Rows, at: Moment, met: Callable[[Any], int] = lambda _: -1
     ) -> None:
         self._stacks, self._rows, self._told = stacks, rows, met
         self._waits: dict[int, _Wait] = {}  # by the task's id
@@ -157,11 +173,11 @@ class Accounts:
                     lost |= self._forest.remove(key)
         self._waits = seen
         for task, waiter, owed in fresh:
-            if self._told is not None:
-                self._told(task)
+            label = self._told(task)
             wait = self._met(task, waiter, owed if fair else 0, 0 if fair else owed, at)
             if wait is not None:
                 key = id(task)
+                wait.label = label
                 seen[key] = wait
                 self._forest.add(key)
                 lost.add(key)
@@ -171,7 +187,7 @@ class Accounts:
         self._arrange(lost, stale & seen.keys(), at)
         if unread and fair:
             stack = self._stacks.below(ROOT, (_NOT_READ,))
-            self._rows.add(stack, self._last.time, at.time, unread * idle)
+            self._rows.add(stack, -1, self._last.time, at.time, unread * idle)
         self._last = at
 
     def end(self) -> None:
@@ -230,4 +246,5 @@ class Accounts:
         """Write down what it waited until the last look."""
         waited = wait.credit + max(0, self._last.now - wait.since)
         if wait.stack is not None and waited > 0:
-            self._rows.add(wait.stack, wait.begin, max(self._last.time, wait.begin), waited)
+            last = max(self._last.time, wait.begin)
+            self._rows.add(wait.stack, wait.label, wait.begin, last, waited)

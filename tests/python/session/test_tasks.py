@@ -458,7 +458,7 @@ class Accounted:
     def waited(self) -> dict[str, int]:
         self.accounts.end()
         found: dict[str, int] = {}
-        for stack, _, _, ns in self.rows:
+        for stack, _, _, _, ns in self.rows:
             name = self.stacks.frames[stack][0].rpartition(".")[2]
             found[name] = found.get(name, 0) + ns
         return found
@@ -765,3 +765,24 @@ def test_a_task_that_begins_and_ends_sessions_is_in_one_region_of_its_name() -> 
         await task
 
     asyncio.run(named())
+
+
+def test_a_task_waits_in_the_regions_that_it_is_in() -> None:
+    async def fetch(seconds: float) -> None:
+        with spprof.region("fetch", size=seconds):
+            await asyncio.sleep(seconds)
+        await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        with spprof.region("all"):
+            await asyncio.gather(fetch(0.2), fetch(0.4))
+
+    profile = profiled(main, 5)
+    waited = profile.filter(thread=TASKS)
+    times = {region.path + tuple(region.labels.values()): region for region in waited.regions()}
+    assert set(times) == {("all",), ("all", "fetch", "0.2"), ("all", "fetch", "0.4")}
+    for seconds in (0.2, 0.4):
+        own = times["all", "fetch", str(seconds)].own_ns / 1e9
+        assert seconds - 0.02 < own < 1.1 * seconds + 0.03, own
+    # Outside of `fetch` both slept for a tenth of a second.
+    assert 0.15 < times["all",].own_ns / 1e9 < 0.3

@@ -1,7 +1,8 @@
-"""Names that a program gave its tasks: regions `task` of the tasks' contexts.
+"""Regions of tasks: those that suspended ones wait in, and one for each that has a name.
 
-What a task runs from then on is in that region, in pools' jobs and tasks that it begins, too. Must
-not know when tasks are looked at, nor import asyncio.
+A name that the program gave a task is a region `task` of the task's context: what the task runs
+from then on is in it, in pools' jobs and tasks that it begins, too. Must not know when tasks are
+looked at, nor import asyncio.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextvars
 import weakref
 from gc import get_referents
 
+from . import engine
 from .regions import region
 
 TYPE_CHECKING = False
@@ -42,7 +44,7 @@ def given_name(task: Any) -> str | None:
     return None if says_function else name
 
 
-def _context_of(task: Any) -> contextvars.Context | None:
+def context_of(task: Any) -> contextvars.Context | None:
     get_context = getattr(task, "get_context", None)  # from 3.12 on
     if get_context is not None:
         context = get_context()
@@ -58,7 +60,7 @@ def enter_name(task: Any) -> None:
     name = given_name(task)
     if name is None or task in _entered or len(_entered) >= _MOST:
         return
-    context = _context_of(task)
+    context = context_of(task)
     if context is None:
         return
     entered = region("task", name=name)
@@ -75,10 +77,36 @@ def leave_names() -> None:
     These stay there; the next session finds them so.
     """
     for task, entered in list(_entered.items()):
-        context = _context_of(task)
+        context = context_of(task)
         if context is not None:
             try:
                 context.run(entered.__exit__, None, None, None)
             except RuntimeError:
                 continue
         del _entered[task]
+
+
+class TaskLabels:
+    """Labels of the regions that tasks were met waiting in, each set once.
+
+    Attributes
+    ----------
+    sets : list of tuple of (str, str)
+        Names and values, outermost first.
+    """
+
+    def __init__(self) -> None:
+        self.sets: list[tuple[tuple[str, str], ...]] = []
+        self._places: dict[tuple[tuple[str, str], ...], int] = {}
+
+    def of(self, task: Any) -> int:
+        """The place of a suspended task's labels among `sets`, -1 where it is in no region."""
+        context = context_of(task) if engine.regions_entered() else None
+        labels = engine.labels_in(context) if context is not None else ()
+        if not labels:
+            return -1
+        place = self._places.get(labels)
+        if place is None:
+            place = self._places[labels] = len(self.sets)
+            self.sets.append(labels)
+        return place
