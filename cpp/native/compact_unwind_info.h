@@ -157,7 +157,7 @@ private:
         constexpr int kMostInstructions = 16;
         for (int i = 0; i < kMostInstructions; ++i) {
             uint32_t word = 0;
-            if (!view_.read(pc + 4 * static_cast<unsigned>(i), word)) {
+            if (!view_.read(pc + 4 * static_cast<uintptr_t>(i), word)) {
                 return true;
             }
             const bool sets_frame_pointer = (word & 0xff8003ff) == 0x910003fd;  // add x29, sp, #
