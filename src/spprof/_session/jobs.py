@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 
-from .._profile.causes import WORKER
 from . import engine
 from .imported import Awaited
 
@@ -30,7 +29,6 @@ else:
     JobHook = engine.job_hook_type()
 
 _MODULE = "concurrent.futures.thread"
-_WORKER: AwaitFrame = (WORKER, "", 0, 0)
 
 _hook: JobHook | None = None
 _awaited: Awaited | None = None
@@ -117,5 +115,8 @@ def frames_below(waiter: Any) -> tuple[AwaitFrame, ...]:
             except ValueError:  # it is empty
                 continue
             if type(source).__module__ == "concurrent.futures._base" and source in _functions:
-                return (_WORKER, _functions[source])
+                # Here, because a child that only sends what it has need not know of profiles.
+                from .._profile.causes import WORKER
+
+                return ((WORKER, "", 0, 0), _functions[source])
     return ()
