@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from .._profile.tables import MODES
+from .._profile import MODES
 from ..formats import registry
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, overload
 
+from . import MODES
 from .rows import canonical_stacks
 from .tables import (
     ENGINES,
     GIL,
-    MODES,
     NATIVE,
     NO_FRAMES,
     Builder,

@@ -13,6 +13,8 @@ from array import array
 from itertools import count
 from operator import eq, ge
 
+from . import MODES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +57,6 @@ STATES = {"running": 0, "waiting": WAITING}
 GIL = {None: 0, False: GIL_NOT_HELD, True: GIL_HELD}
 _GIL_OF_STATE = {bits: held for held, bits in GIL.items()}
 
-MODES = {"cpu": "CPU time", "wall": "wall time"}  # what weights measure; "": it is not known
 ENGINES = ("timer", "ticker")  # how samples are taken; "": not by spprof
 
 # A sample needs a stack; one without frames gets this one, so that totals stay whole everywhere.

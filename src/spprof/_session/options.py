@@ -5,6 +5,8 @@ Must not know what is done with them.
 
 from __future__ import annotations
 
+from .._profile import MODES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +59,6 @@ class Options:
 
     def check(self) -> None:
         """Raise ValueError or TypeError for what is out of its range."""
-        from .._profile.tables import MODES
-
         _ = self.interval_ns, self.memory_limit_bytes
         if self.mode not in MODES:
             raise ValueError(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
-from .._profile.tables import MODES, Meta, ProcessRow, ThreadRow, parse_time
+from .._profile import MODES
+from .._profile.tables import Meta, ProcessRow, ThreadRow, parse_time
 from ._errors import FormatError
 
 # Means something beside spprof's own columns only.

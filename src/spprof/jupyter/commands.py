@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from .._profile.tables import MODES
+from .._profile import MODES
 
 DOC = """
 Commands, in place of a statement (profile a variable of such a name with --):

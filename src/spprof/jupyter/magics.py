@@ -30,7 +30,7 @@ from IPython.core.magic import (
 )
 from traitlets import Bool, Enum, Float, Unicode
 
-from .._profile.tables import MODES
+from .._profile import MODES
 from . import cells, commands, options, texts
 from .host import VIEWS
 from .kept import KeptNotebook

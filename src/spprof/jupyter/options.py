@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.utils.text import DollarFormatter
 
-from .._profile.tables import MODES
+from .._profile import MODES
 from ..formats import files, registry
 from .host import VIEWS
 
