@@ -11,6 +11,7 @@
 #include "interpreter/code_lifetime.h"
 #include "interpreter/gil.h"
 #include "interpreter/regions.h"
+#include "native/capture.h"
 #include "platform/clocks.h"
 #include "sampling/capture.h"
 #include "sampling/naming.h"
@@ -65,6 +66,10 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
             "are taken (PyCode_AddWatcher); stop another profiler or debugger and try again");
     }
     interpreter::find_runtime_memory();
+    if (settings.native) {
+        // How to unwind what is on this stack is found out here, and not by the first sample.
+        native::capture_here(code_map());
+    }
     try {
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         interpreter::forget_left_regions();
