@@ -21,12 +21,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# So that a round of each takes about a minute on a quiet machine.
+# So that a round of each takes about two minutes on a quiet machine.
 BENCHMARKS = {
     "handler": ["handler.py"],
     "overhead": [
         "overhead.py",
-        "--seconds-a-row=4",
+        "--seconds-a-row=10",
         "--rows=^(1|10) cpu (python|native) 20 1$|^1 wall python 20 (1|64)$",
     ],
     "accuracy": ["accuracy.py", "--samples=20000"],
