@@ -66,11 +66,11 @@ std::string Session::start(const Settings& settings, const std::vector<ThreadNam
             "are taken (PyCode_AddWatcher); stop another profiler or debugger and try again");
     }
     interpreter::find_runtime_memory();
-    if (settings.native) {
-        // How to unwind what is on this stack is found out here, and not by the first sample.
-        native::capture_here(code_map());
-    }
     try {
+        if (settings.native) {
+            // How to unwind what is on this stack is found out here, and not by the first sample.
+            native::capture_here(code_map());
+        }
         const std::lock_guard<std::mutex> lock(run.collector.mutex());
         interpreter::forget_left_regions();
         if (!interpreter::regions_can_be_read()) {
