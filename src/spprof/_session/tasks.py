@@ -56,7 +56,6 @@ monotonic_ns = engine.monotonic_ns
 
 # A loop that is never idle is looked at, too: after so many intervals.
 _BUSY_INTERVALS = 4
-_ROW_BYTES = 32
 # A loop with timers of ours that used less of the processor since the last one has slept: the next
 # one comes later, so that it is woken less, but after so many intervals.
 _ASLEEP_NS, _ASLEEP_INTERVALS = 100_000, 4
@@ -263,7 +262,7 @@ class _Session:
     def __init__(self, interval_ns: int, since_start: int, memory_bytes: int) -> None:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.looking = threading.RLock()
-        self._most_rows = memory_bytes // _ROW_BYTES
+        self._most_rows = memory_bytes // Rows.BYTES
         self.stacks, self.labels = Stacks(), TaskLabels()
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name

@@ -27,13 +27,16 @@ _NOT_READ: AwaitFrame = ("[tasks not read yet]", "", 0, 0)
 class Rows:
     """What was waited, where and when; without times where there are more than `most`."""
 
+    _FIELDS = 5
+    BYTES = 8 * _FIELDS  # of each
+
     def __init__(self, most: int) -> None:
         self._most, self._columns = most, array("q")
         self._sums: dict[tuple[int, int], int] = {}
 
     def add(self, stack: int, label: int, begin: int, last: int, waited: int) -> None:
         """Append a wait: times on the profile's axis and what it weighs, in ns."""
-        if len(self._columns) < 5 * self._most:
+        if len(self._columns) < self._FIELDS * self._most:
             self._columns.extend((stack, label, begin, last, waited))
         else:
             where = stack, label
@@ -53,7 +56,8 @@ class Rows:
         Without a label that is -1, and so are times that were not kept.
         """
         values = iter(self._columns)
-        yield from sorted(zip(values, values, values, values, values), key=lambda row: row[2])
+        rows: Any = zip(*[values] * self._FIELDS)
+        yield from sorted(rows, key=lambda row: row[2])
         for (stack, label), waited in self._sums.items():
             yield stack, label, -1, -1, waited
 
