@@ -141,9 +141,8 @@ def begin(
         state.owner, state.gives_way = owner, gives_way
         try:
             _warn_of(engine.notes(), stacklevel + 1)
-        except (
-            BaseException
-        ):  # a filter made an error of it: who gets one from start() has no session
+        except BaseException:
+            # A filter made an error of it: who gets one from start() has no session.
             end()
             raise
 

@@ -57,10 +57,10 @@ def context_of(task: Any) -> contextvars.Context | None:
 
 def enter_name(task: Any) -> None:
     """A task is suspended: from its next step on it is in the region of its name, if any."""
-    name = given_name(task)
-    if name is None or task in _entered or len(_entered) >= _MOST:
+    if task in _entered or len(_entered) >= _MOST:
         return
-    context = context_of(task)
+    name = given_name(task)
+    context = None if name is None else context_of(task)
     if context is None:
         return
     entered = region("task", name=name)
