@@ -39,14 +39,19 @@ bool is_under_way() noexcept {
     return found;
 }
 
-int do_what_is_pending(void*) noexcept {
-    if (call.begin == nullptr ||
-        (is_under_way() && Py_AddPendingCall(do_what_is_pending, nullptr) == 0)) {
-        return 0;
-    }
+void do_what_waits() noexcept {
     void (*begin)() noexcept = call.begin;
     forget_fork();
-    begin();
+    if (begin != nullptr) {
+        begin();
+    }
+}
+
+int do_it_if_returned(void*) noexcept {
+    const bool waits = call.begin != nullptr && is_under_way();
+    if (!waits || Py_AddPendingCall(do_it_if_returned, nullptr) != 0) {
+        do_what_waits();
+    }
     return 0;
 }
 
@@ -56,12 +61,7 @@ void fork_begins() noexcept {
     if (!on_main_thread()) {
         return;
     }
-    // The one before may have returned just now.
-    if (void (*begin)() noexcept = call.begin) {
-        forget_fork();
-        begin();
-    }
-    forget_fork();
+    do_what_waits();  // the call before may have returned just now
     if (PyFrameObject* hook = PyThreadState_GetFrame(PyThreadState_Get())) {
         call.caller = PyFrame_GetBack(hook);
         Py_DECREF(hook);
@@ -71,7 +71,7 @@ void fork_begins() noexcept {
 
 bool call_when_fork_has_returned(void (*begin)() noexcept) noexcept {
     if (!on_main_thread() || call.caller == nullptr ||
-        Py_AddPendingCall(do_what_is_pending, nullptr) != 0) {
+        Py_AddPendingCall(do_it_if_returned, nullptr) != 0) {
         return false;
     }
     call.begin = begin;

@@ -242,6 +242,15 @@ bool learn_to_read() {
     return fine;
 }
 
+// What a value of the variable stands for, and takes over. None: the outermost region was left.
+EnteredRegion* region_of_value(PyObject* value) noexcept {
+    if (value != nullptr && Py_TYPE(value) != region_class && Py_TYPE(value) != again_class) {
+        Py_DECREF(value);
+        value = nullptr;
+    }
+    return reinterpret_cast<EnteredRegion*>(value);
+}
+
 // A new reference to the innermost region of the context; null where it is in none. False with an
 // exception.
 bool current_region(EnteredRegion*& found) {
@@ -249,11 +258,7 @@ bool current_region(EnteredRegion*& found) {
     if (PyContextVar_Get(context_variable, nullptr, &value) < 0) {
         return false;
     }
-    if (value != nullptr && Py_TYPE(value) != region_class && Py_TYPE(value) != again_class) {
-        Py_DECREF(value);  // None: it has left the outermost
-        value = nullptr;
-    }
-    found = reinterpret_cast<EnteredRegion*>(value);
+    found = region_of_value(value);
     return true;
 }
 
@@ -606,25 +611,19 @@ PyObject* labels_in(PyObject* context) {
             return nullptr;
         }
         PyErr_Clear();
-        if (value != nullptr && (Py_TYPE(value) == region_class || Py_TYPE(value) == again_class)) {
-            labels_of_region(reinterpret_cast<EnteredRegion*>(value)->id, labels);
+        if (EnteredRegion* innermost = region_of_value(value)) {
+            labels_of_region(innermost->id, labels);
+            Py_DECREF(innermost);
         }
-        Py_XDECREF(value);
     }
     PyObject* result = PyTuple_New(static_cast<Py_ssize_t>(labels.size()));
     for (std::size_t i = 0; result != nullptr && i < labels.size(); ++i) {
-        PyObject* pair = PyTuple_New(2);
-        PyObject* texts[] = {text_of(labels[i].first), text_of(labels[i].second)};
-        if (pair == nullptr || texts[0] == nullptr || texts[1] == nullptr) {
-            Py_XDECREF(pair);
-            Py_XDECREF(texts[0]);
-            Py_XDECREF(texts[1]);
+        PyObject* pair = Py_BuildValue("(NN)", text_of(labels[i].first), text_of(labels[i].second));
+        if (pair == nullptr) {
             Py_CLEAR(result);
-            break;
+        } else {
+            PyTuple_SET_ITEM(result, static_cast<Py_ssize_t>(i), pair);
         }
-        PyTuple_SET_ITEM(pair, 0, texts[0]);
-        PyTuple_SET_ITEM(pair, 1, texts[1]);
-        PyTuple_SET_ITEM(result, static_cast<Py_ssize_t>(i), pair);
     }
     return result;
 }
