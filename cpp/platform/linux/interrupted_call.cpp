@@ -98,6 +98,11 @@ struct Code {  // what lies before an address
     bool read(std::uintptr_t end) noexcept {
         return SafeMemory().copy(end - kFarthest, bytes, kFarthest);
     }
+    // What lies before the place that a call returns to, whose address is there.
+    bool read_caller(std::uintptr_t return_address_at) noexcept {
+        std::uintptr_t return_address = 0;
+        return SafeMemory().load(return_address_at, return_address) && read(return_address);
+    }
     // Where the instruction was found that begins with these bytes, and is `length` long, nearest
     // to the end; kFarthest: nowhere.
     template <std::size_t Count>
@@ -187,10 +192,9 @@ long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
     constexpr unsigned char kFromSecond[] = {0x48, 0x89, 0xF0};
     constexpr unsigned char kLoad[] = {0x48, 0x8B, 0x74, 0x24};  // and one byte of displacement
     const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
-    std::uintptr_t return_address = 0, number = 0;
+    std::uintptr_t number = 0;
     Code caller;
-    if (code.find(kFromSecond, 3) == kFarthest || !SafeMemory().load(sp, return_address) ||
-        !caller.read(return_address)) {
+    if (code.find(kFromSecond, 3) == kFarthest || !caller.read_caller(sp)) {
         return -1;
     }
     const std::uintptr_t load = caller.find(kLoad, 5);
@@ -203,7 +207,7 @@ long number_of_caller(const Code& code, const ucontext_t& context) noexcept {
             return -1;
         }
     }
-    const std::uintptr_t sp_at_load = sp + sizeof return_address;
+    const std::uintptr_t sp_at_load = sp + sizeof(std::uintptr_t);
     return SafeMemory().load(sp_at_load + caller.bytes[load + 4], number)
                ? if_it_blocks(number, context)
                : -1;
@@ -261,9 +265,8 @@ long number_given_to_syscall(std::uintptr_t instruction, const Code& code,
                                              : static_cast<std::uintptr_t>(registers[REG_RBP]) +
                                                    sizeof(std::uintptr_t);
     }
-    std::uintptr_t return_address = 0;
     Code caller;
-    if (!SafeMemory().load(return_address_at, return_address) || !caller.read(return_address)) {
+    if (!caller.read_caller(return_address_at)) {
         return -1;
     }
     for (std::uintptr_t at = kFarthest - 4; at-- > 0;) {
@@ -308,10 +311,9 @@ long number_kept_by_caller(const Code& code, const ucontext_t& context) noexcept
     constexpr unsigned char kKeep[] = {0x4C, 0x89, 0x5C, 0x24, 0x08};
     constexpr unsigned char kRsi = 6;
     const auto sp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
-    std::uintptr_t return_address = 0;
     Code caller;
     if (code.find(kKeep, 5) != kFarthest - 5 || code.find(kFromSecond, 3) == kFarthest ||
-        !SafeMemory().load(sp, return_address) || !caller.read(return_address)) {
+        !caller.read_caller(sp)) {
         return -1;
     }
     return number_preserved(caller, kRsi, context);
