@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "native/unwind_rule.h"
@@ -67,6 +68,18 @@ struct Module {
     UnwindInfo unwind;
     std::unique_ptr<ModuleFormat> format;
 };
+
+// One whose code is counted from where it lies, as images tell it that are read in memory.
+inline std::unique_ptr<Module> module_at(uintptr_t base, std::string path,
+                                         const std::vector<AddressRange>& code) {
+    auto module = std::make_unique<Module>();
+    module->path = std::move(path);
+    module->bias = base;
+    for (const AddressRange& range : code) {
+        module->code.push_back({base + range.start, base + range.end});
+    }
+    return module;
+}
 
 // What tells whether anything was loaded or unloaded since.
 struct ModuleGeneration {

@@ -85,12 +85,7 @@ std::unique_ptr<Module> macho_module(uintptr_t base, std::string path) {
     if (!MachoFile::parse(ImageInMemory(base), file) || file.code.empty()) {
         return nullptr;
     }
-    auto module = std::make_unique<Module>();
-    module->path = std::move(path);
-    module->bias = base;
-    for (const AddressRange& range : file.code) {
-        module->code.push_back({base + range.start, base + range.end});
-    }
+    auto module = module_at(base, std::move(path), file.code);
     if (file.unwind_info.size != 0) {
         module->unwind.format = UnwindInfo::Format::compact;
         module->unwind.address = base + file.unwind_info.address;

@@ -68,12 +68,7 @@ std::unique_ptr<Module> pe_module(uintptr_t base, uint64_t size, std::string pat
     if (!PeFile::parse(ImageInMemory(base, size), file)) {
         return nullptr;
     }
-    auto module = std::make_unique<Module>();
-    module->path = std::move(path);
-    module->bias = base;
-    for (const AddressRange& range : file.code) {
-        module->code.push_back({base + range.start, base + range.end});
-    }
+    auto module = module_at(base, std::move(path), file.code);
     if (file.functions.address != 0) {
         module->unwind.format = UnwindInfo::Format::pe_functions;
         module->unwind.address = base + file.functions.address;
