@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from servers import Server
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -48,6 +49,33 @@ def open_notebook(page: Page, server: Server, path: str, prefix: str = "lab/tree
         arg=path,
         timeout=60_000,
     )
+
+
+def notebook_of(cells: list[str], path: Path) -> None:
+    made = [
+        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source, "outputs": []}
+        | {"execution_count": None}
+        for i, source in enumerate(cells)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.write_text(
+        json.dumps(
+            {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+        )
+    )
+
+
+@contextlib.contextmanager
+def notebook_page(browser: Browser, server: Server, path: str, prefix: str) -> Iterator[Page]:
+    """A notebook in a page whose uncaught errors of ours fail whoever has it."""
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
+    open_notebook(page, server, path, prefix)
+    yield page
+    context.close()
+    assert [each for each in errors if "spprof" in each] == []
 
 
 def run_all_cells(page: Page) -> None:

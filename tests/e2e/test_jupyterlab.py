@@ -16,7 +16,7 @@ from pages import (
     graph_below,
     kernel_value,
     lightness,
-    open_notebook,
+    notebook_page,
     open_speedscope,
     run_all_cells,
     run_in_kernel,
@@ -30,15 +30,9 @@ DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
 @pytest.fixture(scope="module")
 def quickstart(browser: Browser, lab) -> Iterator[Page]:
     """The quickstart with all its cells run, once for all tests of this file."""
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
-    open_notebook(page, lab, "quickstart.ipynb")
-    run_all_cells(page)
-    yield page
-    context.close()
-    assert [each for each in errors if "spprof" in each] == []
+    with notebook_page(browser, lab, "quickstart.ipynb", "lab/tree") as page:
+        run_all_cells(page)
+        yield page
 
 
 @pytest.fixture

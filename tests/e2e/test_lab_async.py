@@ -7,9 +7,16 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from pages import WIDE, cell_with, frames, graph_below, open_notebook, run_all_cells, screenshot
+from pages import (
+    cell_with,
+    frames,
+    graph_below,
+    notebook_of,
+    notebook_page,
+    run_all_cells,
+    screenshot,
+)
 from playwright.sync_api import Browser, Page, expect
-from test_live import notebook_of
 
 CELLS = [
     "%load_ext spprof\n"
@@ -30,16 +37,10 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no
 
 @pytest.fixture(scope="module")
 def notebook(browser: Browser, lab) -> Iterator[Page]:
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
     notebook_of(CELLS, lab.folder / "tasks.ipynb")
-    open_notebook(page, lab, "tasks.ipynb", "lab/workspaces/tasks/tree")
-    run_all_cells(page)
-    yield page
-    context.close()
-    assert [each for each in errors if "spprof" in each] == []
+    with notebook_page(browser, lab, "tasks.ipynb", "lab/workspaces/tasks/tree") as page:
+        run_all_cells(page)
+        yield page
 
 
 def test_tasks_of_gather_and_of_a_group_are_below_the_cell(notebook: Page) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from pages import WIDE, cell_with, eventually, frames, open_notebook, screenshot
+from pages import cell_with, eventually, frames, notebook_of, notebook_page, screenshot
 from playwright.sync_api import Browser, Locator, Page, expect
 
 CELLS = [
@@ -26,20 +24,6 @@ CELLS = [
     "%spprof history",
     "%%spprof\nearly(601)",
 ]
-
-
-def notebook_of(cells: list[str], path: Path) -> None:
-    made = [
-        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source, "outputs": []}
-        | {"execution_count": None}
-        for i, source in enumerate(cells)
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path.write_text(
-        json.dumps(
-            {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-        )
-    )
 
 
 def start(page: Page, source: str) -> Locator:
@@ -64,17 +48,11 @@ def ended(page: Page) -> None:
 
 @pytest.fixture(scope="module")
 def notebook(browser: Browser, lab) -> Iterator[Page]:
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
     notebook_of(CELLS, lab.folder / "live.ipynb")
-    open_notebook(page, lab, "live.ipynb", "lab/workspaces/live/tree")
-    start(page, "%load_ext spprof")
-    ended(page)
-    yield page
-    context.close()
-    assert [each for each in errors if "spprof" in each] == []
+    with notebook_page(browser, lab, "live.ipynb", "lab/workspaces/live/tree") as page:
+        start(page, "%load_ext spprof")
+        ended(page)
+        yield page
 
 
 def samples(facts: str) -> int:

@@ -30,6 +30,14 @@ def together(*works):
         thread.start()
     for thread in threads:
         thread.join()
+
+def all_descriptors():
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        return taken
 """
 
 
@@ -173,12 +181,7 @@ def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     program = f"""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-    taken = []
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError:
-        pass
+    taken = all_descriptors()
     spprof.start({interval}, native={native})
     together(lambda: burn(0.2))
     burn(0.2)
@@ -196,12 +199,7 @@ def test_a_warning_that_cannot_be_shown_does_not_end_start() -> None:
     program = """
     for limit, left in ((resource.RLIMIT_SIGPENDING, 0), (resource.RLIMIT_NOFILE, 64)):
         resource.setrlimit(limit, (left, resource.getrlimit(limit)[1]))
-    taken = []
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError:
-        pass
+    taken = all_descriptors()
     del sys.modules["warnings"]
     spprof.start(1, native=sys.argv[1] == "native")
     burn(0.1)

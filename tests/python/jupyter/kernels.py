@@ -6,8 +6,11 @@ import contextlib
 import json
 import textwrap
 
-import jupyter_client
 import pytest
+
+jupyter_client = pytest.importorskip("jupyter_client")
+pytest.importorskip("ipykernel")
+pytest.importorskip("anywidget")
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -113,3 +116,8 @@ def kinds(outputs):
         elif kind in ("execute_result", "error", "stream"):
             shown.append(kind)
     return shown
+
+
+def printed(outputs):
+    """What was printed."""
+    return "".join(content["text"] for kind, content in outputs if kind == "stream")

@@ -10,12 +10,7 @@ import sys
 from datetime import datetime, timezone
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
-from kernels import kinds, prepared_kernel
+from kernels import kinds, prepared_kernel, printed
 
 import spprof
 
@@ -56,10 +51,6 @@ def nothing_runs_after_a_test(kernel):
     yield
     _, outputs = kernel.run("print(spprof.is_active())")
     assert printed(outputs) == "False\n"
-
-
-def printed(outputs):
-    return "".join(c["text"] for kind, c in outputs if kind == "stream")
 
 
 def traceback_of(outputs):

@@ -9,12 +9,7 @@ import struct
 import zlib
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
-from kernels import kinds, prepared_kernel
+from kernels import kinds, prepared_kernel, printed
 
 READY = """
 import json, time
@@ -36,10 +31,6 @@ def described():
 def kernel(tmp_path_factory):
     with prepared_kernel(tmp_path_factory, READY) as kernel:
         yield kernel
-
-
-def printed(outputs):
-    return "".join(content["text"] for kind, content in outputs if kind == "stream")
 
 
 def told(kernel, expression):

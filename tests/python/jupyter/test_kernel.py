@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
 from kernels import WIDGET, kinds, prepared_kernel
 
 BURN = """

@@ -6,12 +6,7 @@ import json
 from importlib.metadata import version
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
-from kernels import WIDGET, kinds, prepared_kernel
+from kernels import WIDGET, kinds, prepared_kernel, printed
 
 from spprof.jupyter.live import PERIOD_S, next_wait
 
@@ -58,10 +53,6 @@ def nothing_runs_after_a_test(kernel):
         "print(spprof.is_active(), [t.name for t in threading.enumerate() if 'spprof' in t.name])"
     )
     assert printed(outputs) == "False []\n"
-
-
-def printed(outputs):
-    return "".join(c["text"] for kind, c in outputs if kind == "stream")
 
 
 def captions(outputs):

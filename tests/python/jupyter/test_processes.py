@@ -5,12 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
-from kernels import kinds, running_kernel
+from kernels import kinds, printed, running_kernel
 
 BEGIN = """
 import multiprocessing, os, time
@@ -33,10 +28,6 @@ roots = {s.frames[-1].filename for s in _spprof.samples
 total = sum(t.weight_ns for t in of_workers) / 1e9
 print(len(of_workers), *roots, 0.25 < total < 0.45, *_spprof.notes)
 """
-
-
-def printed(outputs) -> str:
-    return "".join(content["text"] for kind, content in outputs if kind == "stream")
 
 
 def test_workers_are_in_the_profile_of_their_cell(tmp_path) -> None:

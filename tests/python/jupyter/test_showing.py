@@ -7,11 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
-pytest.importorskip("jupyter_client")
-pytest.importorskip("ipykernel")
-pytest.importorskip("anywidget")
-
 from kernels import kinds, prepared_kernel, running_kernel
 
 from spprof._profile import findings, rows, tables
