@@ -186,7 +186,13 @@ private:
 __attribute__((tls_model("initial-exec"))) thread_local UntoldFaults untold_faults;
 __attribute__((tls_model("initial-exec"))) thread_local bool is_own_thread = false;
 
-// What somebody sent to the process (kill()) may come to a thread of ours, because faults are open
+// Blocks or unblocks both faults in this thread.
+void change_mask(int how) noexcept {
+    constexpr std::uint64_t kBoth = 1ul << (SIGSEGV - 1) | 1ul << (SIGBUS - 1);
+    syscall(SYS_rt_sigprocmask, long{how}, &kBoth, nullptr, sizeof kBoth);
+}
+
+// What somebody sent to the process (kill()) may come to a thread of ours while faults are open
 // there, when the main thread is not running. Its handler is written for threads of the program.
 bool leave_to_main_thread(int signal, const siginfo_t& info) noexcept {
     siginfo_t told = info;
@@ -255,7 +261,30 @@ bool FaultGuard::reinstall_if_taken() noexcept {
     return segv || bus;
 }
 
-void FaultGuard::begin_own_thread() noexcept { is_own_thread = true; }
+void FaultGuard::begin_own_thread() noexcept {
+    is_own_thread = true;
+    const std::uintptr_t word = 1;
+    std::uintptr_t found = 0;
+    // Where that system call is refused, faults stay open.
+    if (copy_by_system_call(reinterpret_cast<std::uintptr_t>(&word), &found, 1)) {
+        loads_by_system_call = true;
+        change_mask(SIG_BLOCK);
+    }
+}
+
+ManyLoads::ManyLoads() noexcept : opened_(is_own_thread && loads_by_system_call) {
+    if (opened_) {
+        change_mask(SIG_UNBLOCK);
+        loads_by_system_call = false;
+    }
+}
+
+ManyLoads::~ManyLoads() {
+    if (opened_) {
+        loads_by_system_call = true;
+        change_mask(SIG_BLOCK);
+    }
+}
 
 void FaultGuard::begin_visit() noexcept { in_visit = true; }
 
@@ -265,8 +294,7 @@ bool FaultGuard::end_visit() noexcept {
         return false;
     }
     // Blocked until the handler has returned: they come where the thread was interrupted.
-    constexpr std::uint64_t kBoth = 1ul << (SIGSEGV - 1) | 1ul << (SIGBUS - 1);
-    syscall(SYS_rt_sigprocmask, long{SIG_BLOCK}, &kBoth, nullptr, sizeof kBoth);
+    change_mask(SIG_BLOCK);
     for (const int signal : {SIGSEGV, SIGBUS}) {
         PutOff& sent = put_off[signal == SIGBUS];
         if (sent.there) {
@@ -286,7 +314,7 @@ bool FaultGuard::end_visit() noexcept {
     return true;
 }
 
-bool FaultGuard::armed() noexcept { return segv_signal.on_top(); }
+bool FaultGuard::armed() noexcept { return segv_signal.on_top() && bus_signal.on_top(); }
 
 void FaultGuard::restore() noexcept {
     segv_signal.restore();
