@@ -40,7 +40,7 @@ class Suite:
 
 SUITES = (
     Suite("pluggy", "pure Python", tests=("testing",)),
-    Suite("tomli", "pure Python"),
+    Suite("idna", "pure Python"),
     Suite("frozenlist", "Cython"),
     Suite("boost-histogram", "pybind11", ("pytest-benchmark", "cloudpickle", "hypothesis")),
     Suite("bcrypt", "Rust"),
