@@ -206,7 +206,7 @@ void looked_at_all(Sleepers& sleepers, std::int64_t now_ns, std::int64_t took_ns
 constexpr std::int64_t kQuietTime = 100'000'000;
 // Ticks come at random moments of their slots, or late, and find a thread that hardly runs rarely:
 // so many intervals of CPU time may be made up for.
-constexpr std::int64_t kMostCredit = 4;
+constexpr std::int64_t kMostCredit = 16;
 // What a signal and the way back into an interrupted system call may cost: CPU time that is no
 // sign that the thread went on.
 constexpr std::int64_t kStandingStill = 15'000;

@@ -385,7 +385,9 @@ TEST_CASE("short bursts are met at the rate of their CPU time, and everywhere") 
             const double out_of_reach = static_cast<double>(kAimTakes) / static_cast<double>(run);
             constexpr double kAtTheEnds = 0.5 / (kMostCredit + 1);
             const double rate = world.samples_per_interval_of_cpu();
-            CHECK(rate > 1 - out_of_reach - kAtTheEnds);
+            const double due = 120e3 * static_cast<double>(run) / static_cast<double>(run + nap);
+            const double chance = 3 / std::sqrt(due);
+            CHECK(rate > 1 - out_of_reach - kAtTheEnds - chance);
             CHECK(rate < 1.02);
             if (run >= 3 * kMillisecond) {
                 CHECK(rate > 0.95);
@@ -395,31 +397,36 @@ TEST_CASE("short bursts are met at the rate of their CPU time, and everywhere") 
 }
 
 TEST_CASE("no part of a burst is met more often than another") {
-    for (const std::int64_t run : {kMillisecond, 4 * kMillisecond}) {
-        for (const std::int64_t nap : {kMillisecond, 7 * kMillisecond}) {
-            CAPTURE(run);
-            CAPTURE(nap);
-            World world(
-                kMillisecond, [=](Random&) { return Step{run, nap + 13 * kMicrosecond}; }, 11);
-            world.run_for(240 * kSecond);
-            constexpr std::int64_t kParts = 8;
-            std::vector<int> counts(kParts);
-            for (const Visit& visit : world.visits) {
-                ++counts[static_cast<std::size_t>(visit.into_burst_ns * kParts / (run + 1))];
-            }
-            // All but the first, of which as much is missing as it takes to aim.
-            const double mean =
-                static_cast<double>(world.visits.size() - static_cast<std::size_t>(counts[0])) /
-                (kParts - 1);
-            const double missing =
-                static_cast<double>(kAimTakes * kParts) / static_cast<double>(run);
-            CHECK(counts[0] > mean * (1 - missing) * 0.93);
-            for (std::size_t part = 0; part < counts.size(); ++part) {
-                CAPTURE(part);
-                // 3,000 and more of each: 7 % is four standard deviations.
-                CHECK(counts[part] < mean * 1.07);
-                CHECK((part == 0 || counts[part] > mean * 0.93));
-            }
+    struct Case {
+        std::int64_t interval, run, nap;
+    };
+    for (const auto [interval, run, nap] :
+         {Case{kMillisecond, kMillisecond, kMillisecond},
+          Case{kMillisecond, kMillisecond, 7 * kMillisecond},
+          Case{kMillisecond, 4 * kMillisecond, kMillisecond},
+          Case{kMillisecond, 4 * kMillisecond, 7 * kMillisecond},
+          Case{10 * kMillisecond, 8 * kMillisecond, 10 * kMillisecond}}) {
+        CAPTURE(interval);
+        CAPTURE(run);
+        CAPTURE(nap);
+        World world(interval, [=](Random&) { return Step{run, nap + 13 * kMicrosecond}; }, 11);
+        world.run_for(240 * interval / kMillisecond * kSecond);
+        constexpr std::int64_t kParts = 8;
+        std::vector<int> counts(kParts);
+        for (const Visit& visit : world.visits) {
+            ++counts[static_cast<std::size_t>(visit.into_burst_ns * kParts / (run + 1))];
+        }
+        // All but the first, of which as much is missing as it takes to aim.
+        const double mean =
+            static_cast<double>(world.visits.size() - static_cast<std::size_t>(counts[0])) /
+            (kParts - 1);
+        const double missing = static_cast<double>(kAimTakes * kParts) / static_cast<double>(run);
+        CHECK(counts[0] > mean * (1 - missing) * 0.93);
+        for (std::size_t part = 0; part < counts.size(); ++part) {
+            CAPTURE(part);
+            // 3,000 and more of each: 7 % is four standard deviations.
+            CHECK(counts[part] < mean * 1.07);
+            CHECK((part == 0 || counts[part] > mean * 0.93));
         }
     }
 }

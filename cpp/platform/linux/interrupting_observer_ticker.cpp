@@ -12,6 +12,8 @@ namespace {
 
 // Whoever needs the ticker wakes it: this bounds nothing but its sleep.
 constexpr std::int64_t kPausedSleep = 1'000'000'000;
+// Who stops the ticker, or forks, waits until it wakes up: from this interval on it is woken.
+constexpr std::int64_t kWaitsForTicker = 2'000'000;
 
 }  // namespace
 
@@ -74,8 +76,7 @@ void InterruptingObserver::run_ticker() noexcept {
             slot = now;  // the machine slept or was overloaded: measured weights make up for it
         }
         const std::int64_t deadline = slot + jitter(random);
-        if (interval > pacing::kIdleLook) {
-            // So that stopping is prompt.
+        if (interval >= kWaitsForTicker) {
             handler_side.ticker.wait_until(deadline);
         } else {
             sleep_until(deadline);
