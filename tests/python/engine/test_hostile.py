@@ -565,16 +565,16 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
     before = hooks()
     main, over = threading.main_thread().ident, threading.Event()
     def interrupt():
-        while not over.is_set():
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             time.sleep(random.random() * 0.002)
             signal.pthread_kill(main, signal.SIGINT)
+        over.set()
     sessions = interrupts = 0
     poke = threading.Thread(target=interrupt)
     def torment():
         global sessions, interrupts
-        poke.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while not over.is_set():
             try:
                 try:
                     spprof.start(1, native=sessions % 2 == 0)
@@ -587,14 +587,16 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
                         pass
             except KeyboardInterrupt:
                 interrupts += 1
-        over.set()
+    try:
+        poke.start()
+    except KeyboardInterrupt:  # it runs
+        pass
+    # An interrupt may come where nothing of the above catches it.
     while not over.is_set():
         try:
-            torment() if not poke.is_alive() else over.wait(0.01)
+            torment()
         except KeyboardInterrupt:
             pass
-        except RuntimeError:  # the thread was started already
-            over.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poke.join()
     if spprof.is_active():
