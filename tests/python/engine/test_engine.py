@@ -359,6 +359,7 @@ def lines_of_known_work(used: Counter[int]) -> None:
             used[first + 6] += round(burn(0.002) * 1e9)
 
 
+@pytest.mark.slow
 def test_each_sample_has_the_line_that_ran() -> None:
     used = Counter[int]()
     profile = profile_of(lambda: lines_of_known_work(used))
