@@ -259,10 +259,11 @@ def _made(data: bytes, **options: Any) -> FlameGraphWidget | None:
         return None
     try:
         from .widget import FlameGraphWidget
+
+        return FlameGraphWidget(data, **options)
     except (ImportError, FileNotFoundError) as error:  # half an installation, or no front end
         print(BROKEN_WIDGET.format(error), file=sys.stderr)
         return None
-    return FlameGraphWidget(data, **options)
 
 
 # The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the
