@@ -565,7 +565,7 @@ def test_a_session_of_which_nothing_was_sampled_is_empty() -> None:
     profile = profiler.profile
     assert profile is not None
     assert profile.sample_count <= 1
-    assert profile.engine == ("timer" if sys.platform == "linux" else "ticker")
+    assert profile.engine in ("timer", "ticker")
 
 
 def test_the_native_session_checks_for_itself() -> None:
