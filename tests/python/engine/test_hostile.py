@@ -552,6 +552,71 @@ def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
     assert more[1] == 0
 
 
+JUMPING = """
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static sigjmp_buf target;
+static volatile int armed;
+static struct sigaction before;
+static void on_fault(int signal) { if (armed) siglongjmp(target, 1); }
+void handle(int number) {
+    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
+    sigaction(number, &action, &before);
+}
+static double now(void) {
+    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9;
+}
+long jump_often(int number, double seconds) {
+    const int whom = getpid();
+    const int sender = fork();
+    if (sender < 0) return -1;
+    if (sender == 0) {
+        const double end = now() + seconds + 30;
+        struct timespec pause = {0, 30000};
+        while (now() < end && getppid() == whom && kill(whom, number) == 0) nanosleep(&pause, 0);
+        _exit(0);
+    }
+    volatile long jumps = -1;
+    const double end = now() + seconds;
+    sigsetjmp(target, 1);
+    jumps++;
+    armed = 1;
+    while (now() < end) {}
+    armed = 0;
+    kill(sender, SIGKILL);
+    waitpid(sender, 0, 0);
+    return jumps;
+}
+"""
+
+
+@pytest.mark.parametrize("sent", ["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"])
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.slow_unless(sent="SIGSEGV", native=True)
+def test_who_jumps_out_of_a_fault_that_is_sent_does_not_leave_a_visit_unfinished(
+    sent: str, native: bool, tmp_path: Path
+) -> None:
+    """As cysignals does: the sampling of the thread would end there, and stop() never."""
+    program = f"""
+    own = ctypes.CDLL({library(tmp_path, JUMPING)!r})
+    own.jump_often.argtypes = [ctypes.c_int, ctypes.c_double]
+    own.handle(signal.{sent})
+    spprof.start(0.1, native={native})
+    jumps = own.jump_often(signal.{sent}, 1.0)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    before = spprof.stats().collected_samples
+    burn(0.2)
+    more = spprof.stats().collected_samples - before
+    spprof.stop()
+    print(jumps > 100, len(blocked), more > 200)
+    """
+    assert output_of(program) == ["True", "0", "True"]
+
+
 # --- what must be undone ---
 
 
