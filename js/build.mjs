@@ -71,6 +71,13 @@ await build({
   format: 'iife',
 });
 
+await build({
+  ...shared,
+  entryPoints: { loader: 'src/loader.ts' },
+  outdir,
+  format: 'esm',
+});
+
 const speedscope = join(here, 'node_modules', 'speedscope');
 const release = join(speedscope, 'dist', 'release');
 await writeFile(join(outdir, 'speedscope', 'index.html'), await speedscopePage(release));
@@ -87,6 +94,7 @@ let bundle = 0;
 for (const name of [
   'widget.js',
   'widget.css',
+  'loader.js',
   'saved.js',
   'standalone.js',
   'standalone.css',

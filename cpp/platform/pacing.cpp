@@ -17,6 +17,9 @@ constexpr int kPaces[] = {1, 3, -1, -3};
 // How many samples may be ahead of their rate or make up for it. Whether a signal meets a thread
 // that runs now and then is chance.
 constexpr std::int64_t kMostAhead = 8;
+// A thread that is so many intervals of CPU time behind its rate runs in bursts that are over
+// before a signal comes: it is met by its CPU timer, at the kernel's next tick.
+constexpr std::int64_t kBehind = 4;
 
 // Interrupts of the processor a thread runs on take less; on virtual machines usually a good part
 // of it...
@@ -222,14 +225,18 @@ ArrivalDecision OwnTime::next(const Arrival& arrival, const Rhythm& rhythm) noex
         arrival.now_ns - next_ > rhythm.interval_ns) {
         state_ = Keeping::nothing;
     }
-    if (arrival.from != From::own_timer || state_ == Keeping::nothing) {
-        if (arrival.in_call || state_ != Keeping::nothing) {
-            return decision;
+    if (arrival.from == From::alarm) {
+        // It slept until now, and the ticker sees to what follows; or nobody met it for long.
+        const bool wanted =
+            arrival.slept || arrival.cpu_ns - due_cpu_ >= kBehind * rhythm.interval_ns;
+        decision.visit = wanted && !arrival.in_call && take_due(arrival.cpu_ns, rhythm);
+        return decision;
+    }
+    if (arrival.from == From::ticker || state_ == Keeping::nothing) {
+        if (arrival.in_call || state_ != Keeping::nothing || arrival.from == From::own_timer) {
+            return decision;  // own_timer: sent before it was stopped
         }
-        if (arrival.from == From::alarm) {
-            // It slept until now, and is met where it runs. The ticker sees to what follows.
-            decision.visit = take_due(arrival.cpu_ns, rhythm);
-        } else if (arrival.may_keep_own_time) {
+        if (arrival.may_keep_own_time) {
             decision.timer = go_steady(arrival.now_ns, soon(rhythm), rhythm);
         } else {
             decision.timer = aim(arrival, rhythm);

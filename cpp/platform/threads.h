@@ -64,6 +64,8 @@ void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)
 // goes to sleep, which would keep it from ever seeing one run. Whether the system grants that
 // without privileges.
 bool wake_current_thread_promptly() noexcept;
+// Whether it would, of a thread of ours. Changes nothing.
+bool threads_can_wake_promptly() noexcept;
 
 // A thread of our own: named, and closed to all signals, which are left to the program's threads.
 class OwnThread {

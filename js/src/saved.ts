@@ -1,39 +1,13 @@
 // Owns graphs in the HTML of saved outputs, with neither kernel nor widget: they take their pictures' place once
 // they are seen. One output of a page brings the front end for all. Where anything fails the picture stays.
 
-export {};
-
-interface Rendered {
-  default: { render(context: { model: object; el: HTMLElement }): () => void };
-}
+import { frontEnd, inflated, known, type Rendered } from './hosts/front-ends';
 
 /** A widget that is on its way takes the place of the picture within this time. */
 const PATIENCE_MS = 1500;
 
-const FRONT_ENDS = Symbol.for('spprof.front-ends');
-
-declare global {
-  interface Window {
-    /** By version; a page may hold notebooks of several. */
-    [FRONT_ENDS]?: Map<string, Promise<Rendered>>;
-  }
-}
-
-async function inflated(packed = ''): Promise<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'))).arrayBuffer();
-}
-
-async function loaded({ script, style }: DOMStringMap): Promise<Rendered> {
-  const sheet = document.createElement('style');
-  sheet.textContent = new TextDecoder().decode(await inflated(style));
-  document.head.append(sheet);
-  const url = URL.createObjectURL(new Blob([await inflated(script)], { type: 'text/javascript' }));
-  try {
-    return (await import(url)) as Rendered;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
+function bytes(packed = ''): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
 }
 
 /** What the front end takes for a widget's model; nobody answers its questions. */
@@ -52,16 +26,16 @@ function model(values: Record<string, unknown>): object {
   };
 }
 
-async function shown(place: HTMLElement, graph: HTMLElement, frontEnd: Promise<Rendered>): Promise<() => void> {
+async function shown(place: HTMLElement, graph: HTMLElement, brought: Promise<Rendered>): Promise<() => void> {
   const { profile, sources } = place.dataset;
-  const data = new DataView(await inflated(profile));
-  const texts = JSON.parse(new TextDecoder().decode(await inflated(sources))) as Record<string, string>;
-  const { render } = (await frontEnd).default;
+  const data = new DataView(await inflated(bytes(profile)));
+  const texts = JSON.parse(new TextDecoder().decode(await inflated(bytes(sources)))) as Record<string, string>;
+  const { render } = (await brought).default;
   return render({ model: model({ data, sources: texts }), el: graph });
 }
 
 /** Shows the graph for as long as its place is one that can be seen. */
-function keepShown(place: HTMLElement, frontEnd: Promise<Rendered>): void {
+function keepShown(place: HTMLElement, brought: Promise<Rendered>): void {
   let graph: HTMLElement | null = null;
   let waiting = 0;
   let dispose = (): void => undefined;
@@ -72,7 +46,7 @@ function keepShown(place: HTMLElement, frontEnd: Promise<Rendered>): void {
     graph = made;
     try {
       place.append(made);
-      const end = await shown(place, made, frontEnd);
+      const end = await shown(place, made, brought);
       if (graph !== made) end();
       else {
         dispose = end;
@@ -101,14 +75,13 @@ function keepShown(place: HTMLElement, frontEnd: Promise<Rendered>): void {
   }).observe(place);
 }
 
-const frontEnds = (window[FRONT_ENDS] ??= new Map<string, Promise<Rendered>>());
 for (const element of document.querySelectorAll<HTMLElement>('.spprof-front-end')) {
-  const { version = '' } = element.dataset;
-  if (!frontEnds.has(version)) frontEnds.set(version, loaded(element.dataset));
+  const { version = '', script, style } = element.dataset;
+  void frontEnd(version, () => ({ script: bytes(script), style: bytes(style) }));
 }
 for (const place of document.querySelectorAll<HTMLElement>('.spprof-saved:not([data-seen])')) {
-  const frontEnd = frontEnds.get(place.dataset.version ?? '');
-  if (!frontEnd) continue;
+  const brought = known(place.dataset.version ?? '');
+  if (!brought) continue;
   place.dataset.seen = '';
-  keepShown(place, frontEnd);
+  keepShown(place, brought);
 }

@@ -15,7 +15,9 @@ from typing import Any
 
 import websocket
 
-ENTER, ESCAPE = "\ue007", "\ue00c"
+# As WebDriver calls the keys that write nothing.
+TAB, ENTER, SHIFT, ESCAPE = "\ue004", "\ue007", "\ue008", "\ue00c"
+END, HOME, PAGE_UP, DOWN = "\ue010", "\ue011", "\ue00e", "\ue015"
 
 
 def executable() -> str | None:
@@ -32,7 +34,9 @@ class Tab:
         self._socket = websocket.create_connection(address, timeout=180, suppress_origin=True)
         self._sent = 0
         self._do("session.new", capabilities={})
-        self._tab = self._do("browsingContext.getTree")["contexts"][0]["context"]
+        # In the one that is there from the start the address has the focus, and no page ever.
+        self._tab = self._do("browsingContext.create", type="tab")["context"]
+        self._do("browsingContext.activate", context=self._tab)
 
     def _do(self, method: str, **params: Any) -> Any:
         self._sent += 1
@@ -73,10 +77,20 @@ class Tab:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._act({"type": "key", "id": "keys", "actions": actions})
 
+    def press_together(self, *keys: str) -> None:
+        downs = [{"type": "keyDown", "value": key} for key in keys]
+        ups = [{"type": "keyUp", "value": key} for key in reversed(keys)]
+        self._act({"type": "key", "id": "keys", "actions": downs + ups})
+
     def click(self, x: float, y: float) -> None:
+        self.drag((x, y), (x, y))
+
+    def drag(self, begin: tuple[float, float], end: tuple[float, float]) -> None:
+        (x, y), (to_x, to_y) = begin, end
         actions = [
             {"type": "pointerMove", "x": round(x), "y": round(y)},
             {"type": "pointerDown", "button": 0},
+            {"type": "pointerMove", "x": round(to_x), "y": round(to_y)},
             {"type": "pointerUp", "button": 0},
         ]
         self._act({"type": "pointer", "id": "mouse", "actions": actions})

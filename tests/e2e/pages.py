@@ -167,6 +167,20 @@ def run_in_kernel(page: Page, code: str) -> None:
     assert status["status"] == "ok", status
 
 
+def expect_accessible(graph: Locator) -> None:
+    """Nothing that axe-core knows is wrong with a graph as it is on screen."""
+    page = graph.page
+    if not page.evaluate("'axe' in window"):
+        # Not as a script of the page: some look there for a module system of their own.
+        page.evaluate(f"(eval({json.dumps(AXE.read_text(encoding='utf-8'))}), 1)")
+    found = graph.evaluate(
+        """(graph) => axe.run(graph).then(({violations}) => violations.map(
+            ({id, nodes}) => [id, nodes.map(({html}) => html.slice(0, 200))]
+        ))"""
+    )
+    assert found == []
+
+
 def click_frame(frame: Locator) -> None:
     """Click where a frame is drawn; the accessible frames above it take no clicks."""
     box = frame.bounding_box()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from pages import (
+    AXE,
     NARROW,
     WIDE,
     cell_with,
     click_frame,
     eventually,
+    expect_accessible,
     frames,
     graph_below,
     kernel_value,
@@ -25,6 +27,7 @@ from pages import (
 from playwright.sync_api import Browser, Locator, Page, expect
 
 DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
+VIEWS = ("Flame", "Tree", "Timeline", "Table", "Sandwich", "Source", "Icicle")
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +188,28 @@ def test_theme_follows_jupyterlab(quickstart, group_by):
         expect(quickstart.locator("body")).to_have_attribute("data-jp-theme-light", "true")
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_view_is_accessible_in_the_notebook(displayed, quickstart, theme):
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: run `npm ci` in js/")
+    set_theme(quickstart, theme)
+    try:
+        is_light = str(theme == LIGHT).lower()
+        expect(quickstart.locator("body")).to_have_attribute("data-jp-theme-light", is_light)
+        click_frame(frames(displayed, re.compile("^speed_spread")).first)
+        for view in VIEWS:
+            displayed.get_by_role("button", name=view, exact=True).click()
+            quickstart.wait_for_timeout(200)
+            expect_accessible(displayed)
+            screenshot(
+                displayed, f"lab-view-{view.lower()}-{'light' if theme == LIGHT else 'dark'}"
+            )
+    finally:
+        set_theme(quickstart, LIGHT)
+        expect(quickstart.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+        displayed.get_by_role("button", name="Icicle", exact=True).click()
+
+
 def test_resize_redraws_to_the_new_width(quickstart, group_by):
     canvas = group_by.locator("canvas").first
     wide = canvas.bounding_box()["width"]
@@ -202,7 +227,7 @@ def test_resize_redraws_to_the_new_width(quickstart, group_by):
 
 
 def test_every_view_shows_the_fit(displayed):
-    for view in ("Flame", "Tree", "Timeline", "Table", "Sandwich", "Source", "Icicle"):
+    for view in VIEWS:
         displayed.get_by_role("button", name=view, exact=True).click()
         expect(displayed).to_contain_text("speed_spread" if view == "Table" else view)
         screenshot(displayed, f"lab-view-{view.lower()}")

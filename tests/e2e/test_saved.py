@@ -73,6 +73,43 @@ def test_script_and_style_are_there_once(executed: Path) -> None:
     assert str(Path.home()) not in "".join(found)
 
 
+def test_what_widgets_save_has_script_and_style_once(executed: Path) -> None:
+    saved = json.loads(executed.read_text())["metadata"]["widgets"]
+    [kind] = saved.values()
+    models = list(kind["state"].values())
+    graphs = [model["state"] for model in models if model["model_name"] == "AnyModel"]
+    assert len(graphs) == 3
+    assert max(len(graph["_esm"]) + len(graph.get("_css", "")) for graph in graphs) < 3_000
+    brought = [model for model in models if "script" in str(model.get("buffers"))]
+    assert len(brought) == 1
+    assert len(json.dumps(models)) <= 250_000
+
+
+def test_saved_widgets_find_their_front_end(page: Page, lab, executed: Path) -> None:
+    """Where the widgets' state was saved with the notebook, no kernel has to know of them."""
+    path = lab.folder / "saved-state.ipynb"
+    content = json.loads(executed.read_text())
+    for cell in content["cells"]:
+        # Nothing but the widgets.
+        cell["outputs"] = [
+            output
+            for output in cell["outputs"]
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+        ]
+    path.write_text(json.dumps(content))
+    open_notebook(page, lab, path.name, prefix="lab/workspaces/state/tree")
+    page.evaluate(
+        """() => {
+            const {model} = window.jupyterapp.shell.currentWidget.content;
+            for (const cell of model.cells) cell.trusted = true;
+        }"""
+    )
+    graphs = page.locator("section.spprof")
+    graphs.first.scroll_into_view_if_needed()
+    expect(frames(graphs.first).first).to_be_visible()
+    works(graphs.first, "run 1")
+
+
 def test_exported_page_is_alive_without_a_network(browser: Browser, executed: Path) -> None:
     convert = [sys.executable, "-m", "nbconvert", "--to", "html", executed.name]
     subprocess.run(convert, cwd=executed.parent, check=True, capture_output=True)

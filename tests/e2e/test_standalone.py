@@ -390,6 +390,85 @@ def test_timeline_tells_when(page: Page):
     expect(frames(page, WHOLE)).to_have_count(1)
 
 
+def window(page: Page) -> list[int]:
+    """Start and end of the time that the overview says is shown, in milliseconds."""
+    ends = [page.get_by_role("slider", name=f"{end} of the time shown") for end in ("Start", "End")]
+    return [round(int(end.get_attribute("aria-valuenow")) / 1000) for end in ends]
+
+
+def test_overview_moves_the_window_by_mouse_and_by_keyboard(page: Page):
+    show(page, "Timeline")
+    overview = page.get_by_role("group", name="Overview")
+    box = overview.bounding_box()
+    assert window(page) == [0, 2760]
+
+    def drag(begin: float, end: float) -> None:
+        for at in (begin, end):
+            page.mouse.move(box["x"] + at * box["width"], box["y"] + 15, steps=3)
+            (page.mouse.down if at == begin else page.mouse.up)()
+
+    drag(0.25, 0.5)
+    assert window(page) == pytest.approx([690, 1380], abs=5)
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(0)
+    expect(frames(page, re.compile("^RandomForestRegressor.fit")).first).to_be_attached()
+    # All of it, as long as it was; then an end of it.
+    drag(0.4, 0.5)
+    assert window(page) == pytest.approx([966, 1656], abs=8)
+    end = window(page)[1] / 2760
+    drag(end - 4 / box["width"], 0.9)
+    assert window(page) == pytest.approx([966, 2490], abs=15)
+    page.get_by_role("slider", name="Start of the time shown").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("PageUp")
+    page.keyboard.press("ArrowLeft")
+    start = page.get_by_role("slider", name="Start of the time shown")
+    expect(start).to_have_attribute("aria-valuetext", "248 ms")
+    expect(page.get_by_role("navigation", name="Zoomed into")).to_contain_text("248 ms – ")
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    assert window(page)[1] == 2760
+    overview.dblclick(position={"x": 9, "y": 15})
+    assert window(page) == [0, 2760]
+    # What the lanes show, however they came to, the overview shows.
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(1)
+    click_frame(page, re.compile("^load_orders"))
+    assert window(page) == [0, 590]
+
+
+def test_lanes_fold_and_stay_folded(page: Page):
+    show(page, "Timeline")
+    lanes = page.get_by_role("group", name="Lanes")
+    main = lanes.get_by_role("button", name=re.compile("^.?MainThread"))
+    upload = lanes.get_by_role("button", name=re.compile("upload-0"))
+    height = "document.querySelector('.sp-lanes .sp-spacer').clientHeight"
+    high = page.evaluate(height)
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(1)
+    main.click()
+    expect(main).to_have_attribute("aria-expanded", "false")
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(0)
+    expect(frames(page, re.compile("^upload_worker")).first).to_be_attached()
+    assert page.evaluate(height) < high - 100
+    # The keyboard goes from what is above the folded lane to what is below it.
+    page.get_by_role("tree").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("treeitem", selected=True)).to_have_attribute(
+        "aria-label", re.compile("^Thread._bootstrap, ")
+    )
+    # Another view and back: what was folded is folded.
+    show(page, "Table")
+    show(page, "Timeline")
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(0)
+    page.get_by_role("button", name="Fold all").click()
+    expect(frames(page)).to_have_count(0)
+    upload.focus()
+    page.keyboard.press("Enter")
+    expect(upload).to_be_focused()
+    expect(frames(page, re.compile("^upload_worker")).first).to_be_attached()
+    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Open all").click()
+    expect(frames(page, re.compile("^load_orders"))).to_have_count(1)
+
+
 def test_source_counts_lines_even_without_their_text(page: Page):
     click_frame(page, FIB)
     show(page, "Source")

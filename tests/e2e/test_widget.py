@@ -339,3 +339,73 @@ def test_works_within_a_shadow_tree(page: Page):
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("treeitem", selected=True)).to_have_count(1)
+
+
+# What a host gives to the loader: a model of the front end where it has one, a kernel that answers.
+LOADER = """
+window.started = (async () => {
+  const packed = async (text) => new DataView(await new Response(
+    new Blob([text]).stream().pipeThrough(new CompressionStream('deflate'))
+  ).arrayBuffer());
+  const front = {script: await packed(MODULE), style: await packed(STYLE)};
+  const {default: {render}} = await import(URL.createObjectURL(
+    new Blob([LOADER], {type: 'text/javascript'})
+  ));
+  window.asked = 0;
+  window.sent = [];
+  window.made = async (version, withModel) => {
+    const el = document.body.appendChild(document.createElement('div'));
+    const handlers = new Set();
+    const traits = {
+      data: new DataView(Uint8Array.from(atob(DATA), (c) => c.charCodeAt(0)).buffer),
+      selected: {}, sources: {}, view: 'icicle', theme: 'light', version,
+      front_end: 'IPY_MODEL_front',
+    };
+    const model = {
+      get: (name) => traits[name], set() {}, save_changes() {},
+      on(event, handler) { if (event === 'msg:custom') handlers.add(handler); },
+      off(event, handler) { handlers.delete(handler); },
+      send(content) {
+        sent.push(content);
+        setTimeout(() => handlers.forEach((h) => h({type: 'front end'}, Object.values(front))));
+      },
+      widget_manager: {
+        async get_model(id) {
+          asked++;
+          if (!withModel || id !== 'front') throw new Error('no such model');
+          return {get: (name) => front[name]};
+        },
+      },
+    };
+    return render({model, el});
+  };
+})();
+"""
+
+
+@pytest.fixture
+def loader(page: Page) -> Page:
+    module, style, loads = (
+        (STATIC / name).read_text(encoding="utf-8")
+        for name in ("widget.js", "widget.css", "loader.js")
+    )
+    page.set_content("")
+    values = {"MODULE": module, "STYLE": style, "LOADER": loads, "DATA": encoded()}
+    named = ", ".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
+    page.evaluate(f"const {named}; {LOADER}; started")
+    return page
+
+
+def test_graphs_of_a_page_share_one_front_end(loader: Page):
+    loader.evaluate("Promise.all([made('1', true), made('1', true)])")
+    loader.evaluate("made('1', false)")
+    expect(loader.locator("section.spprof")).to_have_count(3)
+    assert loader.evaluate("[asked, sent.length, document.head.childElementCount]") == [1, 0, 1]
+    loader.evaluate("made('2', true)")
+    assert loader.evaluate("[asked, sent.length, document.head.childElementCount]") == [2, 0, 2]
+
+
+def test_where_the_host_knows_no_other_widgets_the_kernel_brings_the_front_end(loader: Page):
+    loader.evaluate("made('1', false)")
+    expect(loader.locator("section.spprof")).to_have_count(1)
+    assert loader.evaluate("[asked, sent]") == [1, [{"type": "front end"}]]

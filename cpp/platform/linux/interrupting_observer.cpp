@@ -68,7 +68,12 @@ void InterruptingObserver::begin() {
         timers_ = probe.create(TimerClock::thread_cpu, current_tid(), 0) && probe.arm(kNotSoon, 0);
     }
     const bool used_up = !timers_ && errno == EAGAIN;
-    timers_are_engine_ = timers_ && plan_.interval_ns >= kernel_tick_ns();
+    // CPU timers fire on the kernel's tick. The first tick of a burst stands for what was used
+    // since the last one of the burst before, too: of bursts of one or two ticks the first
+    // half of a tick would get half of its samples. But they never disturb a thread that sleeps, as
+    // those timers do that serve where the ticker is not prompt.
+    timers_are_engine_ =
+        timers_ && plan_.interval_ns >= kernel_tick_ns() && !threads_can_wake_promptly();
     if (!can_signal_threads() && !timers_are_engine_) {
         if (timers_) {
             timers_are_engine_ = true;

@@ -42,6 +42,10 @@ void InterruptingObserver::arm(Watch& watch) noexcept {
         if (watch.timer.exists() ||
             watch.timer.create(TimerClock::monotonic, tid, watch.cookie())) {
             watch.has_timer.store(true, std::memory_order_seq_cst);
+            if (watch.alarm.exists() ||
+                watch.alarm.create(TimerClock::thread_cpu, tid, watch.cookie())) {
+                watch.alarm.arm(plan_.interval_ns, plan_.interval_ns);
+            }
         } else if (errno == EAGAIN) {
             note(
                 "no timer is left here for some threads (RLIMIT_SIGPENDING): the ticker thread "

@@ -12,6 +12,8 @@ namespace {
 
 // Whoever needs the ticker wakes it: this bounds nothing but its sleep.
 constexpr std::int64_t kPausedSleep = 1'000'000'000;
+// Who stops the ticker, or forks, waits until it wakes up: from this interval on it is woken.
+constexpr std::int64_t kWaitsForTicker = 2'000'000;
 
 }  // namespace
 
@@ -74,8 +76,7 @@ void InterruptingObserver::run_ticker() noexcept {
             slot = now;  // the machine slept or was overloaded: measured weights make up for it
         }
         const std::int64_t deadline = slot + jitter(random);
-        if (interval > pacing::kIdleLook) {
-            // So that stopping is prompt.
+        if (interval >= kWaitsForTicker) {
             handler_side.ticker.wait_until(deadline);
         } else {
             sleep_until(deadline);
@@ -137,7 +138,7 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
     look.stopped_own_time =
         !look.keeps_own_time && watch.own.stopped.exchange(false, std::memory_order_relaxed);
     look.visited_cpu_ns = watch.own.visited_cpu_ns.load(std::memory_order_relaxed);
-    look.alarm = watch.alarm.exists();
+    look.alarm = plan_.mode == Mode::cpu && watch.alarm.exists();
     look.woke = watch.own.woke.load(std::memory_order_relaxed);
     if (plan_.mode == Mode::wall && cpu_ns != watch.seek.cpu_ns) {
         watch.seek.next_look = 0;  // it is known to have moved
@@ -155,7 +156,9 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
         watch.own.woke.store(false, std::memory_order_relaxed);
         if (timers_ && (watch.alarm.exists() ||
                         watch.alarm.create(TimerClock::thread_cpu, tid, watch.cookie()))) {
-            watch.alarm.arm(plan_.interval_ns, 0);
+            // Without a timer of its own it is sampled by the ticker's signals, once it has woken.
+            const bool goes_on = watch.has_timer.load(std::memory_order_relaxed);
+            watch.alarm.arm(plan_.interval_ns, goes_on ? plan_.interval_ns : 0);
             return false;
         }
     }

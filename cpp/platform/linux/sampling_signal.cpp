@@ -65,13 +65,14 @@ bool wants_visit(Watch& watch, Sender sender, const CallSite& site, std::int64_t
         return !site.in_call();  // the ticker's own signals have to do
     }
     pacing::Arrival arrival;
-    arrival.from = sender == Sender::thread                             ? pacing::From::ticker
-                   : watch.own.time.state() == pacing::Keeping::nothing ? pacing::From::alarm
-                                                                        : pacing::From::own_timer;
+    arrival.from = sender == Sender::thread  ? pacing::From::ticker
+                   : sender == Sender::timer ? pacing::From::own_timer
+                                             : pacing::From::alarm;
     arrival.now_ns = now;
     arrival.cpu_ns = cpu;
     arrival.visited_ns = watch.own.visited_ns.load(std::memory_order_relaxed);
     arrival.visited_cpu_ns = watch.own.visited_cpu_ns.load(std::memory_order_relaxed);
+    arrival.slept = !watch.own.woke.load(std::memory_order_relaxed);
     arrival.in_call = site.in_call();
     arrival.just_left_call = site.just_left;
     arrival.may_keep_own_time = watch.may_keep_own_time.load(std::memory_order_relaxed);
@@ -148,7 +149,7 @@ void put_off_visit(Watch& watch) noexcept {
 void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexcept {
     HandlerSide& side = handler_side;
     // The ticker's own signals start the timers that keep the rate.
-    if (sender == Sender::timer && side.do_nothing.load(std::memory_order_relaxed)) {
+    if (sender != Sender::thread && side.do_nothing.load(std::memory_order_relaxed)) {
         return;
     }
     const std::int64_t begin = monotonic_ns();

@@ -17,6 +17,7 @@ namespace {
 
 constexpr Cookie kTimerMark = 0x5350'0000'0000'0000;
 constexpr Cookie kThreadMark = 0x5351'0000'0000'0000;
+constexpr Cookie kCpuTimerMark = 0x5352'0000'0000'0000;
 constexpr Cookie kMarkBits = 0xFFFF'0000'0000'0000;
 
 // The system refuses to send signals that carry anything (seccomp).
@@ -33,11 +34,11 @@ bool ThreadTimer::create(TimerClock clock, Tid tid, Cookie cookie) noexcept {
     std::memset(&event, 0, sizeof event);
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
-    event.sigev_value.sival_ptr = marked(cookie, kTimerMark);
+    const bool on_cpu = clock == TimerClock::thread_cpu;
+    event.sigev_value.sival_ptr = marked(cookie, on_cpu ? kCpuTimerMark : kTimerMark);
     event.sigev_notify_thread_id = tid;
     int id = -1;
-    const clockid_t id_of_clock =
-        clock == TimerClock::thread_cpu ? thread_cpu_clock(tid) : CLOCK_MONOTONIC;
+    const clockid_t id_of_clock = on_cpu ? thread_cpu_clock(tid) : CLOCK_MONOTONIC;
     if (syscall(SYS_timer_create, id_of_clock, &event, &id) != 0) {
         return false;
     }
@@ -109,9 +110,12 @@ bool blocks_signal(Tid tid) noexcept {
 bool is_ours(const siginfo_t& info, Sender& sender, Cookie& cookie) noexcept {
     const Cookie value = reinterpret_cast<Cookie>(info.si_value.sival_ptr);
     const Cookie mark = value & kMarkBits;
-    sender = mark == kTimerMark ? Sender::timer : Sender::thread;
+    sender = mark == kCpuTimerMark ? Sender::cpu_timer
+             : mark == kTimerMark  ? Sender::timer
+                                   : Sender::thread;
     cookie = value & ~kMarkBits;
-    return info.si_code == SI_TIMER && (mark == kTimerMark || mark == kThreadMark);
+    return info.si_code == SI_TIMER &&
+           (mark == kCpuTimerMark || mark == kTimerMark || mark == kThreadMark);
 }
 
 bool carries_nothing(const siginfo_t& info) noexcept {

@@ -53,7 +53,7 @@ bool can_signal_threads() noexcept;
 // the caller; false when unknown.
 bool blocks_signal(Tid tid) noexcept;
 
-enum class Sender : std::uint8_t { timer, thread };
+enum class Sender : std::uint8_t { cpu_timer, timer, thread };
 
 // Whether this signal was sent by one of ours, by whom, and for which watch.
 bool is_ours(const siginfo_t& info, Sender& sender, Cookie& cookie) noexcept;

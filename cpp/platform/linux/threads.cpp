@@ -168,22 +168,34 @@ void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)
     }
 }
 
+namespace {
+
+struct SchedulingAttributes {  // sched_attr, as the first version of the call has it
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+}  // namespace
+
+// Linux 6.12 lets threads that ask for short slices preempt others, and tells a thread's slice;
+// before, asking has no effect and there is none to tell.
+bool threads_can_wake_promptly() noexcept {
+    SchedulingAttributes got{};
+    return !calls_are_filtered() && syscall(SYS_sched_getattr, 0, &got, sizeof got, 0) == 0 &&
+           got.runtime_ns != 0;
+}
+
 bool wake_current_thread_promptly() noexcept {
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     if (calls_are_filtered()) {
         return false;
     }
-    // Linux 6.12 lets threads that ask for short slices preempt others; before, it has no effect.
     constexpr std::uint64_t kKeepPolicy = 0x08;
-    struct Attributes {  // sched_attr, as the first version of the call has it
-        std::uint32_t size, policy;
-        std::uint64_t flags;
-        std::int32_t nice;
-        std::uint32_t priority;
-        std::uint64_t runtime_ns, deadline_ns, period_ns;
-    };
     constexpr std::uint64_t kShortest = 100'000;
-    Attributes wanted{};
+    SchedulingAttributes wanted{};
     wanted.size = sizeof wanted;
     wanted.flags = kKeepPolicy;
     wanted.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(current_tid()));
@@ -191,7 +203,7 @@ bool wake_current_thread_promptly() noexcept {
     if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) {
         return false;
     }
-    Attributes got{};
+    SchedulingAttributes got{};
     return syscall(SYS_sched_getattr, 0, &got, sizeof got, 0) == 0 && got.runtime_ns == kShortest;
 }
 

@@ -17,7 +17,7 @@ void Watch::begin(Tid thread, void* whose) noexcept {
                   static_cast<std::uint32_t>(monotonic_ns()));
     own.steady = false;
     own.stopped = false;
-    own.woke = false;
+    own.woke = true;
     own.visited_ns = monotonic_ns();
     own.visited_cpu_ns = std::max<std::int64_t>(0, thread_cpu_ns(thread));
     own.sleeps = -1;

@@ -29,7 +29,7 @@ public:
         pacing::OwnTime time;
         std::atomic<bool> steady{false};   // its timer goes on by itself
         std::atomic<bool> stopped{false};  // it did until now
-        std::atomic<bool> woke{false};     // its alarm has fired
+        std::atomic<bool> woke{true};      // it has been signalled since it fell asleep
         std::atomic<std::int64_t> visited_ns{0};
         std::atomic<std::int64_t> visited_cpu_ns{-1};
         long sleeps = -1;    // how often it has given up a processor by itself; -1: not known
@@ -41,7 +41,7 @@ public:
     } own;
 
     // --- the observer's, under its mutex --------------------------------------------------------
-    ThreadTimer alarm;  // on its CPU clock: visits it, or tells that it moves again
+    ThreadTimer alarm;  // on its CPU clock: tells that it moves again, visits it where it is behind
     ThreadTimer timer;  // of its own, on the monotonic clock: visits it while it runs
     // Read by the handler, too.
     std::atomic<bool> by_ticker{false};

@@ -88,6 +88,8 @@ void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)
     }
 }
 
+bool threads_can_wake_promptly() noexcept { return true; }
+
 bool wake_current_thread_promptly() noexcept {
     pthread_set_qos_class_self_np(QOS_CLASS_USER_INTERACTIVE, 0);
     thread_latency_qos_policy_data_t latency = {LATENCY_QOS_TIER_0};

@@ -98,6 +98,8 @@ std::uint64_t blocked_signals(Tid) noexcept { return 0; }
 // There is no fork.
 void on_fork(void (*)(), void (*)(), void (*)()) {}
 
+bool threads_can_wake_promptly() noexcept { return true; }
+
 bool wake_current_thread_promptly() noexcept {
     return SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_TIME_CRITICAL) != 0;
 }

@@ -1,5 +1,6 @@
 // Owns the timeline on a canvas: an axis of time, a lane a thread, its state and its calls.
 
+import { button, h } from '../dom/elements';
 import { doingColor } from '../profile/cause-colors';
 import { css, type Painter, SCHEMES } from '../profile/colors';
 import { duration, tickStep } from '../profile/format';
@@ -15,6 +16,8 @@ const AXIS = 20;
 const HEAD = 20;
 const STRIP = 7;
 const GAP = 12;
+/** Below a folded lane. */
+const FOLDED_GAP = 4;
 const TICK_PIXELS = 110;
 
 export interface LanesModel {
@@ -27,6 +30,8 @@ export interface LanesModel {
   dark: boolean;
   matches: Marks | null;
   selectedFunc: FuncRow | null;
+  /** Lanes of which no more than the head is shown. */
+  folded: ReadonlySet<ThreadRow>;
   laneTitle(lane: Lane): string;
   title(func: FuncRow): string;
   module(func: FuncRow): string;
@@ -48,6 +53,7 @@ export interface LanesEvents {
   hover(call: LaneCall | null, event: PointerEvent | null): void;
   /** A region was pressed. */
   region(text: string): void;
+  fold(thread: ThreadRow, folded: boolean): void;
   actions(): void;
   moved(): void;
 }
@@ -74,21 +80,19 @@ export class Lanes extends Plot {
   private model: LanesModel | null = null;
   private placed: Placed[] = [];
   private selected: Call | null = null;
+  private readonly heads = h('div', { class: 'sp-heads', role: 'group', 'aria-label': 'Lanes' });
 
   constructor(private readonly events: LanesEvents) {
     super('Timeline');
+    this.element.append(this.heads);
+    // A press on a lane's head is no press on what lies below it.
+    for (const kind of ['click', 'pointerdown']) this.heads.addEventListener(kind, (event) => event.stopPropagation());
   }
 
   show(model: LanesModel, options: { keepWindow: boolean }): void {
     this.model = model;
     this.dark = model.dark;
-    this.placed = [];
-    let top = AXIS;
-    for (const lane of model.lanes) {
-      const regions = model.regions.get(lane.thread) ?? null;
-      this.placed.push({ lane, regions, top, seen: null });
-      top += HEAD + STRIP + (regions?.rows ?? 0) * REGION_ROW + lane.rows * ROW + GAP;
-    }
+    this.place(model);
     const [low, high] = model.extent;
     this.selected = null;
     if (options.keepWindow) {
@@ -102,10 +106,60 @@ export class Lanes extends Plot {
   }
 
   update(model: LanesModel): void {
+    const refolded = this.model?.folded !== model.folded;
     this.model = model;
     this.dark = model.dark;
+    if (refolded) {
+      const { selected } = this;
+      this.place(model);
+      const placed = this.placed.find(({ lane }) => lane.thread === selected?.lane.thread);
+      this.selected = selected && placed && placed.lane.rows > 0 ? { ...selected, placed } : null;
+      this.hovered = -1;
+      this.fitContent();
+    } else {
+      this.fillHeads(model);
+    }
     this.redraw();
     this.itemsLater();
+  }
+
+  /** Says where each lane stands. One that is folded has no calls to show, and no regions. */
+  private place(model: LanesModel): void {
+    this.placed = [];
+    let top = AXIS;
+    for (const whole of model.lanes) {
+      const folded = model.folded.has(whole.thread);
+      const lane = folded ? { ...whole, rows: 0 } : whole;
+      const regions = folded ? null : (model.regions.get(lane.thread) ?? null);
+      this.placed.push({ lane, regions, top, seen: null });
+      top += HEAD + STRIP + (regions?.rows ?? 0) * REGION_ROW + lane.rows * ROW + (folded ? FOLDED_GAP : GAP);
+    }
+    this.fillHeads(model);
+  }
+
+  /** A button a lane; those that stay are kept, and the keyboard's focus with them. */
+  private fillHeads(model: LanesModel): void {
+    while (this.heads.children.length > this.placed.length) this.heads.lastElementChild?.remove();
+    this.placed.forEach(({ lane, top }, at) => {
+      const folded = model.folded.has(lane.thread);
+      const title = model.laneTitle(lane);
+      let head = this.heads.children[at] as HTMLElement | undefined;
+      if (!head) {
+        const made = button('', { class: 'sp-head' }, () => {
+          const { thread } = this.placed[at].lane;
+          this.events.fold(thread, made.getAttribute('aria-expanded') === 'true');
+        });
+        made.append(h('i', { class: 'sp-twisty', 'aria-hidden': 'true' }), h('span'));
+        this.heads.append(made);
+        head = made;
+      }
+      const [twisty, text] = head.children;
+      if (text.textContent !== title) text.textContent = title;
+      twisty.textContent = folded ? '▸' : '▾';
+      head.setAttribute('aria-expanded', String(!folded));
+      head.title = folded ? 'Show the calls of this lane' : 'Fold this lane';
+      head.style.top = `${top}px`;
+    });
   }
 
   get isZoomed(): boolean {
@@ -116,6 +170,11 @@ export class Lanes extends Plot {
 
   zoomToTime(from: number, to: number): void {
     this.moveTo(from, to, true);
+  }
+
+  /** At once, as whoever moves the window by hand expects. */
+  showTime(from: number, to: number): void {
+    this.moveTo(from, to, false);
   }
 
   zoomOut(): void {
@@ -220,6 +279,8 @@ export class Lanes extends Plot {
       this.paintLane(model, placed, scale, scroll);
     }
     this.paintAxis(scale);
+    // The axis stays where it is; heads of lanes go out of sight below it.
+    this.heads.style.clipPath = `inset(${scroll + AXIS}px 0 0 0)`;
     for (const [call, line, color] of [
       [this.call(this.hovered), 1, '--sp-fg'],
       [this.selected, 2, '--sp-accent'],
@@ -242,9 +303,6 @@ export class Lanes extends Plot {
     const colors = model.painter.palette.map(css);
     const scheme = SCHEMES[model.dark ? 'dark' : 'light'];
     pen.textBaseline = 'middle';
-    pen.font = `600 ${this.meters.normal.font}`;
-    pen.fillStyle = this.color('--sp-fg');
-    pen.fillText(model.laneTitle(lane), PAD, placed.top - scroll + HEAD / 2 + 1);
     this.paintStates(lane, placed.top - scroll + HEAD, scale, model.dark);
     if (placed.regions) {
       paintRegions(
@@ -449,8 +507,11 @@ export class Lanes extends Plot {
         if (lane.end[at] > start) return here(at);
       }
     }
-    const other = this.placed[this.placed.indexOf(placed) + (key === 'ArrowDown' ? 1 : -1)];
-    if (!other || other.lane.rows === 0) return null;
+    const by = key === 'ArrowDown' ? 1 : -1;
+    let next = this.placed.indexOf(placed) + by;
+    while (this.placed[next]?.lane.rows === 0) next += by;
+    const other = this.placed[next];
+    if (!other) return null;
     const beside = this.level(other);
     for (let at = 0; at < beside.rowStart[1]; at++) if (beside.end[at] > middle) return this.call(this.idOf(other, at));
     return null;

@@ -29,6 +29,8 @@ export interface Choices extends Search {
   readonly selection: Selection | null;
   /** Keys from the root of the shown tree to the frame that fills the width. */
   readonly zoom: readonly number[];
+  /** Threads of which the timeline shows no calls. */
+  readonly foldedLanes: ReadonlySet<ThreadRow>;
 }
 
 export const AT_FIRST: Choices = {
@@ -42,6 +44,7 @@ export const AT_FIRST: Choices = {
   tree: WHOLE,
   selection: null,
   zoom: [],
+  foldedLanes: new Set(),
 };
 
 /** A profile and how its functions are called. */
@@ -87,8 +90,10 @@ export function carriedOver(choices: Choices, old: Named, next: Named): Choices 
     const carried = carryThread(row);
     return carried === undefined ? undefined : THREAD - carried;
   };
+  const carryThreads = (rows: Iterable<ThreadRow>): Set<ThreadRow> =>
+    new Set(Array.from(rows, carryThread).filter((row) => row !== undefined));
   const { selection, tree, zoom } = choices;
-  const threads = new Set(Array.from(tree.threads ?? [], carryThread).filter((row) => row !== undefined));
+  const threads = carryThreads(tree.threads ?? []);
   const selected = selection ? carry(selection.func) : undefined;
   const { texts, names } = regionsOf(next.profile);
   const region = [...texts, ...names].find((known) => known === tree.region) ?? null;
@@ -97,6 +102,7 @@ export function carriedOver(choices: Choices, old: Named, next: Named): Choices 
     ...choices,
     selection: selection && selected !== undefined ? { func: selected, stack: carryAll(selection.stack, carry) } : null,
     zoom: carryAll(zoom, carryKey),
+    foldedLanes: carryThreads(choices.foldedLanes),
     tree: {
       ...tree,
       // Rather all threads than one that was not chosen.

@@ -231,6 +231,15 @@ describe('State', () => {
     expect(state.tree.total[0]).toBe(30);
   });
 
+  it('keeps lanes folded, though a new profile numbers their threads anew', () => {
+    const state = new State();
+    const ran = (...threads: string[]): TestSample[] => threads.map((thread) => ({ calls: ['f'], thread }));
+    state.setData(encode(ran('MainThread', 'upload', 'poll')));
+    state.update({ foldedLanes: new Set([0 as ThreadRow, 2 as ThreadRow]) });
+    state.setData(encode(ran('watch', 'MainThread', 'upload')));
+    expect([...state.choices.foldedLanes].map((row) => state.data.threads[row].name)).toEqual(['MainThread']);
+  });
+
   it("knows a thread by number and name, and by its name alone only where that is one thread's", () => {
     const thread = (tid: number, name: string): Thread => ({ tid, name, pid: 7, host: '' });
     const pool = [thread(3, 'worker'), thread(4, 'worker'), thread(1, 'MainThread')];

@@ -2,17 +2,22 @@
 // the call tree of it.
 
 import { type LaneCall, Lanes, type LanesModel } from '../canvas/lanes';
+import { OVERVIEW_HEIGHT, Overview } from '../canvas/overview';
+import { button, h } from '../dom/elements';
 import type { Profile } from '../profile/container';
 import * as format from '../profile/format';
 import { regionsOf } from '../profile/regions';
-import type { FuncRow, StackRow } from '../profile/rows';
+import type { FuncRow, StackRow, ThreadRow } from '../profile/rows';
 import { type Lane, timeExtent } from '../profile/timeline';
 import type { Described } from '../state/describe';
 import { threadLabel } from '../state/describe';
 import type { Context, Crumb, View } from './view';
 
 export class TimelineView implements View {
+  readonly element: HTMLElement;
   private readonly plot: Lanes;
+  private readonly overview: Overview;
+  private readonly foldAll = button('', { class: 'sp-fold-all' }, () => this.toggleAll());
   private shown: { profile: Profile; lanes: readonly Lane[] } | null = null;
 
   constructor(private readonly context: Context) {
@@ -23,17 +28,35 @@ export class TimelineView implements View {
         const { tree } = context.state.choices;
         context.state.updateTree({ region: tree.region === text ? null : text });
       },
+      fold: (thread, folded) => this.fold(thread, folded),
       actions: () => context.actions(),
-      moved: () => context.moved(),
+      moved: () => {
+        this.overview.setWindow(this.plot.windowShown);
+        context.moved();
+      },
     });
-  }
-
-  get element(): HTMLElement {
-    return this.plot.element;
+    this.overview = new Overview({ moved: ({ from, to }) => this.plot.showTime(from, to) });
+    const lanes = h('div', { class: 'sp-lanes' }, this.plot.element, this.foldAll);
+    this.element = h('div', { class: 'sp-timeline' }, this.overview.element, lanes);
   }
 
   get height(): number {
-    return this.plot.contentHeight() + 4;
+    return OVERVIEW_HEIGHT + this.plot.contentHeight() + 4;
+  }
+
+  private fold(thread: ThreadRow, folded: boolean): void {
+    const { state } = this.context;
+    const lanes = new Set(state.choices.foldedLanes);
+    if (folded) lanes.add(thread);
+    else lanes.delete(thread);
+    state.update({ foldedLanes: lanes });
+  }
+
+  /** Folds all lanes, or opens all where none is open. */
+  private toggleAll(): void {
+    const { state } = this.context;
+    const open = state.lanes.some(({ thread }) => !state.choices.foldedLanes.has(thread));
+    state.update({ foldedLanes: new Set(open ? state.lanes.map(({ thread }) => thread) : []) });
   }
 
   show(): void {
@@ -47,6 +70,7 @@ export class TimelineView implements View {
       painter: state.functionPainter,
       dark: state.dark,
       matches: state.matches,
+      folded: state.choices.foldedLanes,
       selectedFunc: state.choices.selection?.func ?? null,
       laneTitle: (lane) => this.laneTitle(lane),
       title: (func) => names.title(func),
@@ -58,6 +82,12 @@ export class TimelineView implements View {
     this.shown = { profile, lanes };
     if (shown?.lanes === lanes) this.plot.update(model);
     else this.plot.show(model, { keepWindow: shown !== null && shown.profile !== profile });
+    this.overview.show(lanes, model.extent);
+    this.overview.setWindow(this.plot.windowShown);
+    this.foldAll.hidden = lanes.length < 2;
+    const open = lanes.some(({ thread }) => !model.folded.has(thread));
+    this.foldAll.textContent = open ? 'Fold all' : 'Open all';
+    this.foldAll.title = open ? 'Show no more than the heads of the lanes' : 'Show the calls of all lanes';
   }
 
   /** `MainThread · 2.7 s · waited 12 % · held the GIL 80 %`. */
@@ -129,11 +159,13 @@ export class TimelineView implements View {
   }
 
   crumbs(): Crumb[] {
-    if (!this.plot.isZoomed) return [];
+    const all = { text: 'All', go: () => this.plot.zoomOut() };
+    // There even if it is the only one: what lies below must not move while the pointer draws a window on it.
+    if (!this.plot.isZoomed) return [all];
     const { from, to } = this.plot.windowShown;
     const { state } = this.context;
     return [
-      { text: 'All', go: () => this.plot.zoomOut() },
+      all,
       { text: `${format.duration(Math.round(from))} – ${format.duration(Math.round(to))}`, go: () => undefined },
       {
         text: 'Call tree of this time',
@@ -144,6 +176,7 @@ export class TimelineView implements View {
   }
 
   dispose(): void {
+    this.overview.dispose();
     this.plot.dispose();
   }
 }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Each try lasts so long, in seconds: 20 samples at the longest of the intervals below.
 _TRY = 0.2
 _INTERVALS_MS = (10, 1)
-_FRONT_END = ("widget.js", "widget.css", "standalone.js", "standalone.css")
+_FRONT_END = ("widget.js", "widget.css", "loader.js", "standalone.js", "standalone.css")
 _PACKAGES = (
     *("ipython", "ipywidgets", "anywidget", "ipykernel", "jupyterlab", "notebook", "marimo"),
     *("symbolic", "pandas"),

@@ -8,6 +8,7 @@ this, so that `stop` need not.
 from __future__ import annotations
 
 from array import array
+from itertools import compress
 
 from .tables import CAUSE_SHIFT, CAUSES, NATIVE, STATE_WITHOUT_CAUSE, WAITING
 
@@ -152,13 +153,15 @@ def both(by_call: int, by_functions: int) -> int:
     return by_call
 
 
+# What a `sample.state` becomes by translation: 1 where it waits.
+_WAITS = bytes(state & WAITING for state in range(256))
+
+
 def refined(tables: Tables) -> Tables:
     """The same samples; those that wait say what for, as far as their stacks tell."""
-    waiting = {
-        (stack, state)
-        for stack, state in zip(tables.sample_stack, tables.sample_state)
-        if state & WAITING
-    }
+    # Without a loop of Python's over the samples: stop() waits for it.
+    waits = bytes(tables.sample_state).translate(_WAITS)
+    waiting = set(compress(zip(tables.sample_stack, tables.sample_state), waits))
     if not waiting:
         return tables
     causes = by_stack(tables, [*{stack for stack, _ in waiting}])
@@ -169,13 +172,9 @@ def refined(tables: Tables) -> Tables:
     }
     if all(state == new for (_, state), new in changed.items()):
         return tables
-    states = array(
-        "B",
-        [
-            changed.get((stack, state), state)
-            for stack, state in zip(tables.sample_stack, tables.sample_state)
-        ],
-    )
+    states = array("B", tables.sample_state)
+    for row in compress(range(len(states)), waits):
+        states[row] = changed[tables.sample_stack[row], states[row]]
     return tables.same_stacks(sample_state=states)
 
 

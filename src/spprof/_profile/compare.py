@@ -134,7 +134,7 @@ class StackDiff:
         stacks, which are not tested.
     share_p, time_p : float or None
         Probability of such a change of the share, or of the time, were there none; adjusted for
-        all functions that are tested together. None for stacks.
+        all that is asked of the two sides together. None for stacks.
     """
 
     functions: tuple[str, ...]
@@ -160,12 +160,12 @@ class StackDiff:
     @property
     def share_changed(self) -> bool:
         """Whether the share changed by more than noise; False for stacks."""
-        return self.share_p is not None and self.share_p < LEVEL / 3
+        return self.share_p is not None and self.share_p < LEVEL
 
     @property
     def time_changed(self) -> bool:
         """Whether the time changed by more than noise; False for stacks."""
-        return self.time_p is not None and self.time_p < LEVEL / 3
+        return self.time_p is not None and self.time_p < LEVEL
 
     @property
     def changed(self) -> bool:

@@ -5,9 +5,12 @@ on times by key; must not know tables, nor what a key stands for.
 
 The tests
 ---------
-Three questions are asked, each at a third of the level, so that all that is said of two equal
-programs is wrong in at most 5 % of comparisons: did the whole's time change; which shares did;
-which times did. Functions are tested together (Holm's method), those that were met by at least ten
+Three questions are asked, so that all that is said of two equal programs is wrong in at most 5 % of
+comparisons: did the whole's time change; which shares did; which times did. The first has most of
+that level: what slows a run down by a tenth is mostly seen by it, for the whole has no noise but
+that of the runs' speed. Where the answer is yes, its part of the level is the other two's (a
+Bonferroni graph: Bretz and others, 2009), since of those runs nothing more can be said wrongly of
+the whole. Functions are tested together (Holm's method), those that were met by at least ten
 effective samples on both sides together; of others nothing can be said.
 
 - One run a side: a share is tested as two proportions, a time with the noise of sampling and
@@ -38,8 +41,9 @@ from .confidence import (
 LEVEL = 0.05
 # By how much the times of equal runs differ, as their standard deviation over their mean.
 RUN_NOISE = 0.02
-# What of LEVEL is the whole's where it is asked whether anything takes too long.
-_OF_WHOLE = 0.03
+# What of LEVEL is the whole's where it is asked whether anything changed, or takes too long: there
+# half of what is wrong by chance is in the other direction.
+_CHANGE_OF_WHOLE, _OF_WHOLE = 0.044, 0.03
 # Effective samples that met a function, both sides together, from which on it is tested.
 _LEAST = 10
 
@@ -101,8 +105,9 @@ class Verdict:
     Parameters
     ----------
     share_p, time_p : float
-        Probability of such a change of its share, or time, were there none; adjusted for the
-        functions that are tested with it. 1 where it was met too seldom to be tested.
+        Probability of such a change of its share, or time, were there none; adjusted for all that
+        is asked with it, so that below `LEVEL` it is one. 1 where it was met too seldom to be
+        tested.
     interval : (float, float)
         Where the change of the share lies in 19 of 20 cases, -1 to 1.
     """
@@ -207,12 +212,17 @@ class Comparison(Generic[Key]):
     @property
     def whole_changed(self) -> bool:
         """Whether the whole's time changed beyond noise."""
-        return self.whole.either < LEVEL / 3
+        return self.whole.either < _CHANGE_OF_WHOLE
+
+    def _adjusted(self, tests: Sequence[Statistic]) -> list[float]:
+        """Probabilities of the changes of shares, or of times, with what else is asked in mind."""
+        level = (LEVEL if self.whole_changed else LEVEL - _CHANGE_OF_WHOLE) / 2
+        return [min(1.0, p * LEVEL / level) for p in holm([each.either for each in tests])]
 
     def verdicts(self) -> dict[Key, Verdict]:
         """What the tests say of each function that was met."""
-        shares = dict(zip(self._tested, holm([each.either for each in self._shares])))
-        times = dict(zip(self._tested, holm([each.either for each in self._times])))
+        shares = dict(zip(self._tested, self._adjusted(self._shares)))
+        times = dict(zip(self._tested, self._adjusted(self._times)))
         keys = dict.fromkeys(key for run in (*self.before, *self.after) for key in run.times)
         return {
             key: Verdict(shares.get(key, 1.0), times.get(key, 1.0), self._interval(key))

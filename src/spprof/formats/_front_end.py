@@ -28,7 +28,7 @@ def asset(name: str) -> bytes:
         ) from None
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _content(path: Path) -> bytes:
     # Kept: where a program changed its root, nothing could be read any more.
     return path.read_bytes()

@@ -125,13 +125,14 @@ class SpprofMagics(Magics):
         return {name: getattr(self, name) for name in _DEFAULTS}
 
     def _begin_cell(self, chosen: Namespace) -> None:
-        self._cell = RunningCell(self._shell, chosen, self._forget_cell)
         caller = _calling_cell(self._shell)
         if caller is not None:
             # The transformed cell is what tracebacks show; `%%spprof` is what the user wrote.
             raw = self._shell.displayhook.exec_result.info.raw_cell or ""
             written = (text for text in raw.splitlines() if _CELL_MAGIC.match(text.strip()))
             texts.show_as_written(caller.f_code.co_filename, next(written, "%%spprof"))
+        # Last: what runs from here on is the cell's time.
+        self._cell = RunningCell(self._shell, chosen, self._forget_cell)
 
     def _forget_cell(self) -> None:
         self._cell = None

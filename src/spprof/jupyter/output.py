@@ -154,6 +154,8 @@ def update(widget: FlameGraphWidget, profile: Profile, caption: str) -> None:
     widget.keep_whole(data, whole)
     with widget.hold_sync():
         widget.caption, widget.data = caption, data
+        if not caption:
+            widget.sources = {**widget.sources, **saved.cell_texts(profile._tables)}
 
 
 def replace(live: FlameGraphWidget, profile: Profile) -> None:
@@ -236,7 +238,7 @@ def _publish(bundle: dict[str, str]) -> None:
 def _widget(profile: Profile, options: dict[str, Any]) -> FlameGraphWidget | None:
     """The widget; where it cannot be had, None and a word on standard error."""
     data, whole = _encoded(profile)
-    return _made(data, whole=whole, **options)
+    return _made(data, whole=whole, sources=saved.cell_texts(profile._tables), **options)
 
 
 def _encoded(profile: Profile, *, is_over: bool = True) -> tuple[bytes, Callable[[], bytes] | None]:
@@ -257,10 +259,11 @@ def _made(data: bytes, **options: Any) -> FlameGraphWidget | None:
         return None
     try:
         from .widget import FlameGraphWidget
+
+        return FlameGraphWidget(data, **options)
     except (ImportError, FileNotFoundError) as error:  # half an installation, or no front end
         print(BROKEN_WIDGET.format(error), file=sys.stderr)
         return None
-    return FlameGraphWidget(data, **options)
 
 
 # The picture is drawn for light and for dark pages, and follows its own element's color-scheme: the

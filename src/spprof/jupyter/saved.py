@@ -7,7 +7,6 @@ JupyterLab, Notebook 7, exported pages and nbviewer; elsewhere the picture stays
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from functools import lru_cache
@@ -18,6 +17,7 @@ from .._profile.names import place
 from .._profile.rows import representative
 from ..formats import container
 from ..formats._front_end import asset
+from . import front_end as brought
 from . import gone
 from .host import shell
 
@@ -46,7 +46,8 @@ def front_end() -> str:
 @lru_cache(maxsize=1)
 def _front_end() -> str:
     try:
-        script, style, key = _packed(asset("widget.js")), _packed(asset("widget.css")), _version()
+        script, style = (base64.b64encode(part).decode("ascii") for part in brought.packed())
+        key = brought.version()
     except FileNotFoundError:  # not built: the widget says so
         return ""
     return (
@@ -69,17 +70,10 @@ def graph(tables: Tables, shown: Tables, picture: str, room: int) -> str:
         Characters that the graph may take; the profile gets coarser to keep to that.
     """
     try:
-        loader, key = _loader(), _version()
+        loader, key = _loader(), brought.version()
     except FileNotFoundError:
         return picture
-    texts = {}
-    for file in sorted(set(shown.func_file)):
-        name = shown.strings[file]
-        if place(name, False).origin == "cell":
-            text = sources.text_of(tables.meta, name, asked=False)
-            if text:
-                texts[name] = text
-    cells = _packed(json.dumps(texts).encode("ascii"))
+    cells = _packed(json.dumps(cell_texts(tables)).encode("ascii"))
     profile = _fitting(shown, findings.texts_of(tables), room - len(loader) - len(cells))
     if profile is None:
         return picture
@@ -87,6 +81,17 @@ def graph(tables: Tables, shown: Tables, picture: str, room: int) -> str:
         f'<div class="spprof-saved" data-version="{key}" data-profile="{profile}" '
         f'data-sources="{cells}">{picture}</div><script>{loader}</script>'
     )
+
+
+def cell_texts(tables: Tables) -> dict[str, str]:
+    """The texts of a profile's cells by their names: of these there is no file to be asked for."""
+    texts = {}
+    for name in sorted({tables.strings[file] for file in tables.func_file}):
+        if place(name, False).origin == "cell":
+            text = sources.text_of(tables.meta, name, asked=False)
+            if text:
+                texts[name] = text
+    return texts
 
 
 def _fitting(tables: Tables, said: list[str], room: int) -> str | None:
@@ -114,10 +119,3 @@ def _packed(data: bytes) -> str:
 @lru_cache(maxsize=1)
 def _loader() -> str:
     return asset("saved.js").decode("utf-8").strip()
-
-
-@lru_cache(maxsize=1)
-def _version() -> str:
-    """Tells front ends of different versions on one page apart."""
-    digest = hashlib.sha256(asset("widget.js") + asset("widget.css"))
-    return digest.hexdigest()[:12]

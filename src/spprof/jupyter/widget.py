@@ -10,11 +10,32 @@ from typing import Any
 
 import anywidget
 import traitlets
+from ipywidgets import Widget, widget_serialization
 
 from .._profile import sources
 from ..formats._front_end import asset
 from ..formats.container import decode
-from .host import THEMES, VIEWS, shell
+from . import front_end
+from .host import THEMES, VIEWS, in_notebook, shell
+
+
+class FrontEnd(Widget):
+    """Script and style of all graphs of a kernel; with each of them, they would be most of it."""
+
+    script = traitlets.Bytes(b"").tag(sync=True)
+    style = traitlets.Bytes(b"").tag(sync=True)
+
+
+_shared: FrontEnd | None = None
+
+
+def _shared_front_end() -> FrontEnd:
+    """The one of this kernel; made anew where somebody closed it."""
+    global _shared
+    if _shared is None or _shared.comm is None:
+        script, style = front_end.packed()
+        _shared = FrontEnd(script=script, style=style)
+    return _shared
 
 
 class FlameGraphWidget(anywidget.AnyWidget):
@@ -66,8 +87,11 @@ class FlameGraphWidget(anywidget.AnyWidget):
         This spprof was built without its front end.
     """
 
-    _esm = asset("widget.js").decode("utf-8")
-    _css = asset("widget.css").decode("utf-8")
+    # In a notebook no more than the way to the front end: see FrontEnd. Elsewhere all of it.
+    _esm = traitlets.Unicode("").tag(sync=True)
+    _css = traitlets.Unicode("").tag(sync=True)
+    front_end = traitlets.Instance(FrontEnd, allow_none=True).tag(sync=True, **widget_serialization)
+    version = traitlets.Unicode("").tag(sync=True)
 
     data = traitlets.Bytes(b"").tag(sync=True)
     selected = traitlets.Dict().tag(sync=True)
@@ -88,7 +112,7 @@ class FlameGraphWidget(anywidget.AnyWidget):
         ask: Callable[[], bytes] | None = None,
         **traits: Any,
     ) -> None:
-        super().__init__(data=container, **traits)
+        super().__init__(data=container, **_brought(), **traits)
         self._ask = ask
         self.keep_whole(container, whole)
         self.on_msg(self._answer)
@@ -142,6 +166,10 @@ class FlameGraphWidget(anywidget.AnyWidget):
             whole = self._whole if self.data is self._shown else None
             self.send({"type": "profile"}, [whole() if whole is not None else self.data])
 
+        elif kind == "front end":
+            # A host that knows no widgets but the one it shows.
+            self.send({"type": "front end"}, list(front_end.packed()))
+
         elif kind == "open" and self._ask is not None:
             try:
                 self.data = self._ask()
@@ -153,6 +181,17 @@ class FlameGraphWidget(anywidget.AnyWidget):
         if not self.data or file not in decode(self.data).strings:
             return ""
         return sources.text_of(decode(self.data).meta, file, asked=False)
+
+
+def _brought() -> dict[str, Any]:
+    """The traits that bring the front end to where this runs."""
+    if in_notebook():
+        script = asset("loader.js").decode("utf-8")
+        return {"_esm": script, "front_end": _shared_front_end(), "version": front_end.version()}
+    return {name: asset(f"widget.{kind}").decode("utf-8") for name, kind in _WHOLE}
+
+
+_WHOLE = (("_esm", "js"), ("_css", "css"))
 
 
 def _running_cell() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import zlib
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from spprof import Frame, Profile, Sample
 from spprof._profile import sources
 from spprof.formats import _front_end, container
 from spprof.jupyter import output
+from spprof.jupyter import widget as widget_module
 from spprof.jupyter.widget import FlameGraphWidget
 
 
@@ -114,6 +116,25 @@ def test_answers_with_speedscope_as_one_page(sent):
     # Where the front end puts the profile; and nothing to be loaded from elsewhere.
     assert page.count(b"</head><body>") == 1
     assert b'src="' not in page.split(b"<script>")[0]
+
+
+def test_answers_with_script_and_style(sent):
+    ask(FlameGraphWidget(b""), {"type": "front end"})
+    [(content, parts)] = sent
+    assert content == {"type": "front end"}
+    found = [zlib.decompress(part) for part in parts]
+    assert found == [_front_end.asset("widget.js"), _front_end.asset("widget.css")]
+
+
+def test_in_a_notebook_graphs_have_one_front_end_between_them(monkeypatch):
+    monkeypatch.setattr(widget_module, "in_notebook", lambda: True)
+    one, other = FlameGraphWidget(b""), FlameGraphWidget(b"")
+    assert one.front_end is other.front_end
+    assert len(one._esm) < 3_000
+    assert not one._css
+    # `Widget.close_all()` takes it away as well.
+    one.front_end.close()
+    assert FlameGraphWidget(b"").front_end.script == zlib.compress(_front_end.asset("widget.js"), 9)
 
 
 @pytest.mark.parametrize("content", [None, "source", {}, {"type": "source"}, {"type": "other"}])

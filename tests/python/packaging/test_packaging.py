@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[3]
 FRONT_END = (
     "static/widget.js",
     "static/widget.css",
+    "static/loader.js",
+    "static/saved.js",
     "static/standalone.js",
     "static/standalone.css",
     "static/speedscope/index.html",
