@@ -26,13 +26,14 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-LONGEST_INPUT = 4096
+LONGEST_INPUT = 8192
+OTHER_TOOLS = Path(__file__).resolve().parents[1] / "examples" / "other_tools"
 LONGEST_S = 10  # beside other work, with every line watched
 MOST_MB = 2048
 
 # What chooses the loader; None is by content. The container has a checksum that a fuzzer would
 # rarely get past: it is made right for half of them, as a writer with a bug would make it.
-KINDS = (None, "speedscope", "collapsed", "pprof", "spprof", "spprof sealed")
+KINDS = (None, "speedscope", "collapsed", "pprof", "gecko", "spprof", "spprof sealed")
 
 # What files of these formats are made of, so that it need not be found letter by letter.
 WORDS = (
@@ -40,14 +41,14 @@ WORDS = (
     *("unit", "seconds", "nanoseconds", "none", "startValue", "endValue", "samples", "weights"),
     *("events", "frame", "at", "O", "C", "spprof", "thread", "tid", "pid", "host", "start_time"),
     *("end_time", "duration_ns", "interval_ns", "notes", "processes", "modules", "mode", "wall"),
-    *("stackTable", "funcTable", "timeDeltas", "difference", "labels", "regions", "waits"),
+    *("stackTable", "funcTable", "frameTable", "HCAT", "difference", "labels", "regions", "waits"),
     *("NaN", "Infinity", "1e308", "-1", "9223372036854775807", "null", "true", "{", "[", "]", "}"),
     *("thread (1): ", "[python]", " (a.py:1)", "\\x0a", "\\x1f\\x8b", "SPPROF"),
 )
 
 
 def seeds() -> list[bytes]:
-    """Inputs to begin with: a small profile in every format, and statistics of cProfile."""
+    """Inputs to begin with: a small profile in every format, and files of other tools."""
     from spprof import Frame, Profile, Sample
     from spprof.formats import FORMATS
 
@@ -61,7 +62,7 @@ def seeds() -> list[bytes]:
     ]
     tables = Profile(day, day, 10, samples, 3, notes=("a note",))._tables
     found = []
-    for name in ("speedscope", "collapsed", "pprof", "spprof"):
+    for name in ("speedscope", "collapsed", "pprof", "gecko", "spprof"):
         content = FORMATS[name].dumps(tables)
         places = [KINDS.index(None), KINDS.index(name)]
         if name == "spprof":
@@ -75,7 +76,8 @@ def seeds() -> list[bytes]:
     profiler.runcall(sorted, [3, 1, 2], key=lambda number: -number)
     statistics = pstats.Stats(profiler, stream=io.StringIO())
     found.append(b"\0" + marshal.dumps(statistics.stats))  # type: ignore[attr-defined]
-    return found
+    files = (file.read_bytes() for file in sorted(OTHER_TOOLS.iterdir()))
+    return found + [b"\0" + content for content in files if len(content) < LONGEST_INPUT]
 
 
 def one_input(data: bytes) -> None:
@@ -111,7 +113,9 @@ def fuzz(arguments: Sequence[str]) -> int:
         import spprof._profile.rows
         import spprof.formats.collapsed
         import spprof.formats.container
+        import spprof.formats.gecko
         import spprof.formats.pprof
+        import spprof.formats.profiling_sampling
         import spprof.formats.pstats
         import spprof.formats.registry
         import spprof.formats.speedscope  # noqa: F401

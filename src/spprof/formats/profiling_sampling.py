@@ -104,6 +104,7 @@ class _File:
             raise FormatError(f"says that it has {size} bytes, and has {len(data)}: cut off?")
         self._tables_at = strings, frames
         self._builder = Builder()
+        self._total_ns = 0
         self._statistics = self._read_statistics(footer)
         packed = data[_HEADER:strings]
         if packing not in (_PLAIN, _ZSTD):
@@ -272,6 +273,10 @@ class _File:
         # Nobody knows what it did before it was first looked at.
         weight = delta_us * 1000 if thread.seen and self._is_wall() else self._interval_ns
         thread.seen = True
+        # What is summed later has to fit, too.
+        self._total_ns += weight
+        if self._total_ns >= 2**63:
+            raise FormatError(f"sample byte {at}: more than 292 years")
         stack = thread.stacks[-1] if thread.stacks else ROOT
         self._builder.row(
             thread.row,

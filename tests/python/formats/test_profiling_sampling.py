@@ -215,6 +215,16 @@ def test_what_cannot_be_is_refused() -> None:
             loads(bad)
 
 
+@pytest.mark.parametrize("mode", [WALL, CPU_MODE])
+def test_times_that_do_not_fit_in_all_are_refused(mode: int) -> None:
+    each = 2**62 // 1000
+    file = Writer(mode=mode, interval_us=each)
+    for tid in (7, 8, 9):
+        file.full(tid, 1000, GIL, 0)
+    with pytest.raises(FormatError, match="more than 292 years"):
+        loads(file.data())
+
+
 def test_what_claims_more_than_it_has_costs_nothing() -> None:
     data = bytearray(Writer().full(7, 0, GIL, 1, 0).data())
     data[-32:-24] = struct.pack("<II", 2**32 - 1, 2**32 - 1)
