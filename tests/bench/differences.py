@@ -165,8 +165,8 @@ def simulated(options: argparse.Namespace) -> None:
         for function in (0, 2, 5):
             share = SHARES[function] * 0.8
             what = f"  10 % slower by one of {share:.0%}"
-            line(what, program(), program(slowed(function, 0.2)), options.pairs // 4, 1)
-        line("  10 % slower, all of it", program(), program(everything), options.pairs // 4, 1)
+            line(what, program(), program(slowed(function, 0.2)), options.pairs // 2, 1)
+        line("  10 % slower, all of it", program(), program(everything), options.pairs, 1)
         line("  the same, 5 runs a side", program(), program(everything), options.pairs // 10, 5)
 
 

@@ -18,12 +18,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pages import click_frame, frames, graph_below, open_notebook, run_all_cells
+from pages import cell_with, click_frame, frames, graph_below, open_notebook, run_all_cells
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from servers import ROOT, jupyter
 
-SIZE = {"width": 1000, "height": 640}
-FIT = "--name fitted"
+SIZE = {"width": 1180, "height": 860}
+GROUPED = "--name grouped"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -80,48 +80,55 @@ def set_theme(page: Page, name: str) -> None:
 
 
 def prepared(page: Page) -> Locator:
-    """The graph of the fit with its cell above it, and nothing around the notebook."""
+    """The graph of the group-by below its cell, at the upper edge of the page."""
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-    graph = graph_below(page, FIT)
-    page.evaluate(
-        """(source) => {
-            const {content} = window.jupyterapp.shell.currentWidget;
-            const index = content.widgets.findIndex(
-                ({model}) => model.sharedModel.getSource().includes(source)
-            );
-            return content.scrollToItem(index, 'start');
-        }""",
-        FIT,
-    )
-    page.wait_for_timeout(500)
+    graph = graph_below(page, GROUPED)
+    cell_with(page, GROUPED).evaluate("(cell) => cell.scrollIntoView({block: 'start'})")
+    # Marks of the notebook that say where its keyboard is.
+    page.evaluate("() => document.activeElement?.blur()")
+    page.wait_for_timeout(700)
     return graph
 
 
+def hover(frame: Locator) -> None:
+    """Put the pointer on a frame, past its name, so that what is said of it covers no names."""
+    box = frame.bounding_box()
+    assert box is not None
+    frame.page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 12)
+    frame.page.wait_for_timeout(400)
+
+
 def zooming(page: Page, graph: Locator) -> Iterator[tuple[bytes, float]]:
-    """What a reader sees who zooms into a call, goes back and searches."""
+    """What a reader sees who zooms into a call, goes back, searches, and looks at when it was."""
+    box = graph.bounding_box()
+    assert box is not None
+    clip = {**box, "height": min(box["height"], SIZE["height"] - box["y"] - 30)}
 
-    def during(seconds: float, count: int) -> Iterator[tuple[bytes, float]]:
-        for _ in range(count):
-            yield page.screenshot(), seconds
+    def seen() -> bytes:
+        return page.screenshot(clip=clip)
 
-    yield page.screenshot(), 1.5
-    click_frame(frames(graph, re.compile(r"^BaseGradientBoosting\._fit_stages,")).first)
-    yield from during(0.12, 3)
-    page.wait_for_timeout(400)
-    yield page.screenshot(), 1.8
-    page.keyboard.press("Escape")
+    yield seen(), 1.5
+    frame = frames(graph, re.compile(r"^BlockManager\.quantile,")).first
+    hover(frame)
+    yield seen(), 1.5
+    click_frame(frame)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    yield seen(), 1.8
     page.keyboard.press("0")
-    page.wait_for_timeout(400)
-    yield page.screenshot(), 0.8
+    page.keyboard.press("Escape")
     search = graph.get_by_role("searchbox")
-    for typed in ("tr", "tree"):
+    for typed in ("qu", "quantile"):
         search.fill(typed)
         expect(graph.get_by_text(re.compile("% in .* function"))).to_be_visible()
-        page.wait_for_timeout(200)
-        yield page.screenshot(), 0.4
-    page.wait_for_timeout(300)
-    yield page.screenshot(), 2.2
-    search.fill("")
+        page.wait_for_timeout(400)
+        yield seen(), 0.5
+    yield seen(), 1.5
+    graph.get_by_role("button", name="Timeline", exact=True).click()
+    page.wait_for_timeout(500)
+    yield seen(), 2.2
+    graph.get_by_role("button", name="Icicle", exact=True).click()
+    graph.get_by_role("button", name="Reset").click()
     page.wait_for_timeout(300)
 
 
@@ -142,10 +149,13 @@ def main() -> None:
         set_theme(page, "JupyterLab Light")
         graph = prepared(page)
         (target / "zoom-and-search.png").write_bytes(animation(zooming(page, graph)))
+        graph = prepared(page)
+        hover(frames(graph, re.compile(r"^BlockManager\.quantile,")).first)
         (target / "jupyterlab-light.png").write_bytes(page.screenshot())
         set_theme(page, "JupyterLab Dark")
         graph = prepared(page)
-        graph.get_by_role("searchbox").fill("tree")
+        graph.get_by_role("searchbox").fill("quantile")
+        page.evaluate("() => document.activeElement?.blur()")
         page.wait_for_timeout(500)
         (target / "jupyterlab-dark.png").write_bytes(page.screenshot())
         browser.close()
