@@ -48,7 +48,7 @@ MEMCHECK = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("build", type=Path)
-    build = parser.parse_args().build
+    build = parser.parse_args().build.resolve()
     if shutil.which("valgrind") is None:
         print("valgrind is not installed (Debian: valgrind)")
         return 2
@@ -64,7 +64,9 @@ def main() -> int:
     failed = []
     for name, options in tests.items():
         begin = time.monotonic()
-        done = subprocess.run([*MEMCHECK, str(build / name), *options], check=False)
+        # From there, as the tests' files are found by paths of the compiler's.
+        command = [*MEMCHECK, str(build / name), *options]
+        done = subprocess.run(command, cwd=build, check=False)
         print(f"{name}: status {done.returncode} in {time.monotonic() - begin:.0f} s", flush=True)
         if done.returncode:
             failed.append(name)

@@ -40,7 +40,7 @@ class Suite:
 
 SUITES = (
     Suite("pluggy", "pure Python", tests=("testing",)),
-    Suite("idna", "pure Python"),
+    Suite("iniconfig", "pure Python", tests=("testing",)),
     Suite("frozenlist", "Cython"),
     Suite("boost-histogram", "pybind11", ("pytest-benchmark", "cloudpickle", "hypothesis")),
     Suite("bcrypt", "Rust"),
