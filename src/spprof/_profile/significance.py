@@ -44,7 +44,7 @@ RUN_NOISE = 0.02
 # What of LEVEL is the whole's where it is asked whether anything changed, and what is the shares',
 # and the times', each. Nine in ten slowdowns by a tenth are found of runs that differ by RUN_NOISE.
 # What is left over is room: effective samples are estimated.
-_CHANGE_OF_WHOLE, _CHANGE_OF_EACH = 0.041, 0.003
+_CHANGE_OF_WHOLE, _CHANGE_OF_EACH = 0.043, 0.0015
 # The whole's where it is asked whether anything takes too long: there half of what is wrong by
 # chance is in the other direction.
 _OF_WHOLE = 0.03

@@ -124,10 +124,10 @@ class TestOneRunASide:
         """The same change of a share counts for more once the whole is known to have changed."""
 
         def p_of_share(whole_after: int) -> float:
-            after = run(whole_after, a=0.4, b=0.6)
+            after = run(whole_after, a=0.41, b=0.59)
             return Comparison([run(10**9, a=0.3, b=0.7)], [after]).verdicts()["a"].share_p
 
-        assert p_of_share(2 * 10**9) == pytest.approx(p_of_share(10**9) * 0.003 / 0.0235)
+        assert p_of_share(2 * 10**9) == pytest.approx(p_of_share(10**9) * 0.0015 / 0.023)
 
     def test_nothing_at_all(self) -> None:
         compared = Comparison([run(0)], [run(10**9, a=1.0)])
