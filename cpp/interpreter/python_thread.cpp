@@ -67,6 +67,7 @@ std::size_t list_thread_states(ThreadStateEntry* out, std::size_t room) noexcept
     }
     // A look at one field, on every version: needs no lock, and gives none.
     const auto head = reinterpret_cast<std::uintptr_t>(PyInterpreterState_ThreadHead(main));
+    const platform::ManyLoads loads;
     return list_states(SafeMemory{}, head, out, room);
 }
 

@@ -19,6 +19,26 @@ __attribute__((cold, noinline)) bool copy_by_system_call(std::uintptr_t address,
 // Whether the calling thread loads by system calls: one that cannot take a fault, because it has
 // blocked the signal or has no stack for its handler. (Not `thread_local`, which would be a call.)
 extern __thread bool loads_by_system_call __attribute__((tls_model("initial-exec")));
+
+// Threads of ours have faults blocked, or one that somebody sends to the process might be handled
+// there by a handler of the program's; so they load by system calls. While this lives they do not:
+// for many loads at once.
+class ManyLoads {
+public:
+    ManyLoads() noexcept;
+    ~ManyLoads();
+    ManyLoads(const ManyLoads&) = delete;
+    ManyLoads& operator=(const ManyLoads&) = delete;
+
+private:
+    bool opened_;
+};
+#else
+class ManyLoads {
+public:
+    ManyLoads() noexcept {}
+    ~ManyLoads() {}  // not trivial: it is not unused where it stands
+};
 #endif
 
 // Only meaningful while FaultGuard::armed(): otherwise a bad address is an ordinary crash.

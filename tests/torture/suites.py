@@ -1,6 +1,6 @@
 """Other people's test suites under the profiler: do they say the same as without it?
 
-    python tests/torture/suites.py                  all six
+    python tests/torture/suites.py                  all six, of some minutes each
     python tests/torture/suites.py frozenlist       only what has this in its name
     python tests/torture/suites.py --interval 0.1 --mode wall
 
@@ -39,8 +39,8 @@ class Suite:
 
 
 SUITES = (
-    Suite("packaging", "pure Python", ("pretend", "hypothesis", "tomli_w")),
-    Suite("more-itertools", "pure Python"),
+    Suite("pluggy", "pure Python", tests=("testing",)),
+    Suite("idna", "pure Python"),
     Suite("frozenlist", "Cython"),
     Suite("boost-histogram", "pybind11", ("pytest-benchmark", "cloudpickle", "hypothesis")),
     Suite("bcrypt", "Rust"),

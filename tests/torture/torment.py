@@ -15,6 +15,7 @@ import faulthandler
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,8 +33,11 @@ class Skipped(Exception):
 class Torment:
     """What a torment may use."""
 
-    def __init__(self, seconds: float, options: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self, seconds: float, patience: float, options: dict[str, Any], folder: Path
+    ) -> None:
         self.seconds, self.options, self.folder = seconds, options, folder
+        self.patience = patience  # seconds after which what it waits for is said to hang
         self._end = time.monotonic() + seconds
         self._asked = False
         self.samples = 0
@@ -88,7 +92,7 @@ class Torment:
             [sys.executable, "-c", begin + program],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=self.patience,
             check=False,
         )
         if done.returncode != status or (quiet and done.stderr):
@@ -244,14 +248,18 @@ def main(arguments: list[str]) -> int:
     name, seconds, patience, mode, interval, native, result_file = arguments
     options = {"mode": mode, "interval": float(interval), "native": native == "native"}
     result_path = Path(result_file)
+    # Its thread blocks all signals, but not before it runs: one that comes until then, and whose
+    # handler jumps, would end the undisturbed program, too.
+    before_it = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     faulthandler.dump_traceback_later(float(seconds) + float(patience), exit=True)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before_it)
     if mode != "off":
         import spprof
 
         spprof.start(options["interval"], native=options["native"])  # imports what it needs
         spprof.stop()
     before, opened = _counts(), _descriptors()
-    given = Torment(float(seconds), options, result_path.parent)
+    given = Torment(float(seconds), float(patience), options, result_path.parent)
     result: dict[str, Any] = {"wrong": {}, "error": "", "skipped": ""}
     begin = time.monotonic()
     own = name in OWN_SESSIONS

@@ -1,10 +1,13 @@
 // What the torments do in machine code: exceptions, longjmp out of signal handlers, signal stacks.
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <stdexcept>
 #include <string>
@@ -99,6 +102,38 @@ long fault_and_jump(double seconds) {
     }
     sigaction(SIGSEGV, &before, nullptr);
     return faults;
+}
+
+// A signal that another process sends, again and again, longjmp out of whose handler: as cysignals
+// has it with faults, which a profiler's handler cannot block. How often.
+long jump_out_of_sent(double seconds, int number) {
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    action.sa_flags = SA_NODEFER;
+    sigaction(number, &action, &before);
+    const pid_t whom = getpid();
+    const pid_t sender = fork();
+    if (sender == 0) {
+        const timespec pause = {0, 100'000};
+        while (getppid() == whom && kill(whom, number) == 0) {
+            nanosleep(&pause, nullptr);
+        }
+        _exit(0);
+    }
+    volatile long jumps = -1;
+    const double end = now() + seconds;
+    sigsetjmp(jump_target, 1);
+    jumps = jumps + 1;
+    jump_armed = 1;
+    while (now() < end || (jumps == 0 && now() < end + 20)) {
+    }
+    jump_armed = 0;
+    kill(sender, SIGKILL);
+    while (waitpid(sender, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    sigaction(number, &before, nullptr);
+    return jumps;
 }
 
 // A signal stack for the calling thread, with nothing below it.

@@ -285,6 +285,21 @@ def faults_that_the_program_mends(t: Torment) -> Any:
 
 
 @torment()
+def faults_that_somebody_sends(t: Torment) -> Any:
+    """The program's handler jumps away, from whatever runs: from the visit of a profiler, too."""
+    library = t.library()
+    library.jump_out_of_sent.argtypes = [ctypes.c_double, ctypes.c_int]
+    jumped = {}
+    sent = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
+    while not t.over() or len(jumped) < len(sent):
+        for name in sent:
+            number = getattr(signal, name)
+            jumped[name] = library.jump_out_of_sent(t.seconds / 5, number) > 0
+            root(5)
+    return jumped, signal.SIGPROF in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@torment()
 def faulthandler_toggled(t: Torment) -> Any:
     with open(os.devnull, "w", encoding="ascii") as null:
         while not t.over():

@@ -82,8 +82,8 @@ def libraries_cut_short_and_replaced(t: Torment) -> Any:
 # --- processes ---
 
 
-def _wait(pid: int, status: int = 0) -> None:
-    end = time.monotonic() + 30
+def _wait(t: Torment, pid: int, status: int = 0) -> None:
+    end = time.monotonic() + t.patience
     while True:
         done, ended = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -114,7 +114,7 @@ def forks_from_any_thread(t: Torment) -> Any:
                         os._exit(9)
                 root(2)
                 os._exit(0)
-            _wait(pid)
+            _wait(t, pid)
             root(2)
 
     together(*[functools.partial(forks, seed) for seed in range(2)])
@@ -135,7 +135,7 @@ def bare_forks(t: Torment) -> Any:
             root(3)
             exec("def f(): return 1\nf()")
             os._exit(0)
-        _wait(pid)
+        _wait(t, pid)
         root(3)
     return root()
 
@@ -191,7 +191,7 @@ def exits_of_children(t: Torment) -> Any:
                     os._exit(int(error.code or 0))
                 finally:
                     os._exit(99)  # whatever else: a child must not go on as its parent
-            _wait(pid, status << 8)
+            _wait(t, pid, status << 8)
     return root()
 
 
@@ -330,7 +330,7 @@ def no_thread_to_be_had(t: Torment) -> Any:
             except BaseException:  # noqa: BLE001 - must not return into the parent's program
                 traceback.print_exc()
                 os._exit(9)
-        _wait(pid)
+        _wait(t, pid)
     return root()
 
 
@@ -403,7 +403,7 @@ def _again_and_again(t: Torment, command: list[str]) -> int:
 
     def look() -> None:
         while not t.over() or not ends[0]:
-            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+            done = subprocess.run(command, capture_output=True, timeout=t.patience, check=False)
             if done.returncode != 0:
                 raise Skipped(f"{command[0]}: {done.stderr.decode(errors='replace')[-100:]}")
             ends[0] += 1

@@ -4,6 +4,7 @@
 #include "platform/linux/fault_guard.h"
 #include "platform/linux/handler_side.h"
 #include "platform/linux/interrupting_observer.h"
+#include "platform/safe_memory.h"
 
 namespace spprof::platform {
 
@@ -38,7 +39,11 @@ void InterruptingObserver::meet_waiting(Watch& watch, std::int64_t cpu_ns,
         registers.value[MachineRegisters::kStackPointer] = call.stack_pointer;
         moment.registers = &registers;
     }
-    const Visited visited = visitor_.record(watch.subject, moment);
+    Visited visited;
+    {
+        const ManyLoads loads;
+        visited = visitor_.record(watch.subject, moment);
+    }
     // What was read is believed if the thread has not run meanwhile.
     if (visited != Visited::torn && thread_cpu_ns(tid) == cpu_ns) {
         if (visited == Visited::recorded) {

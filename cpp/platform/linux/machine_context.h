@@ -36,6 +36,14 @@ inline void set_program_counter(ucontext_t& context, std::uintptr_t pc) noexcept
 #endif
 }
 
+inline std::uintptr_t stack_pointer(const ucontext_t& context) noexcept {
+#if defined(__x86_64__)
+    return static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]);
+#else
+    return context.uc_mcontext.sp;
+#endif
+}
+
 inline std::int64_t result_register(const ucontext_t& context) noexcept {
 #if defined(__x86_64__)
     return context.uc_mcontext.gregs[REG_RAX];

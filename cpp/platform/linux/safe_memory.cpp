@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <initializer_list>
 
 #include "platform/linux/fault_guard.h"
 #include "platform/linux/machine_context.h"
@@ -185,7 +186,13 @@ private:
 __attribute__((tls_model("initial-exec"))) thread_local UntoldFaults untold_faults;
 __attribute__((tls_model("initial-exec"))) thread_local bool is_own_thread = false;
 
-// What somebody sent to the process (kill()) may come to a thread of ours, because faults are open
+// Blocks or unblocks both faults in this thread.
+void change_mask(int how) noexcept {
+    constexpr std::uint64_t kBoth = 1ul << (SIGSEGV - 1) | 1ul << (SIGBUS - 1);
+    syscall(SYS_rt_sigprocmask, long{how}, &kBoth, nullptr, sizeof kBoth);
+}
+
+// What somebody sent to the process (kill()) may come to a thread of ours while faults are open
 // there, when the main thread is not running. Its handler is written for threads of the program.
 bool leave_to_main_thread(int signal, const siginfo_t& info) noexcept {
     siginfo_t told = info;
@@ -195,9 +202,26 @@ bool leave_to_main_thread(int signal, const siginfo_t& info) noexcept {
     return syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), signal, &told) == 0;
 }
 
+// What is sent while this thread is being visited waits for the end of it: its handler may never
+// return (siglongjmp), and then neither would the visit.
+struct PutOff {
+    bool there;
+    int code;
+    pid_t pid;
+    uid_t uid;
+    sigval value;
+};
+__attribute__((tls_model("initial-exec"))) thread_local bool in_visit = false;
+__attribute__((tls_model("initial-exec"))) thread_local PutOff put_off[2] = {};  // SEGV, BUS
+
 void on_fault(int signal, siginfo_t* info, void* raw_context) {
     auto& context = *static_cast<ucontext_t*>(raw_context);
     const bool raised = info->si_code <= 0;
+    if (raised && in_visit) {
+        put_off[signal == SIGBUS] = {true, info->si_code, info->si_pid, info->si_uid,
+                                     info->si_value};
+        return;
+    }
     if (!raised &&
         program_counter(context) == reinterpret_cast<std::uintptr_t>(spprof_safe_copy_fault)) {
         set_program_counter(context, reinterpret_cast<std::uintptr_t>(spprof_safe_copy_resume));
@@ -237,9 +261,60 @@ bool FaultGuard::reinstall_if_taken() noexcept {
     return segv || bus;
 }
 
-void FaultGuard::begin_own_thread() noexcept { is_own_thread = true; }
+void FaultGuard::begin_own_thread() noexcept {
+    is_own_thread = true;
+    const std::uintptr_t word = 1;
+    std::uintptr_t found = 0;
+    // Where that system call is refused, faults stay open.
+    if (copy_by_system_call(reinterpret_cast<std::uintptr_t>(&word), &found, 1)) {
+        loads_by_system_call = true;
+        change_mask(SIG_BLOCK);
+    }
+}
 
-bool FaultGuard::armed() noexcept { return segv_signal.on_top(); }
+ManyLoads::ManyLoads() noexcept : opened_(is_own_thread && loads_by_system_call) {
+    if (opened_) {
+        change_mask(SIG_UNBLOCK);
+        loads_by_system_call = false;
+    }
+}
+
+ManyLoads::~ManyLoads() {
+    if (opened_) {
+        loads_by_system_call = true;
+        change_mask(SIG_BLOCK);
+    }
+}
+
+void FaultGuard::begin_visit() noexcept { in_visit = true; }
+
+bool FaultGuard::end_visit() noexcept {
+    in_visit = false;
+    if (!put_off[0].there && !put_off[1].there) {
+        return false;
+    }
+    // Blocked until the handler has returned: they come where the thread was interrupted.
+    change_mask(SIG_BLOCK);
+    for (const int signal : {SIGSEGV, SIGBUS}) {
+        PutOff& sent = put_off[signal == SIGBUS];
+        if (sent.there) {
+            siginfo_t info = {};
+            info.si_signo = signal;
+            info.si_code = sent.code;
+            info.si_pid = sent.pid;
+            info.si_uid = sent.uid;
+            info.si_value = sent.value;
+            const long self = syscall(SYS_gettid);
+            if (syscall(SYS_rt_tgsigqueueinfo, long{getpid()}, self, long{signal}, &info) != 0) {
+                syscall(SYS_tgkill, long{getpid()}, self, long{signal});
+            }
+            sent.there = false;
+        }
+    }
+    return true;
+}
+
+bool FaultGuard::armed() noexcept { return segv_signal.on_top() && bus_signal.on_top(); }
 
 void FaultGuard::restore() noexcept {
     segv_signal.restore();

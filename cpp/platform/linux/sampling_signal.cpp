@@ -132,6 +132,20 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
     }
 }
 
+// Not now; but it has woken.
+void put_off_visit(Watch& watch) noexcept {
+    HandlerSide& side = handler_side;
+    increase(watch.own.torn);
+    watch.own.woke.store(true, std::memory_order_relaxed);
+    if (side.visitor.call_keeper != nullptr) {
+        side.visitor.call_keeper();
+    }
+    if (!watch.own.steady.load(std::memory_order_relaxed) &&
+        watch.by_ticker.load(std::memory_order_relaxed)) {
+        side.call_ticker();
+    }
+}
+
 void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexcept {
     HandlerSide& side = handler_side;
     // The ticker's own signals start the timers that keep the rate.
@@ -140,6 +154,12 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
     }
     const std::int64_t begin = monotonic_ns();
     Watch* watch = side.watches.resolve(cookie);
+    // Somebody may have taken SIGSEGV over ours: then nothing is read until keep() has put it
+    // right, not even the interrupted instruction. Nor is a visit begun: their handler may leave.
+    if (watch != nullptr && !FaultGuard::armed()) {
+        put_off_visit(*watch);
+        return;
+    }
     // Announce, then look: whoever ends visits looks for announced ones afterwards. Where the
     // thread is being read from outside at this moment, that is its visit.
     if (watch == nullptr || watch->visited_now.exchange(true, std::memory_order_seq_cst)) {
@@ -150,14 +170,7 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
         if (side.wall) {
             learn_whether_it_slept(*watch, begin, cpu);
         }
-        // Somebody may have taken SIGSEGV over ours: then nothing is read until keep() has put it
-        // right, not even the interrupted instruction.
-        if (!FaultGuard::armed()) {
-            increase(watch->own.torn);
-            if (side.visitor.call_keeper != nullptr) {
-                side.visitor.call_keeper();
-            }
-        } else if (wants_visit(*watch, sender, call_site(context), begin, cpu)) {
+        if (wants_visit(*watch, sender, call_site(context), begin, cpu)) {
             visit_own_thread(*watch, context, begin, cpu);
         }
         Watch::Own& own = watch->own;
@@ -236,9 +249,13 @@ void on_signal(int, siginfo_t* info, void* raw_context) {
         const Footing stands = footing(context);
         if (stands != Footing::none) {
             loads_by_system_call = stands == Footing::no_faults;
+            FaultGuard::begin_visit();
             take_signal(cookie, sender, context);
+            const bool awaits_fault = FaultGuard::end_visit();
             errno = saved_errno;
-            continue_interrupted_call(context, handler_side.calls);
+            if (!awaits_fault) {  // which interrupts a call that would be gone on with
+                continue_interrupted_call(context, handler_side.calls);
+            }
             loads_by_system_call = false;
         } else if (Watch* watch = handler_side.watches.resolve(cookie)) {
             increase(watch->own.torn);

@@ -2,10 +2,12 @@
 #include "platform/linux/shared_signal.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <system_error>
 
+#include "platform/linux/machine_context.h"
 #include "platform/safe_memory.h"
 
 namespace spprof::platform {
@@ -40,9 +42,9 @@ struct sigaction SharedSignal::action() const noexcept {
     sigemptyset(&ours.sa_mask);
     if (!nests_) {
         // Another handler that ran in the middle of ours might never come back to it
-        // (siglongjmp). Faults are let through: our loads may fault.
+        // (siglongjmp). Faults that our loads may raise are let through, and a debugger's stops.
         sigfillset(&ours.sa_mask);
-        for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) {
+        for (const int fault : {SIGSEGV, SIGBUS, SIGTRAP}) {
             sigdelset(&ours.sa_mask, fault);
         }
     }
@@ -121,28 +123,51 @@ namespace {
 
 struct ThreadsPassing {
     std::uintptr_t frame;
+    const void* context;
     int depth;
 };
 __attribute__((tls_model(
     "initial-exec"))) thread_local ThreadsPassing threads_passing[SharedSignal::kPlaces] = {};
+
+// Whether what was interrupted is the return of a system call without error: of raise().
+bool has_just_called(const ucontext_t& context) noexcept {
+    return result_register(context) == 0 &&
+           is_system_call(program_counter(context) - sizeof(CallInstruction));
+}
 
 constexpr std::uintptr_t kNested = std::uintptr_t{64} * 1024;  // frames of handlers within handlers
 
 }  // namespace
 
 SharedSignal::Passing SharedSignal::passing() const noexcept {
-    return {threads_passing[place_].frame, threads_passing[place_].depth};
+    const ThreadsPassing& known = threads_passing[place_];
+    return {known.frame, known.context, known.depth};
 }
 
 void SharedSignal::set_passing(Passing now) const noexcept {
-    threads_passing[place_] = {now.frame, now.depth};
+    threads_passing[place_] = {now.frame, now.context, now.depth};
 }
 
-bool SharedSignal::is_nested(Passing outer, const volatile std::uintptr_t* mark) noexcept {
+bool SharedSignal::is_nested(Passing outer, const volatile std::uintptr_t* mark,
+                             const siginfo_t& info, const void* raw_context) noexcept {
     std::uintptr_t found = 0;
-    const std::uintptr_t below = outer.frame - reinterpret_cast<std::uintptr_t>(mark);
-    return outer.frame != 0 && below != 0 && below < kNested &&
-           SafeMemory().load(outer.frame, found) && found == kAlive;
+    const auto here = reinterpret_cast<std::uintptr_t>(mark);
+    const std::uintptr_t below = outer.frame - here;
+    if (outer.frame == 0 || below == 0 || below >= kNested ||
+        !SafeMemory().load(outer.frame, found) || found != kAlive) {
+        return false;
+    }
+    if (raw_context == outer.context) {
+        return true;  // handed on by the owner
+    }
+    // The mark may be there still where the owner has jumped away from it: what is interrupted now
+    // was called from there, or it was not.
+    const auto& context = *static_cast<const ucontext_t*>(raw_context);
+    if (stack_pointer(context) - here >= below) {
+        return false;
+    }
+    const bool sent = info.si_code <= 0;
+    return !sent || (info.si_pid == getpid() && has_just_called(context));
 }
 
 int SharedSignal::forward(siginfo_t* info, void* context, int depth) {

@@ -33,17 +33,18 @@ public:
     // and no destructors on the way: an owner may leave by siglongjmp or pthread_exit.
     //
     // An owner may raise the signal again, fault itself, or call us (we are what it found when it
-    // was installed): then it is the turn of the one below.
+    // was installed): then it is the turn of the one below. One that somebody else sends meanwhile
+    // is the owner's, too.
     //
     // `taken(owner_returned)` decides what it means that an owner returned.
     template <class Taken>
     bool pass_on(siginfo_t* info, void* context, Taken taken) {
         volatile std::uintptr_t mark = kAlive;
         const Passing outer = passing();
-        int depth = is_nested(outer, &mark) ? outer.depth + 1 : 0;
+        int depth = is_nested(outer, &mark, *info, context) ? outer.depth + 1 : 0;
         bool done = false;
         while (!done) {
-            set_passing({reinterpret_cast<std::uintptr_t>(&mark), depth});
+            set_passing({reinterpret_cast<std::uintptr_t>(&mark), context, depth});
             const int taken_by = forward(info, context, depth);
             set_passing(outer);
             if (taken_by < 0) {
@@ -64,14 +65,16 @@ private:
     // A signal that this thread is passing on right now. The owner may never come back: so what is
     // kept here only counts while the frame that wrote it is alive, which has this mark.
     struct Passing {
-        std::uintptr_t frame = 0;  // address of the mark
-        int depth = 0;             // owners that have had it
+        std::uintptr_t frame = 0;       // address of the mark
+        const void* context = nullptr;  // of the signal
+        int depth = 0;                  // owners that have had it
     };
     static constexpr std::uintptr_t kAlive = 0x7370'7072'6f66'2d6d;
 
     Passing passing() const noexcept;
     void set_passing(Passing now) const noexcept;
-    static bool is_nested(Passing outer, const volatile std::uintptr_t* mark) noexcept;
+    static bool is_nested(Passing outer, const volatile std::uintptr_t* mark, const siginfo_t& info,
+                          const void* context) noexcept;
     // The depth of the one that took it, -1 when there is none left.
     int forward(siginfo_t* info, void* context, int depth);
 

@@ -258,8 +258,9 @@ bool OwnThread::start(const char* name, void (*body)(void*) noexcept, void* self
     static_assert(sizeof handle_ >= sizeof(pthread_t), "room for a thread's handle");
     sigset_t all, before;
     sigfillset(&all);
-    // A fault of ours is meant to be mended; were it blocked, it would end the process. So this is
-    // the whole mask, not added to a mask of the program's that may block faults.
+    // A fault of ours is meant to be mended; were it blocked, it would end the process (the fault
+    // guard blocks it where that is safe). So this is the whole mask, not added to a mask of the
+    // program's that may block faults.
     for (const int fault : {SIGSEGV, SIGBUS}) {
         sigdelset(&all, fault);
     }

@@ -16,6 +16,8 @@ from typing import TextIO
 # What a terminal without Unicode is sent instead.
 _PLAIN = str.maketrans({"µ": "u", "…": "..."})
 
+_SHOWN_AFTER = 1.0  # seconds
+
 
 def write(text: str = "") -> None:
     """Print to standard output; what it cannot show is escaped."""
@@ -82,7 +84,7 @@ def progress(what: str, stream: TextIO | None = None) -> Iterator[None]:
     began = time.monotonic()
 
     def show() -> None:
-        if done.wait(1):
+        if done.wait(_SHOWN_AFTER):
             return
         while not done.wait(0.5):
             stream.write(f"\rspprof: {what} ... {time.monotonic() - began:.0f} s")

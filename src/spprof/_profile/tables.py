@@ -488,6 +488,8 @@ def check(tables: Tables) -> None:
     at_least("sample.time", -1)
     at_least("sample.count", 1)
     at_least("sample.weight", 0)
+    if sum(tables.sample_weight) >= 2**63:
+        raise ValueError("column sample.weight: its sum does not fit in 64 bits")
     below("label.key", len(tables.strings), "string")
     below("label.value", len(tables.strings), "string")
     at_least("label.parent", -1)

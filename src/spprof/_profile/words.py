@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 
 # What a terminal obeys instead of showing it: control characters, marks that turn the direction
-# of writing, and halves of characters, which it cannot even be sent.
+# of writing, and halves of characters, which it cannot even be sent. And what nobody sees, so that
+# two names look alike; not the joiners, which words and pictures are made with.
 _OBEYED = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
     "\ud800-\udfff]"
 )
 

@@ -48,7 +48,26 @@ def _target(path: PathLike) -> Path:
         ) from None
 
 
+def _refuse_links_of_others(path: Path) -> None:
+    """As the system itself refuses them to whoever opens a file, in a directory like /tmp.
+
+    Where a link leads is read here, and what it leads to is replaced: nobody else would ask.
+    """
+    for _ in range(40):  # as many as the system follows
+        if not path.is_symlink():
+            return
+        folder, link = os.stat(path.parent), os.lstat(path)
+        for_all = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+        if for_all and hasattr(os, "geteuid") and link.st_uid not in (os.geteuid(), folder.st_uid):
+            raise PermissionError(
+                f"cannot write {path}: it is a link that somebody else has put into a directory "
+                "that all may write to; choose a path in a directory you own"
+            )
+        path = path.parent / os.readlink(path)
+
+
 def _checked_target(path: PathLike) -> Path:
+    _refuse_links_of_others(Path(path))
     # Through symbolic links: replacing the link itself would leave its target stale.
     target = Path(path).resolve()
     folder = target.parent

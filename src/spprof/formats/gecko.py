@@ -71,6 +71,27 @@ def dump(tables: Tables, file: BinaryIO) -> None:
     _Writer(tables, file).write()
 
 
+def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
+    """Read a file of any tool, processed or as Firefox and ``perf script report gecko`` write it.
+
+    Functions, files, lines, times, weights and threads are read; markers and counters are not.
+
+    Parameters
+    ----------
+    data : bytes
+    interval_ms : float, optional
+        What a sample stands for in files that only count them; without it, how far neighbours are
+        apart.
+
+    Raises
+    ------
+    FormatError
+    """
+    from . import _gecko_reader
+
+    return _gecko_reader.load(data, interval_ms=interval_ms)
+
+
 class _Writer:
     """Writes shared tables first, then each thread's samples in pieces."""
 

@@ -9,8 +9,8 @@ import gzip
 import importlib
 import io
 import os
+import re
 import tempfile
-import zlib
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from ._errors import FormatError
+from ._unpacking import gunzip
 from .files import replacing
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ FORMATS: dict[str, Format] = {
             (".gecko.json",),
             "gecko",
             "Firefox Profiler JSON, for https://profiler.firefox.com",
+            readable=True,
             text=True,
         ),
         Format(
@@ -216,8 +218,8 @@ if TYPE_CHECKING:
     # Keeps every module to its protocol.
     from . import collapsed, container, cpuprofile, gecko, html, pprof, speedscope, svg
 
-    _writers: tuple[Writer, ...] = (cpuprofile, gecko, html, svg)
-    _readers: tuple[Reader, ...] = (collapsed, container, pprof, speedscope)
+    _writers: tuple[Writer, ...] = (cpuprofile, html, svg)
+    _readers: tuple[Reader, ...] = (collapsed, container, gecko, pprof, speedscope)
 
 
 def _check_interval(interval_ms: object) -> None:
@@ -389,33 +391,13 @@ def loads(data: bytes, format: str | None = None, **options: Any) -> Tables:
     """Read a profile from the content of a file, gzipped or not; see `load`."""
     _check_interval(options.get("interval_ms"))
     if data.startswith(b"\x1f\x8b"):
-        data = _unpacked(data)
+        data = gunzip(data)
     if format is None:
         return _loads_unnamed(data, options)
     chosen = find(format)
     if not chosen.readable:
         raise ValueError(f"{chosen.name} files cannot be read back; these can: {_readable()}")
     return chosen.load(data, **options)
-
-
-# What a file may unpack to: so much in any case, and so many times its own size. Profiles shrink
-# to a tenth or a thirtieth; what is made to fill memory, to a thousandth.
-_UNPACKED_BYTES, _UNPACKED_TIMES = 64 << 20, 200
-
-
-def _unpacked(data: bytes) -> bytes:
-    most = max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(data))
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            content = file.read(most + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"the gzip data is damaged or incomplete: {error}") from None
-    if len(content) > most:
-        raise FormatError(
-            f"the gzip data holds more than {most >> 20} MiB, over {_UNPACKED_TIMES} times its "
-            "size: unpack it first if that is meant"
-        )
-    return content
 
 
 def _readable() -> str:
@@ -429,10 +411,10 @@ def _loads_unnamed(data: bytes, options: dict[str, Any]) -> Tables:
     foreign = _foreign(data)
     if foreign is not None:
         raise FormatError(foreign)
-    if _is_statistics(data):
-        from . import pstats
-
-        return pstats.load(data)
+    module = _only_read(data)
+    if module is not None:
+        tables: Tables = importlib.import_module("." + module, __package__).load(data)
+        return tables
     chosen, sure = _sniff(data)
     try:
         return chosen.load(data, **options)
@@ -446,6 +428,10 @@ def _loads_unnamed(data: bytes, options: dict[str, Any]) -> Tables:
         ) from error
 
 
+# A member of the threads of Firefox Profiler files, or of what they share.
+_STACK_TABLE = re.compile(rb'"stackTable"\s{0,9}:')
+
+
 def _sniff(data: bytes) -> tuple[Format, bool]:
     """The format that a file's beginning means, and whether it can hardly be another file."""
     if data.startswith(b"SPPROF"):
@@ -454,7 +440,9 @@ def _sniff(data: bytes) -> tuple[Format, bool]:
         # A message begins with its first field, a message too; the empty string is in every one.
         return FORMATS["pprof"], data.startswith(b"\n") and b"\x32\x00" in data
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return FORMATS["speedscope"], b'"shared"' in data or b'"stackTable"' in data
+        if _STACK_TABLE.search(data):
+            return FORMATS["gecko"], True
+        return FORMATS["speedscope"], b'"shared"' in data
     return FORMATS["collapsed"], b";" in data.partition(b"\n")[0]
 
 
@@ -469,9 +457,15 @@ _FOREIGN = (
 )
 
 
-def _is_statistics(data: bytes) -> bool:
-    """Whether it is a marshalled table with tuples as keys: cProfile's, read and never written."""
-    return bytes(byte & 0x7F for byte in data[:2]) in (b"{(", b"{)")
+def _only_read(data: bytes) -> str | None:
+    """The module of a format that is read and never written, where the content is of one."""
+    # A marshalled table with tuples as keys: cProfile's.
+    if bytes(byte & 0x7F for byte in data[:2]) in (b"{(", b"{)"):
+        return "pstats"
+    # A magic number in either order, and a small one.
+    if data[:4] in (b"HCAT", b"TACH") and 0 in data[4:8]:
+        return "profiling_sampling"
+    return None
 
 
 def _foreign(data: bytes) -> str | None:
@@ -479,7 +473,11 @@ def _foreign(data: bytes) -> str | None:
     for start, advice in _FOREIGN:
         if data.startswith(start):
             return advice
-    if data[:1] == b"{" and b'"timeDeltas"' in data and b'"shared"' not in data:
+    if (
+        data[:1] == b"{"
+        and b'"timeDeltas"' in data
+        and not (b'"shared"' in data or b'"stackTable"' in data)
+    ):
         return (
             "a .cpuprofile of Chrome or Node: https://www.speedscope.app opens it, and exports a "
             "file that can be read"

@@ -28,6 +28,7 @@ from .._profile.tables import (
 )
 from . import _labels as labels
 from ._errors import FormatError
+from ._json import member, parse
 from ._meta import kept_meta, read_meta, with_kept
 from ._stacks import check_depth
 
@@ -228,25 +229,13 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     ------
     FormatError
     """
-    try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise FormatError(f"byte {error.start}: not UTF-8: {error.reason}") from None
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not JSON that can be read: {error}") from None
-    return _Reader(document, interval_ms).profile()
+    return _Reader(parse(data), interval_ms).profile()
 
 
 class _Reader:
     """Turns a parsed document into a profile; `where` names the place in messages."""
 
     def __init__(self, document: Any, interval_ms: float | None) -> None:
-        if isinstance(document, dict) and "threads" in document and "meta" in document:
-            raise FormatError("a Firefox Profiler file, which cannot be read back")
         if not isinstance(document, dict) or "shared" not in document:
             raise FormatError('not a Speedscope document: there is no "shared" at its top')
         self._document = document
@@ -254,14 +243,14 @@ class _Reader:
         self._interval_assumed = interval_ms is None
         self._builder = Builder()
         self._counted = False
-        shared = _get(document, "shared", dict, "top")
+        shared = member(document, "shared", dict, "top")
         self._frames = [
             self._frame(frame, f"shared.frames[{i}]")
-            for i, frame in enumerate(_get(shared, "frames", list, "shared"))
+            for i, frame in enumerate(member(shared, "frames", list, "shared"))
         ]
 
     def _frame(self, frame: Any, where: str) -> FrameIndex:
-        name = _get(frame, "name", str, where)
+        name = member(frame, "name", str, where)
         file = frame.get("file") or ""
         line = frame.get("line") or 0
         if not isinstance(file, str):
@@ -279,13 +268,13 @@ class _Reader:
         return self._builder.frame(self._builder.func(name, file, 0, flags), line)
 
     def profile(self) -> Tables:
-        profiles = _get(self._document, "profiles", list, "top")
+        profiles = member(self._document, "profiles", list, "top")
         for number, profile in enumerate(profiles):
             where = f"profiles[{number}]"
-            kind = _get(profile, "type", str, where)
+            kind = member(profile, "type", str, where)
             if "region" in profile and "spprof" in self._document:
                 continue  # a choice of what the threads have already
-            unit = _get(profile, "unit", str, where)
+            unit = member(profile, "unit", str, where)
             if unit == "none":
                 self._counted = True
                 scale = self._interval_ns
@@ -321,8 +310,8 @@ class _Reader:
     def _sampled(
         self, profile: dict[str, Any], where: str, thread: ThreadIndex, unit: str, scale: int
     ) -> None:
-        samples = _get(profile, "samples", list, where)
-        weights = _get(profile, "weights", list, where)
+        samples = member(profile, "samples", list, where)
+        weights = member(profile, "weights", list, where)
         if len(samples) != len(weights):
             raise FormatError(f"{where}: {len(samples)} samples but {len(weights)} weights")
         counts = profile.get("counts")
@@ -373,9 +362,9 @@ class _Reader:
         stacks = [ROOT]
         start = _nanoseconds(profile.get("startValue", 0), scale, f"{where}.startValue")
         previous = start
-        for number, event in enumerate(_get(profile, "events", list, where)):
+        for number, event in enumerate(member(profile, "events", list, where)):
             place = f"{where}.events[{number}]"
-            kind = _get(event, "type", str, place)
+            kind = member(event, "type", str, place)
             frame = event.get("frame")
             if type(frame) is not int or not 0 <= frame < len(self._frames):
                 raise FormatError(f"{place}.frame should be an index into shared.frames")
@@ -422,14 +411,6 @@ class _Reader:
         if isinstance(kept, dict):
             return with_kept(meta, kept)
         return meta
-
-
-def _get(value: Any, name: str, kind: type, where: str) -> Any:
-    found = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(found, kind):
-        expected = {"str": "a string", "list": "a list", "dict": "an object"}[kind.__name__]
-        raise FormatError(f"{where}: {name} should be {expected}")
-    return found
 
 
 def _nanoseconds(value: Any, scale: int, where: str) -> int:

@@ -27,6 +27,7 @@ def found(capsys) -> tuple[bool, dict[str, dict[str, str]]]:
     return told["healthy"], {check["name"]: check for check in told["checks"]}
 
 
+@pytest.mark.slow
 def test_a_healthy_system(tmp_path) -> None:
     """As its user runs it: status 0, on a terminal's terms, and nothing is left behind."""
     done = python("-m", "spprof", "doctor", cwd=tmp_path)

@@ -39,6 +39,7 @@ def test_the_workers_of_a_pool_are_in_the_profile(here, method) -> None:
     assert any("a.py (" in line for line in listed)
 
 
+@pytest.mark.slow
 def test_without_it_the_note_names_the_option(here) -> None:
     write(here / "a.py", POOL.format("fork"))
     done = run("a.py")

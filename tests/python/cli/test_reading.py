@@ -152,6 +152,7 @@ class TestReportSays:
 
     def test_nothing_that_a_terminal_obeys(self, here) -> None:
         evil = ["\x1b]0;owned\x07", "\x1b[31mred\x1b[2J (b\x1b[1mc.py:2)", "\u202ertl", "\x9b31mc1"]
+        evil += ["un\u200bseen", "ta\U000e0041g"]  # two that look like others
         text = "thread (1): t\x1b[5m;main (a.py:1) 3\n"
         text += "".join(f"thread (2): u;main (a.py:1);{name} 9\n" for name in evil)
         Path("evil.txt").write_bytes(text.encode())
@@ -159,7 +160,8 @@ class TestReportSays:
         for command in commands:
             done = python("-m", "spprof", *command, "evil.txt")
             assert done.returncode == 0
-            obeyed = re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stdout)
+            pattern = "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u200b\U000e0000-\U000e007f]"
+            obeyed = re.search(pattern, done.stdout)
             assert obeyed is None, command
             assert r"\x1b[31mred" in done.stdout
 

@@ -11,6 +11,7 @@ import pytest
 from programs import python
 
 import spprof
+from spprof._cli import terminal as terminals
 from spprof._cli.main import main
 from spprof._cli.terminal import progress
 
@@ -29,12 +30,13 @@ class TestProgress:
         assert time.monotonic() - began > 1
         assert re.fullmatch(r"(\rspprof: saving x \.\.\. \d+ s)+\r\x1b\[K", terminal.getvalue())
 
-    def test_not_shown_for_what_is_fast_or_no_terminal(self) -> None:
+    def test_not_shown_for_what_is_fast_or_no_terminal(self, monkeypatch) -> None:
+        monkeypatch.setattr(terminals, "_SHOWN_AFTER", 0.1)
         terminal, file = self.Terminal(), io.StringIO()
         with progress("saving x", terminal):
             pass
         with progress("saving x", file):
-            time.sleep(1.8)
+            time.sleep(0.5)
         assert terminal.getvalue() == file.getvalue() == ""
 
 
@@ -52,19 +54,16 @@ class TestHelp:
             main(["--version"])
         assert capsys.readouterr().out == f"spprof {spprof.__version__}\n"
 
-    @pytest.mark.parametrize(
-        ("words", "expected"),
-        [
+    def test_bash_completes(self, here) -> None:
+        script = python("-m", "spprof", "completion", "bash").stdout
+        for words, expected in (
             ("spprof re", ["report"]),
             ("spprof report --li", ["--lines"]),
             ("spprof run bu", ["burn.py"]),
-        ],
-    )
-    def test_bash_completes(self, here, words, expected) -> None:
-        script = python("-m", "spprof", "completion", "bash").stdout
-        code = (
-            f"{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _spprof; "
-            'printf "%s\\n" "${COMPREPLY[@]}"'
-        )
-        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == expected
+        ):
+            code = (
+                f"{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+                '_spprof; printf "%s\\n" "${COMPREPLY[@]}"'
+            )
+            done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+            assert done.stdout.split() == expected

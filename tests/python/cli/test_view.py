@@ -84,6 +84,7 @@ class TestView:
             document = json.load(answer)
         assert document == saved.to_speedscope("p.spprof")
 
+    @pytest.mark.slow
     def test_ends_when_the_page_is_closed(self, viewer) -> None:
         child, url = viewer()
         with get(url + "alive") as stream:

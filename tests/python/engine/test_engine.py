@@ -194,14 +194,20 @@ def test_bursts_of_two_ticks_are_met_from_their_beginning(mode: str) -> None:
         while time.thread_time() < until:
             pass
 
+    kept_waiting = 0.0
+
     def work() -> None:
+        nonlocal kept_waiting
         for _ in range(800):
-            begin = time.thread_time()
+            woken, begin = time.monotonic(), time.thread_time()
             quarter_first(begin + 0.002)
             the_rest(begin + 0.008)
+            kept_waiting += time.monotonic() - woken - 0.008
             time.sleep(0.01)
 
     profile = profile_of(work, 10, mode)
+    if kept_waiting > 0.05 * 6.4:
+        pytest.skip("too busy: it and the ticker had to wait for a processor within bursts")
     counts = Counter(
         names(sample.frames)[-1] for sample in profile.samples if sample.state == "running"
     )
@@ -359,6 +365,7 @@ def lines_of_known_work(used: Counter[int]) -> None:
             used[first + 6] += round(burn(0.002) * 1e9)
 
 
+@pytest.mark.slow
 def test_each_sample_has_the_line_that_ran() -> None:
     used = Counter[int]()
     profile = profile_of(lambda: lines_of_known_work(used))

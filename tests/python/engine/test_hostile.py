@@ -91,6 +91,7 @@ def test_a_full_queue_of_signals_neither_kills_nor_costs_the_samples(
     assert noted == "True"
 
 
+@pytest.mark.slow
 def test_a_handler_of_the_program_gets_none_of_ours_from_a_full_queue() -> None:
     program = """
     got = []
@@ -174,7 +175,7 @@ def test_a_program_that_runs_out_of_memory_goes_on(how: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("interval", [10, 1])
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(interval=1, native=True)
 def test_the_main_thread_is_there_where_threads_cannot_be_listed(
     interval: float, native: bool
 ) -> None:
@@ -308,6 +309,7 @@ def test_who_gets_the_signal_back_gets_none_of_ours_that_is_pending(mode: str) -
 
 
 @pytest.mark.parametrize("interval", [10, 1])
+@pytest.mark.slow_unless(interval=1)
 def test_faulthandler_may_give_up_our_signal(interval: float) -> None:
     """Registered before the session, it restores the default action, which ends the process."""
     program = f"""
@@ -465,6 +467,7 @@ def test_who_blocks_sigprof_in_mid_session_finds_none_of_ours(interval: float, m
 
 
 @pytest.mark.parametrize(("interval", "mode"), [(1, "cpu"), (0.1, "wall")])
+@pytest.mark.slow_unless(mode="wall")
 def test_who_queues_for_the_processor_in_sigwait_is_not_taken_for_open(
     interval: float, mode: str
 ) -> None:
@@ -549,6 +552,76 @@ def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
     assert more[1] == 0
 
 
+JUMPING = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static sigjmp_buf target;
+static volatile int armed;
+static struct sigaction before;
+static void on_fault(int signal) { if (armed) siglongjmp(target, 1); }
+void handle(int number) {
+    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
+    sigaction(number, &action, &before);
+}
+static double now(void) {
+    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9;
+}
+long jump_often(int number, double seconds) {
+    const int whom = getpid();
+    const int sender = fork();
+    if (sender < 0) return -1;
+    if (sender == 0) {
+        const double end = now() + seconds + 30;
+        struct timespec pause = {0, 30000};
+        while (now() < end && getppid() == whom && kill(whom, number) == 0) nanosleep(&pause, 0);
+        _exit(0);
+    }
+    volatile long jumps = -1;
+    const double end = now() + seconds;
+    sigsetjmp(target, 1);
+    jumps++;
+    armed = 1;
+    while (now() < end) {}
+    armed = 0;
+    kill(sender, SIGKILL);
+    while (waitpid(sender, 0, 0) < 0 && errno == EINTR) {}
+    return jumps;
+}
+"""
+
+
+@pytest.mark.parametrize("sent", ["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.slow_unless(sent="SIGSEGV", mode="wall")
+def test_who_jumps_out_of_a_fault_that_is_sent_leaves_no_visit_and_no_thread_of_ours(
+    sent: str, mode: str, before: bool, tmp_path: Path
+) -> None:
+    """As cysignals does: the sampling of the thread would end there, and stop() never."""
+    program = f"""
+    own = ctypes.CDLL({library(tmp_path, JUMPING)!r})
+    own.jump_often.argtypes = [ctypes.c_int, ctypes.c_double]
+    if {before}:
+        own.handle(signal.{sent})
+    spprof.start(0.1, mode={mode!r}, native=True)
+    if not {before}:
+        own.handle(signal.{sent})
+    jumps = own.jump_often(signal.{sent}, 1.0)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    before = spprof.stats().collected_samples
+    burn(0.2)
+    more = spprof.stats().collected_samples - before
+    spprof.stop()
+    print(jumps > 100, len(blocked), more > 200)
+    """
+    assert output_of(program) == ["True", "0", "True"]
+
+
 # --- what must be undone ---
 
 
@@ -565,16 +638,16 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
     before = hooks()
     main, over = threading.main_thread().ident, threading.Event()
     def interrupt():
-        while not over.is_set():
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             time.sleep(random.random() * 0.002)
             signal.pthread_kill(main, signal.SIGINT)
+        over.set()
     sessions = interrupts = 0
     poke = threading.Thread(target=interrupt)
     def torment():
         global sessions, interrupts
-        poke.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while not over.is_set():
             try:
                 try:
                     spprof.start(1, native=sessions % 2 == 0)
@@ -587,14 +660,16 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
                         pass
             except KeyboardInterrupt:
                 interrupts += 1
-        over.set()
+    try:
+        poke.start()
+    except KeyboardInterrupt:  # it runs
+        pass
+    # An interrupt may come where nothing of the above catches it.
     while not over.is_set():
         try:
-            torment() if not poke.is_alive() else over.wait(0.01)
+            torment()
         except KeyboardInterrupt:
             pass
-        except RuntimeError:  # the thread was started already
-            over.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poke.join()
     if spprof.is_active():

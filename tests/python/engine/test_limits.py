@@ -135,7 +135,7 @@ def in_a_namespace(script: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(("mode", "interval", "native"), KINDS)
-@pytest.mark.slow_unless(native=True, mode="wall")
+@pytest.mark.slow
 def test_without_proc_threads_have_their_time(mode: str, interval: float, native: bool) -> None:
     program = """
     assert not os.path.exists("/proc/self")

@@ -32,7 +32,7 @@ def blocking_calls() -> ModuleType:
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.1])
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(interval=1, mode="wall")
 def test_no_blocking_call_ends_early(
     blocking_calls: ModuleType, tmp_path: Path, mode: str, interval: float
 ) -> None:
@@ -80,7 +80,7 @@ print("long" if time.monotonic() - begin > 0.9 else "short", end="")
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 @pytest.mark.parametrize("interval", [10, 1, 0.1])
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(interval=1, mode="wall")
 def test_pause_lasts_until_a_signal_of_the_programs_own(mode: str, interval: float) -> None:
     assert output_of(PAUSE, mode, str(interval)) == "long"
 
@@ -180,7 +180,7 @@ print("whole", end="")
 
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
-@pytest.mark.slow_unless(mode="wall")
+@pytest.mark.slow
 def test_what_the_program_opens_is_never_closed(mode: str) -> None:
     """A program may close what is just being read by a thread of ours."""
     assert output_of(CLOSE_ALWAYS, mode) == "whole"
@@ -274,6 +274,7 @@ print("survived", end="")
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.slow_unless(when="after")
 def test_limits_of_the_system_do_not_end_the_program(when: str, mode: str) -> None:
     """No timer, no descriptor: what cannot be had is done without."""
     assert output_of(LIMITS, when, mode).startswith("survived")

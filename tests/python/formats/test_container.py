@@ -39,6 +39,13 @@ class TestContainer:
             with pytest.raises(FormatError, match="byte"):
                 container.decode(data[:length])
 
+    def test_weights_whose_sum_does_not_fit_are_refused(self, make_profile) -> None:
+        tables = make_profile(5, stacks=1)._tables
+        for row in range(len(tables.sample_weight)):
+            tables.sample_weight[row] = 2**62
+        with pytest.raises(FormatError, match="does not fit in 64 bits"):
+            loads(container.encode(tables))
+
     def test_findings_are_for_those_who_show_it(self, make_profile) -> None:
         tables = make_profile(20)._tables
         told = container.encode(tables, for_display=True, findings=["61% in parse()"])

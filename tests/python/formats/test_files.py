@@ -42,6 +42,27 @@ class TestSaving:
         assert (tmp_path / "link.json").is_symlink()
         assert spprof.load(tmp_path / "real.json").sample_count == 1
 
+    @pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a link away"
+    )
+    def test_does_not_follow_a_link_of_somebody_else_in_a_directory_for_all(self, tmp_path) -> None:
+        victim, shared = tmp_path / "victim.json", tmp_path / "shared"
+        victim.write_text("what was there")
+        shared.mkdir()
+        shared.chmod(0o1777)
+        (shared / "mine.json").symlink_to(victim)
+        (shared / "theirs.json").symlink_to(victim)
+        os.lchown(shared / "theirs.json", 65534, 65534)
+        (tmp_path / "by_way_of.json").symlink_to(shared / "theirs.json")
+        for link in (shared / "theirs.json", tmp_path / "by_way_of.json"):
+            with pytest.raises(PermissionError, match="somebody else has put"):
+                one(MAIN).save(link)
+            with pytest.raises(PermissionError, match="somebody else has put"):
+                formats.check_writable(link)
+        assert victim.read_text() == "what was there"
+        one(MAIN).save(shared / "mine.json")
+        assert spprof.load(victim).sample_count == 1
+
     def test_writes_to_what_cannot_be_replaced(self) -> None:
         one(MAIN).save("/dev/null")
         assert Path("/dev/null").is_char_device()

@@ -115,7 +115,9 @@ class TestRegistry:
             if entry.readable:
                 profile.save(tmp_path / "no_extension", entry.name)
                 loaded = spprof.load(tmp_path / "no_extension")
-                assert loaded.sample_count == profile.sample_count
+                # There a run of equal samples is one of their weight.
+                runs = profile._tables.rows if entry.name == "gecko" else profile.sample_count
+                assert loaded.sample_count == runs
 
     def test_gzipped_files_are_unpacked(self, make_profile) -> None:
         text = json.dumps(make_profile().to_speedscope()).encode()
@@ -124,11 +126,11 @@ class TestRegistry:
             loads(gzip.compress(text)[:-20])
 
     def test_formats_that_cannot_be_read_back(self, make_profile, tmp_path) -> None:
-        make_profile(9).save(tmp_path / "p.gecko.json")
-        with pytest.raises(FormatError, match="a Firefox Profiler file"):
-            spprof.load(tmp_path / "p.gecko.json")
-        with pytest.raises(ValueError, match="gecko files cannot be read back; these can"):
-            loads(b"{}", "gecko")
+        make_profile(9).save(tmp_path / "p.cpuprofile")
+        with pytest.raises(FormatError, match=r"a \.cpuprofile of Chrome or Node"):
+            spprof.load(tmp_path / "p.cpuprofile")
+        with pytest.raises(ValueError, match="svg files cannot be read back; these can"):
+            loads(b"{}", "svg")
 
     @pytest.mark.parametrize(
         ("data", "message"),

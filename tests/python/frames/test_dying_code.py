@@ -134,7 +134,7 @@ def test_a_storm_of_code_that_comes_and_goes() -> None:
 @pytest.mark.slow_unless(interval=0.2)
 def test_names_of_code_that_died_before_stop(interval: float) -> None:
     with spprof.Profiler(interval) as profiler:
-        for number in range(150):
+        for number in range(60):
             run_unique(number, 0.004)
     assert profiler.profile is not None
     assert check_unique(profiler.profile) > 0.8 * profiler.profile.sample_count
@@ -176,6 +176,7 @@ def test_memory_of_dead_code_is_given_back() -> None:
     assert left == 0
 
 
+@pytest.mark.slow
 def test_reloaded_modules_keep_their_names_and_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

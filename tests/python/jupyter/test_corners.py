@@ -100,6 +100,7 @@ def test_cells_run_by_a_cell_neither_end_its_profile_nor_keep_it_going(kernel, i
     assert 0.28e9 < profile["weight"] < 0.6e9
 
 
+@pytest.mark.slow
 def test_notebook_with_an_empty_cell_run_inside(kernel, tmp_path):
     cells = [
         {"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source, "outputs": []}

@@ -223,6 +223,7 @@ def test_without_anywidget_there_is_a_picture_and_the_way_to_get_it(rich_noteboo
     assert rich_notebook["kept"].sample_count > 0
 
 
+@pytest.mark.slow
 def test_static_picture_is_bounded_and_names_no_place_on_this_machine(rich_notebook, monkeypatch):
     monkeypatch.setattr(output, "has_widgets", lambda: False)
     result, printed = rich_notebook.run(

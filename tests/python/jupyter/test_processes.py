@@ -93,6 +93,7 @@ class Loader:
 """
 
 
+@pytest.mark.slow
 def test_workers_of_a_loader_of_batches(tmp_path) -> None:
     with running_kernel(tmp_path) as kernel:
         kernel.run(BEGIN + LOADER)
@@ -170,6 +171,7 @@ client = Client(4)
 """
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_are_in_the_profile_of_their_cell(tmp_path) -> None:
     with running_kernel(tmp_path) as kernel:
         kernel.run(BEGIN + ENGINE)

@@ -168,6 +168,7 @@ def very_large_profile():
     return Profile._of(t)
 
 
+@pytest.mark.slow
 def test_picture_and_words_of_a_very_large_profile_do_not_go_through_all_of_it(monkeypatch):
     profile = very_large_profile()
     looked_at = []

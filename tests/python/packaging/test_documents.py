@@ -86,6 +86,21 @@ def test_blocks_called_python_are_python(page: Path) -> None:
             compile(code, page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+def test_every_page_with_python_is_run_by_a_test() -> None:
+    """By the one above, `profile/test_usage.py` and `session/test_processes_page.py`."""
+    pages = {page.name for page in PAGES if blocks(page, "python")}
+    assert pages == {"README.md", "MIGRATION.md", "USAGE.md", "PROCESSES.md"}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (DOCS / "REFERENCE.md").read_text(encoding="utf-8")
+    listed = re.findall(r"members: \[(.*)\]", text)
+    named = {name for names in listed for name in names.split(", ")}
+    assert {*spprof.__all__} - named == {"__version__"}
+    undocumented = [name for name in spprof.__all__ if not getattr(spprof, name).__doc__]
+    assert undocumented == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     dead = []

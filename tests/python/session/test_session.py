@@ -330,7 +330,7 @@ def test_the_decorator_profiles_a_coroutine_to_its_end() -> None:
 
 @pytest.mark.parametrize("interval", [10, 1])
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
-@pytest.mark.slow_unless(interval=1)
+@pytest.mark.slow_unless(interval=1, mode="cpu")
 def test_time_in_a_pause_is_not_counted(interval: float, mode: str) -> None:
     def before() -> float:
         return burn(0.2)
