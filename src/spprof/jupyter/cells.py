@@ -45,6 +45,8 @@ _HOST_PACKAGES = (
     "tornado",
     "traitlets",
 )
+# Called by a cell's own code with the value of its last expression.
+_DISPLAY_HOOK = "displayhook.py"
 _LOOP_PACKAGES = ("asyncio", "uvloop")
 
 
@@ -188,7 +190,8 @@ def localise(
     reached it (the kernel before and after the cell) are left out; so are the kernel's own threads,
     and the way from a cell through another magic to the code that it runs. Tasks of an event loop
     that a cell awaits begin at the task. Of what tasks wait for, the part below the cell is kept,
-    and all of tasks that are not the kernel's; then the loop that waits for them is left out.
+    and all of tasks that are not the kernel's; then the loop that waits for them is left out. What
+    the host does to show a cell's value is left out as well, but for what the value does itself.
 
     Parameters
     ----------
@@ -267,6 +270,7 @@ def localise(
     )
     whole = stacks(lambda part, last: True, restart=False)
     kernels = _kernel_stacks(t, parts)
+    displays = _displays(t, parts)
 
     cell_rows = {row for row, entry in enumerate(t.threads) if entry["tid"] in cell_threads}
     reaches_cell = _reaches(t, parts)
@@ -280,7 +284,7 @@ def localise(
         new = from_cell[stack] if thread in cell_rows else elsewhere
         if thread in of_tasks and new < 0:
             new = elsewhere
-        if new >= 0:
+        if new >= 0 and not displays[stack]:
             rows.append(row)
             shown.append(new)
     tables = restack(t, builder, rows, shown)
@@ -342,6 +346,26 @@ def _reaches(t: Tables, parts: list[_Part]) -> list[bool]:
         above = parent >= 0 and reached[parent]
         reached.append(above or _begins_cell(parts[t.frame_func[frame]], caller))
     return reached
+
+
+def _displays(t: Tables, parts: list[_Part]) -> list[bool]:
+    """Tell for each stack whether all that it does for a cell is the host's showing of its value.
+
+    What the value does itself to be shown is the cell's.
+    """
+    hosts = (_Part.KERNEL, _Part.HOST, _Part.NATIVE)
+    shown: list[bool] = []
+    for parent, frame in zip(t.stack_parent, t.stack_frame):
+        func = t.frame_func[frame]
+        part = parts[func]
+        if parent < 0:
+            shown.append(False)
+            continue
+        caller = parts[t.frame_func[t.stack_frame[parent]]]
+        hook = part is _Part.KERNEL and caller is _Part.CELL
+        begins = hook and t.strings[t.func_file[func]].endswith(_DISPLAY_HOOK)
+        shown.append(begins or (shown[parent] and part in hosts))
+    return shown
 
 
 def _kernel_stacks(t: Tables, parts: list[_Part]) -> list[bool]:

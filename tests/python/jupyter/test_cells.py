@@ -101,7 +101,24 @@ def test_another_magic_between_cell_and_code_is_not_shown():
     assert localised(stack) == ["In [3] In [3]:2 > <module> <timed_exec>:1 > work /m.py:1"]
 
 
-def test_what_ipython_does_for_the_cell_stays():
+@pytest.mark.parametrize(
+    "below",
+    [
+        (),
+        ("format /lib/IPython/core/formatters.py",),
+        ("format /lib/IPython/core/formatters.py", "run /lib/tornado/ioloop.py"),
+    ],
+)
+def test_what_the_host_does_to_show_a_value_is_not_the_cells(below):
+    cell = "<module> /tmp/ipykernel_1/3.py:2"
+    hook = "__call__ /lib/IPython/core/displayhook.py"
+    assert localised([*ABOVE, cell, hook, *below]) == []
+    # A program may show something itself.
+    by_hand = [*ABOVE, cell, "work /m.py:1", hook, *below]
+    assert len(localised(by_hand)) == 1
+
+
+def test_what_a_value_does_to_be_shown_is_the_cells():
     stack = [
         *ABOVE,
         "<module> /tmp/ipykernel_1/3.py:2",

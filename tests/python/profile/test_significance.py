@@ -46,8 +46,8 @@ class TestRates:
         assert alarms >= 0.9
         assert words >= 0.85  # of so few
 
-    @pytest.mark.parametrize("growth", [1.1, 1 / 1.1])
-    def test_words_find_what_changes_the_whole_by_a_tenth(self, growth) -> None:
+    @pytest.mark.parametrize(("growth", "found"), [(1.1, 0.92), (1 / 1.1, 0.85)])
+    def test_words_find_what_changes_the_whole_by_a_tenth(self, growth, found) -> None:
         """Of the whole nothing is noise but the runs' speed, so no samples are needed."""
         rng = random.Random(1)
 
@@ -55,7 +55,7 @@ class TestRates:
             return run(round(factor * rng.gauss(1, 0.02) * 10**9), a=1.0)
 
         pairs = [Comparison([whole(1)], [whole(growth)], 0.02) for _ in range(4000)]
-        assert sum(pair.whole_changed for pair in pairs) / len(pairs) >= 0.9
+        assert sum(pair.whole_changed for pair in pairs) / len(pairs) >= found
         equal = [Comparison([whole(1)], [whole(1)], 0.02) for _ in range(4000)]
         assert 0.03 <= sum(pair.whole_changed for pair in equal) / len(equal) <= 0.05
 
@@ -127,7 +127,7 @@ class TestOneRunASide:
             after = run(whole_after, a=0.4, b=0.6)
             return Comparison([run(10**9, a=0.3, b=0.7)], [after]).verdicts()["a"].share_p
 
-        assert p_of_share(2 * 10**9) == pytest.approx(p_of_share(10**9) * 0.003 / 0.0235)
+        assert p_of_share(2 * 10**9) == pytest.approx(p_of_share(10**9) * 0.003 / 0.023)
 
     def test_nothing_at_all(self) -> None:
         compared = Comparison([run(0)], [run(10**9, a=1.0)])
