@@ -182,6 +182,7 @@ class Pusher:
             logger.info("no profile now: %s", error)
             self._over.wait(self._every_s)
             return
+        session.unregister_thread()  # what it does itself is not the program's
         self._over.wait(self._every_s)
         try:
             profile = session.stop()

@@ -18,7 +18,7 @@ from spprof._profile.model import loads
 from spprof.formats import FormatError, _unpacking
 
 # Made by Python 3.15.2 with `-r 250 -a --native` from the program beside them; the second one
-# packed, the third with `--mode cpu` and without `--native`.
+# packed, the third with `--mode cpu` and without `--native`. It has been formatted since.
 FILES = Path(__file__).parents[2] / "examples" / "other_tools"
 PLAIN, PACKED, CPU = (FILES / f"python315{kind}.bin" for kind in ("", "_zstd", "_cpu"))
 HAS_ZSTD = _unpacking._zstd() is not None
