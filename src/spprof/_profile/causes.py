@@ -160,8 +160,8 @@ _WAITS = bytes(state & WAITING for state in range(256))
 def refined(tables: Tables) -> Tables:
     """The same samples; those that wait say what for, as far as their stacks tell."""
     # Without a loop of Python's over the samples: stop() waits for it.
-    waits = bytes(tables.sample_state).translate(_WAITS)
-    waiting = set(compress(zip(tables.sample_stack, tables.sample_state), waits))
+    mask = bytes(tables.sample_state).translate(_WAITS)
+    waiting = set(compress(zip(tables.sample_stack, tables.sample_state), mask))
     if not waiting:
         return tables
     causes = by_stack(tables, [*{stack for stack, _ in waiting}])
@@ -173,7 +173,7 @@ def refined(tables: Tables) -> Tables:
     if all(state == new for (_, state), new in changed.items()):
         return tables
     states = array("B", tables.sample_state)
-    for row in compress(range(len(states)), waits):
+    for row in compress(range(len(states)), mask):
         states[row] = changed[tables.sample_stack[row], states[row]]
     return tables.same_stacks(sample_state=states)
 
