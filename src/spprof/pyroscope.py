@@ -11,11 +11,8 @@ import logging
 import math
 import secrets
 import threading
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
 from typing import Any
 
 from ._profile.model import Profile
@@ -64,6 +61,11 @@ def push(
     ValueError
         `url` is none of HTTP, or `name` or a label has a character that may not be in it.
     """
+    # Together they take as long to import as all the rest of spprof.
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
     base = _checked_url(url)
     query = urllib.parse.urlencode(
         {

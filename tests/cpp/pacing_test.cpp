@@ -61,7 +61,7 @@ public:
     World(std::int64_t interval_ns, Program program, std::uint32_t seed = 1)
         : rhythm{interval_ns, true}, program_(std::move(program)), random_(seed) {
         own.seed(seed * 2654435761u);
-        begin_seeking(seek, now, -1);
+        begin_seeking(seek, now, cpu);
         turn();
         call_ticker();
     }
@@ -207,7 +207,7 @@ private:
 
     void call_ticker() {
         if (tick_at_ == kNever) {
-            slot_ = now + rhythm.interval_ns / 2;
+            slot_ = now;
             next_tick(0);
         }
     }
@@ -334,6 +334,25 @@ TEST_CASE("a thread is left to itself once it has run for so long as it takes, n
     }
     CHECK(world.now >= kLeastPatience * kMillisecond);
     CHECK(world.now <= (kLeastPatience + 4) * kMillisecond);
+}
+
+TEST_CASE("threads that live for an interval or less are met in proportion to their time") {
+    constexpr int kThreads = 4000;
+    for (const double intervals : {0.25, 0.5, 1.0, 2.5}) {
+        CAPTURE(intervals);
+        const auto life = static_cast<std::int64_t>(intervals * 10 * kMillisecond);
+        std::size_t visits = 0;
+        for (std::uint32_t seed = 1; seed <= kThreads; ++seed) {
+            World world(
+                10 * kMillisecond, [=](Random&) { return Step{life, 1000 * kSecond}; },
+                seed * 2654435761u);
+            world.run_for(50 * kMillisecond);
+            visits += world.visits.size();
+        }
+        // All but the part of a life that it takes to aim.
+        const double due = kThreads * intervals;
+        CHECK(static_cast<double>(visits) == doctest::Approx(due).epsilon(0.05));
+    }
 }
 
 // --- the phase ----------------------------------------------------------------------------------

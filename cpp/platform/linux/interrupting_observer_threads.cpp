@@ -53,7 +53,7 @@ void InterruptingObserver::arm(Watch& watch) noexcept {
         }
     }
     watch.by_ticker = true;
-    pacing::begin_seeking(watch.seek, monotonic_ns(), -1);
+    pacing::begin_seeking(watch.seek, monotonic_ns(), thread_cpu_ns(tid));
     handler_side.call_ticker();
 }
 

@@ -83,8 +83,9 @@ void InterruptingObserver::run_ticker() noexcept {
         }
         if (!tick(monotonic_ns())) {
             park();
-            // The next tick comes after one interval, on average.
-            slot = monotonic_ns() - interval / 2;
+            // Whoever woke it may be gone before long: the next tick comes at a random moment of
+            // the first interval.
+            slot = monotonic_ns() - interval;
         }
         look_twice();
     }

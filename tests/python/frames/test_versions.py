@@ -41,6 +41,10 @@ __thread bool spprof::platform::loads_by_system_call = false;
 bool spprof::platform::copy_by_system_call(std::uintptr_t, void*, std::size_t) noexcept {{
     return false;
 }}
+#ifdef __linux__
+spprof::platform::ManyLoads::ManyLoads() noexcept : opened_(false) {{}}
+spprof::platform::ManyLoads::~ManyLoads() {{ (void)opened_; }}
+#endif
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit_refusing() {{
     if (const char* problem = spprof::interpreter::self_test()) {{

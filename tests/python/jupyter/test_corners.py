@@ -148,7 +148,10 @@ def test_session_that_the_cell_starts_after_is_left_alone(kernel):
     assert printed(outputs) == "True\n"
 
 
-@pytest.mark.parametrize("cell", ["%%spprof\n1 / 0", "%spprof 1 / 0", "%%spprof\n%%time\n1 / 0"])
+@pytest.mark.parametrize(
+    "cell",
+    ["%%spprof -i 1000\n1 / 0", "%spprof -i 1000 1 / 0", "%%spprof -i 1000\n%%time\n1 / 0"],
+)
 def test_no_samples_is_said_after_the_cells_own_error(kernel, cell):
     reply, outputs = kernel.run(cell)
     assert reply["ename"] == "ZeroDivisionError"
