@@ -104,6 +104,26 @@ def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, le
     assert least <= profile.sample_count / used <= 1.01 * 1000 / interval
 
 
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.slow
+def test_threads_that_live_for_half_an_interval_are_met_in_proportion_to_their_time(
+    mode: str,
+) -> None:
+    """A first look that came after an interval would find many of them gone."""
+
+    def work() -> None:
+        for _ in range(600):
+            thread = threading.Thread(target=burn, args=(0.005,), name="short")
+            thread.start()
+            thread.join()
+            time.sleep(0.002)
+
+    profile = profile_of(work, 10, mode)
+    met = [s for s in profile.samples if s.thread_name == "short" and s.state == "running"]
+    # 300 are due.
+    assert abs(len(met) - 300) < 4 * math.sqrt(300)
+
+
 def test_samples_are_spread_evenly_over_cpu_time() -> None:
     profile = profile_of(lambda: burn(1), 1)
     weights = sorted(s.weight_ns or 0 for s in profile.samples)
