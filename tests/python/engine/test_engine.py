@@ -111,14 +111,24 @@ def test_threads_that_live_for_half_an_interval_are_met_in_proportion_to_their_t
 ) -> None:
     """A first look that came after an interval would find many of them gone."""
 
+    kept_waiting = 0.0
+
+    def short() -> None:
+        nonlocal kept_waiting
+        begin = time.monotonic()
+        kept_waiting -= burn(0.005)
+        kept_waiting += time.monotonic() - begin
+
     def work() -> None:
         for _ in range(600):
-            thread = threading.Thread(target=burn, args=(0.005,), name="short")
+            thread = threading.Thread(target=short, name="short")
             thread.start()
             thread.join()
             time.sleep(0.002)
 
     profile = profile_of(work, 10, mode)
+    if kept_waiting > 0.05 * 3:
+        pytest.skip("too busy: threads that wait for a processor live for longer than that")
     met = [s for s in profile.samples if s.thread_name == "short" and s.state == "running"]
     # 300 are due.
     assert abs(len(met) - 300) < 4 * math.sqrt(300)
