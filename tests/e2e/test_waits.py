@@ -124,7 +124,7 @@ def test_regions_are_lanes_of_the_timeline(page: Page, request: pytest.FixtureRe
     expect(first).to_be_visible()
     screenshot(page, request.node.name)
     # Above the first call of its thread; the main thread has most time.
-    canvas = page.locator("canvas:visible").bounding_box()
+    canvas = page.locator("canvas:visible:not(.sp-overview-canvas)").bounding_box()
     call = first.bounding_box()
     assert canvas is not None
     assert call is not None
