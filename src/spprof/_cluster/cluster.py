@@ -190,8 +190,8 @@ class Cluster(Options):
         actor of Ray or a list of them; or any object with a method ``run(function, *args)`` that
         calls the function in each worker and returns what it returned (or the exception that it
         raised) by the worker's name.
-    interval_ms, output_path, memory_limit_mb, mode, aggregate, native, processes, tasks
-        As for `spprof.start`; each worker has up to `memory_limit_mb`.
+    *args, **options
+        Those of `spprof.start`; each worker has up to `memory_limit_mb`.
 
     Attributes
     ----------
