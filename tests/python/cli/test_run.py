@@ -311,7 +311,7 @@ class TestRun:
     def test_format(self, here) -> None:
         write(here / "a.py", "import burn\nburn.burn(0.2)\n")
         run("-o", "x", "-f", "collapsed", "a.py")
-        assert re.match(r"<module> \(.*a\.py:1\);burn", Path("x").read_text())
+        assert re.search(r"^<module> \(.*a\.py:1\);burn", Path("x").read_text(), re.M)
 
     @pytest.mark.parametrize(
         ("arguments", "message", "status"),

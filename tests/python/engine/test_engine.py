@@ -104,36 +104,6 @@ def test_below_the_kernel_tick_the_rate_is_the_one_asked_for(interval: float, le
     assert least <= profile.sample_count / used <= 1.01 * 1000 / interval
 
 
-@pytest.mark.parametrize("mode", ["cpu", "wall"])
-@pytest.mark.slow
-def test_threads_that_live_for_half_an_interval_are_met_in_proportion_to_their_time(
-    mode: str,
-) -> None:
-    """A first look that came after an interval would find many of them gone."""
-
-    kept_waiting = 0.0
-
-    def short() -> None:
-        nonlocal kept_waiting
-        begin = time.monotonic()
-        kept_waiting -= burn(0.005)
-        kept_waiting += time.monotonic() - begin
-
-    def work() -> None:
-        for _ in range(600):
-            thread = threading.Thread(target=short, name="short")
-            thread.start()
-            thread.join()
-            time.sleep(0.002)
-
-    profile = profile_of(work, 10, mode)
-    if kept_waiting > 0.05 * 3:
-        pytest.skip("too busy: threads that wait for a processor live for longer than that")
-    met = [s for s in profile.samples if s.thread_name == "short" and s.state == "running"]
-    # 300 are due.
-    assert abs(len(met) - 300) < 4 * math.sqrt(300)
-
-
 def test_samples_are_spread_evenly_over_cpu_time() -> None:
     profile = profile_of(lambda: burn(1), 1)
     weights = sorted(s.weight_ns or 0 for s in profile.samples)
@@ -206,45 +176,6 @@ def test_system_calls_do_not_draw_samples_of_the_code_before_them() -> None:
         # It makes system calls all the time, which is no reason not to be sampled.
         due = profile.total_weight_ns / 1e6 / interval
         assert profile.sample_count == pytest.approx(due, rel=0.05, abs=4)
-
-
-@pytest.mark.skipif(
-    not TICKER_PREEMPTS, reason="the kernel's tick biases it where the ticker is late"
-)
-@pytest.mark.parametrize("mode", ["cpu", "wall"])
-@pytest.mark.slow
-def test_bursts_of_two_ticks_are_met_from_their_beginning(mode: str) -> None:
-    """On the kernel's tick the first half of a tick of such bursts got half of its samples."""
-
-    def quarter_first(until: float) -> None:
-        while time.thread_time() < until:
-            pass
-
-    def the_rest(until: float) -> None:
-        while time.thread_time() < until:
-            pass
-
-    kept_waiting = 0.0
-
-    def work() -> None:
-        nonlocal kept_waiting
-        for _ in range(800):
-            woken, begin = time.monotonic(), time.thread_time()
-            quarter_first(begin + 0.002)
-            the_rest(begin + 0.008)
-            kept_waiting += time.monotonic() - woken - 0.008
-            time.sleep(0.01)
-
-    profile = profile_of(work, 10, mode)
-    if kept_waiting > 0.05 * 6.4:
-        pytest.skip("too busy: it and the ticker had to wait for a processor within bursts")
-    counts = Counter(
-        names(sample.frames)[-1] for sample in profile.samples if sample.state == "running"
-    )
-    samples = counts["quarter_first"] + counts["the_rest"]
-    # 6.4 s of CPU time at 10 ms: 640 samples are due.
-    assert samples > 500
-    assert abs(counts["quarter_first"] / samples - 0.25) < 4 * math.sqrt(0.25 * 0.75 / samples)
 
 
 @pytest.mark.skipif(KERNEL_TICK_MS <= 1, reason="no ticker at 1 ms here")
