@@ -255,20 +255,23 @@ def test_samples_are_good_while_faulthandler_comes_and_goes() -> None:
     out = succeeds(
         """
         spprof.start(1)
+        failed = [0]
         for _ in range(10):
             faulthandler.enable()
             burn(0.03)
             faulthandler.disable()
             burn(0.03)
-        stats = spprof.stats()
+            failed.append(spprof.stats().failed_samples)
         profile = spprof.stop()
-        print(stats.failed_samples, profile.sample_count, profile.total_weight_ns)
+        each = sorted(after - before for before, after in zip(failed, failed[1:]))
+        print(each[5], profile.sample_count, profile.total_weight_ns)
         assert not faulthandler.is_enabled()
         """
     )
     failed, samples, weight = map(int, out)
-    # A sample that finds SIGSEGV taken is given up and has it taken back.
-    assert failed <= 40
+    # A sample that finds SIGSEGV taken is given up and has it taken back: by a thread of ours,
+    # which may have to wait for a processor now and then.
+    assert failed <= 4
     assert samples > 400
     assert weight == pytest.approx(0.6e9, rel=0.03)
 
