@@ -414,7 +414,7 @@ def shown(column: str, value: float) -> str:
 
 def row(tool: Tool, rows: Rows, base: Rows, interval_ms: float) -> list[str]:
     found = figures(tool, rows, base, interval_ms)
-    cells = {column: shown(column, value) for column, value in found.items()}
+    cells = {column: shown(column, found[column]) for column in FORMS if column in found}
     cells["tool"] = label(tool) + (f" ({tool.note})" if tool.note else "")
     cells["by round"] = spread([run.wall / of.wall for run, of in zip(rows.runs, base.runs)])
     cells["total CPU"] = spread([r.total_cpu / of.total_cpu for r, of in zip(rows.runs, base.runs)])
