@@ -25,6 +25,8 @@ struct UnwindContext {
     // Where the walk met code without information of which nobody has tried to guess anything. Its
     // frames from there on may be wrong: the sample is better given up, and CodeMap::Use::ask()ed.
     uintptr_t unknown = 0;
+    // Where it met code that is not known to be loaded: the look for what was loaded since is due.
+    uintptr_t outside = 0;
     RecentSteps* recent = nullptr;  // of the thread whose stack it is; null: it is walked this once
 
     UnwindContext(const CodeSnapshot& code, RuleCache& cache) : code(code), cache(cache) {}
@@ -302,6 +304,7 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
     if (!context.cache.find(pc, version, rule)) {
         const CodeSnapshot::Range* range = context.code.find(pc);
         if (range == nullptr) {
+            context.outside = pc;
             return rule;
         }
         if (range->unwind.format == UnwindInfo::Format::pe_functions) {

@@ -19,6 +19,7 @@ struct Shared {
     std::atomic<native::CodeMap*> code{nullptr};  // null: Python frames only
     platform::WakeUp collector;
     std::atomic<bool> collector_called{false};
+    std::atomic<std::int64_t> asked_for_code_ns{0};  // of what is loaded, the last time
 };
 Shared shared;
 
@@ -31,6 +32,18 @@ void call_collector() noexcept {
     if (!shared.collector_called.exchange(true, std::memory_order_relaxed)) {
         shared.collector.post();
     }
+}
+
+// Whether the collector should look at once for what was loaded since it last did. Code that
+// somebody generates and tells nobody of is met again and again.
+bool may_ask_for_code(std::int64_t now_ns) noexcept {
+    constexpr std::int64_t kAgain = 25'000'000;
+    const std::int64_t last = shared.asked_for_code_ns.load(std::memory_order_relaxed);
+    if (now_ns - last < kAgain && now_ns >= last) {
+        return false;
+    }
+    shared.asked_for_code_ns.store(now_ns, std::memory_order_relaxed);
+    return true;
 }
 
 std::uint8_t gil_state(interpreter::GilHolding holding) noexcept {
@@ -92,6 +105,10 @@ bool add_native(SampleRecord& record, const platform::Moment& moment,
                        record.native(), SampleRecord::kMaxNativeFrames, &end);
     if (context.unknown != 0 && moment.all_registers) {
         use.ask(context.unknown);
+        call_collector();
+        return false;
+    }
+    if (context.outside != 0 && moment.all_registers && may_ask_for_code(moment.time_ns)) {
         call_collector();
         return false;
     }

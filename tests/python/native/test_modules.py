@@ -113,3 +113,33 @@ def test_two_libraries_in_turn_at_one_address(tmp_path: Path) -> None:
         pytest.skip("the loader put them at different addresses")
     assert wrong == 0, (right, wrong, unknown)
     assert right + unknown > 1000
+
+
+FRESH = """
+import spprof, time
+spprof.start(1, native=True)
+import ctypes
+def compare(left, right):
+    sum(range(300))
+    return left[0] & 1023
+function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.c_void_p)
+callback, qsort = function(compare), ctypes.CDLL(None).qsort
+end = time.thread_time() + 0.06
+while time.thread_time() < end:
+    qsort((ctypes.c_int * 64)(*range(64)), 64, 4, callback)
+profile = spprof.stop()
+inside = [[f.function_name for f in s.frames] for s in profile.samples]
+inside = [names for names in inside if "compare" in names]
+print(len(inside), sum(any("sort" in name for name in names) for names in inside))
+"""
+
+
+def test_code_is_known_from_the_first_moment_after_it_was_loaded() -> None:
+    """It took up to 50 ms until the handler knew of libffi, and stacks ended there."""
+    samples = known = 0
+    for _ in range(3):
+        of, right = map(int, run(FRESH).split())
+        samples += of
+        known += right
+    assert samples > 60
+    assert known > 0.9 * samples
