@@ -218,11 +218,12 @@ def test_start_that_raises_for_a_warning_leaves_no_session() -> None:
     warnings.simplefilter("error")
     limit = resource.RLIMIT_SIGPENDING
     resource.setrlimit(limit, (0, resource.getrlimit(limit)[1]))
-    before = threading._start_new_thread
+    import _thread
+    before = _thread.start_new_thread
     try:
         spprof.start(1)
     except RuntimeWarning:
-        print(spprof.is_active(), threading._start_new_thread is before)
+        print(spprof.is_active(), _thread.start_new_thread is before)
     spprof.start(1)  # once told, it is no news
     burn(0.1)
     print(spprof.stop().sample_count > 20)
