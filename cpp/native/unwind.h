@@ -25,8 +25,8 @@ struct UnwindContext {
     // Where the walk met code without information of which nobody has tried to guess anything. Its
     // frames from there on may be wrong: the sample is better given up, and CodeMap::Use::ask()ed.
     uintptr_t unknown = 0;
-    // Where it met code that is not known to be loaded: the look for what was loaded since is due.
-    uintptr_t outside = 0;
+    // It met code that is not known to be loaded: the look for what was loaded since is due.
+    bool outside = false;
     RecentSteps* recent = nullptr;  // of the thread whose stack it is; null: it is walked this once
 
     UnwindContext(const CodeSnapshot& code, RuleCache& cache) : code(code), cache(cache) {}
@@ -304,7 +304,7 @@ Rule rule_at(UnwindContext& context, uintptr_t pc, const Memory& memory) noexcep
     if (!context.cache.find(pc, version, rule)) {
         const CodeSnapshot::Range* range = context.code.find(pc);
         if (range == nullptr) {
-            context.outside = pc;
+            context.outside = true;
             return rule;
         }
         if (range->unwind.format == UnwindInfo::Format::pe_functions) {

@@ -108,7 +108,7 @@ bool add_native(SampleRecord& record, const platform::Moment& moment,
         call_collector();
         return false;
     }
-    if (context.outside != 0 && moment.all_registers && may_ask_for_code(moment.time_ns)) {
+    if (context.outside && moment.all_registers && may_ask_for_code(moment.time_ns)) {
         call_collector();
         return false;
     }

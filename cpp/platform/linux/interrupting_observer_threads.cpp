@@ -18,8 +18,7 @@ void InterruptingObserver::arm(Watch& watch) noexcept {
     }
     const Tid tid = watch.tid.load(std::memory_order_relaxed);
     if (timers_are_engine_ && !watch.by_ticker) {
-        if (watch.alarm.exists() ||
-            watch.alarm.create(TimerClock::thread_cpu, tid, watch.cookie())) {
+        if (watch.alarm.ensure(TimerClock::thread_cpu, tid, watch.cookie())) {
             // The first signal comes at a random moment of the first interval.
             std::uniform_int_distribution<std::int64_t> phase(1, plan_.interval_ns);
             watch.alarm.arm(phase(random_), plan_.interval_ns);
@@ -39,11 +38,9 @@ void InterruptingObserver::arm(Watch& watch) noexcept {
     }
     if (timers_) {
         errno = 0;
-        if (watch.timer.exists() ||
-            watch.timer.create(TimerClock::monotonic, tid, watch.cookie())) {
+        if (watch.timer.ensure(TimerClock::monotonic, tid, watch.cookie())) {
             watch.has_timer.store(true, std::memory_order_seq_cst);
-            if (watch.alarm.exists() ||
-                watch.alarm.create(TimerClock::thread_cpu, tid, watch.cookie())) {
+            if (watch.alarm.ensure(TimerClock::thread_cpu, tid, watch.cookie())) {
                 watch.alarm.arm(plan_.interval_ns, plan_.interval_ns);
             }
         } else if (errno == EAGAIN) {

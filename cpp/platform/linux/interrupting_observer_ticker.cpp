@@ -155,8 +155,7 @@ bool InterruptingObserver::seek(Watch& watch, std::int64_t now_ns, std::int64_t 
     }
     if (decision.set_alarm && plan_.mode == Mode::cpu) {
         watch.own.woke.store(false, std::memory_order_relaxed);
-        if (timers_ && (watch.alarm.exists() ||
-                        watch.alarm.create(TimerClock::thread_cpu, tid, watch.cookie()))) {
+        if (timers_ && watch.alarm.ensure(TimerClock::thread_cpu, tid, watch.cookie())) {
             // Without a timer of its own it is sampled by the ticker's signals, once it has woken.
             const bool goes_on = watch.has_timer.load(std::memory_order_relaxed);
             watch.alarm.arm(plan_.interval_ns, goes_on ? plan_.interval_ns : 0);

@@ -15,6 +15,7 @@
 #include "platform/linux/fault_guard.h"
 #include "platform/linux/machine_context.h"
 #include "platform/linux/shared_signal.h"
+#include "platform/threads.h"
 
 // The only instruction that may touch a bad address carries a label; the fault handler resumes at
 // the second label, where the result is still "false".
@@ -203,7 +204,8 @@ bool leave_to_main_thread(int signal, const siginfo_t& info) noexcept {
 }
 
 // What is sent while this thread is being visited waits for the end of it: its handler may never
-// return (siglongjmp), and then neither would the visit.
+// return (siglongjmp), and then neither would the visit. A third of a siginfo_t: there is little
+// room for what all threads have from their first moment.
 struct PutOff {
     bool there;
     int code;
@@ -304,9 +306,9 @@ bool FaultGuard::end_visit() noexcept {
             info.si_pid = sent.pid;
             info.si_uid = sent.uid;
             info.si_value = sent.value;
-            const long self = syscall(SYS_gettid);
-            if (syscall(SYS_rt_tgsigqueueinfo, long{getpid()}, self, long{signal}, &info) != 0) {
-                syscall(SYS_tgkill, long{getpid()}, self, long{signal});
+            const Tid self = current_tid();
+            if (syscall(SYS_rt_tgsigqueueinfo, getpid(), self, signal, &info) != 0) {
+                syscall(SYS_tgkill, getpid(), self, signal);
             }
             sent.there = false;
         }

@@ -132,18 +132,21 @@ void visit_own_thread(Watch& watch, const ucontext_t& context, std::int64_t now,
     }
 }
 
-// Not now; but it has woken.
-void put_off_visit(Watch& watch) noexcept {
-    HandlerSide& side = handler_side;
-    increase(watch.own.torn);
+// It runs: the ticker looks at it again, where it does not keep its own time.
+void has_woken(Watch& watch) noexcept {
     watch.own.woke.store(true, std::memory_order_relaxed);
-    if (side.visitor.call_keeper != nullptr) {
-        side.visitor.call_keeper();
-    }
     if (!watch.own.steady.load(std::memory_order_relaxed) &&
         watch.by_ticker.load(std::memory_order_relaxed)) {
-        side.call_ticker();
+        handler_side.call_ticker();
     }
+}
+
+void put_off_visit(Watch& watch) noexcept {
+    increase(watch.own.torn);
+    if (handler_side.visitor.call_keeper != nullptr) {
+        handler_side.visitor.call_keeper();
+    }
+    has_woken(watch);
 }
 
 void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexcept {
@@ -179,10 +182,7 @@ void take_signal(Cookie cookie, Sender sender, const ucontext_t& context) noexce
             own.stopped.store(true, std::memory_order_relaxed);
         }
         own.steady.store(steady, std::memory_order_seq_cst);
-        own.woke.store(true, std::memory_order_relaxed);
-        if (!steady && watch->by_ticker.load(std::memory_order_relaxed)) {
-            handler_side.call_ticker();
-        }
+        has_woken(*watch);
         const auto spent = static_cast<std::uint64_t>(time_since(begin, cpu));
         own.visited_cpu_ns.store(cpu + static_cast<std::int64_t>(spent), std::memory_order_relaxed);
         own.visited_ns.store(begin + static_cast<std::int64_t>(spent), std::memory_order_relaxed);

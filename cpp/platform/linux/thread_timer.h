@@ -32,6 +32,10 @@ public:
 
     // False where the system refuses (seccomp, RLIMIT_SIGPENDING, the thread is gone).
     bool create(TimerClock clock, Tid tid, Cookie cookie) noexcept;
+    // The one that there is, or a new one.
+    bool ensure(TimerClock clock, Tid tid, Cookie cookie) noexcept {
+        return exists() || create(clock, tid, cookie);
+    }
     // First expiry after first_ns of its clock, then every interval_ns (0: once). Visit-safe.
     bool arm(std::int64_t first_ns, std::int64_t interval_ns) noexcept;
     void disarm() noexcept;  // visit-safe
