@@ -36,6 +36,7 @@ from .._profile.tables import (
 from ._errors import FormatError
 from ._meta import kept_meta, read_meta, with_kept
 from ._stacks import check_depth, texts_of
+from ._varint import read_varint
 
 # Circumstances that profile.proto has no field for, as JSON; readers skip fields unknown to them.
 _OWN_FIELD = 5117
@@ -54,6 +55,7 @@ _SAMPLES = re.compile("sample|cpu|wall|cycle|event|hit|tick", re.IGNORECASE)
 _UNITS_NS = {"nanoseconds": 1, "microseconds": 1_000, "milliseconds": 1_000_000, "seconds": 10**9}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MASK = 2**64 - 1  # ten bytes may hold more
 
 
 def _varint(value: int) -> bytes:
@@ -253,29 +255,21 @@ def load(data: bytes, *, interval_ms: float | None = None) -> Tables:
     return _Reader(data, interval_ms).profile()
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    for position in range(at, min(at + 10, len(data))):
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & (2**64 - 1), position + 1
-        shift += 7
-    raise FormatError(f"byte {at}: an integer is cut off or too long")
-
-
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """Yield (number, value): an int, or bytes for anything with a length."""
     at = 0
     while at < len(data):
         start = at
-        tag, at = _read_varint(data, at)
+        tag, at = read_varint(data, at, len(data))
+        tag &= _MASK
         kind = tag & 7
         if kind == _VARINT:
             value: Any
-            value, at = _read_varint(data, at)
+            value, at = read_varint(data, at, len(data))
+            value &= _MASK
         elif kind == _BYTES:
-            length, at = _read_varint(data, at)
+            length, at = read_varint(data, at, len(data))
+            length &= _MASK
             value, at = data[at : at + length], at + length
         elif kind in (_FIXED64, _FIXED32):
             width = 8 if kind == _FIXED64 else 4
@@ -293,8 +287,8 @@ def _repeated(value: Any) -> list[int]:
         return [value]
     values, at = [], 0
     while at < len(value):
-        number, at = _read_varint(value, at)
-        values.append(number)
+        number, at = read_varint(value, at, len(value))
+        values.append(number & _MASK)
     return values
 
 

@@ -25,6 +25,7 @@ from ._errors import FormatError
 from ._meta import read_meta
 from ._stacks import check_depth
 from ._unpacking import unpack_zstd
+from ._varint import read_varint
 
 # Its magic number is a word in the byte order of the machine that wrote it.
 ORDERS = {b"HCAT": "<", b"TACH": ">"}
@@ -159,7 +160,7 @@ class _File:
             raise FormatError(f"{self._string_count} strings in {end - at} bytes")
         strings = []
         for _ in range(self._string_count):
-            size, at = _number(self._data, at, end)
+            size, at = read_varint(self._data, at, end)
             if size > end - at:
                 raise FormatError(f"byte {at}: a string of {size} bytes ends behind its table")
             strings.append(self._data[at : at + size].decode("utf-8", "replace"))
@@ -175,7 +176,7 @@ class _File:
         for _ in range(self._frame_count):
             begin, numbers = at, []
             for _ in range(6):
-                number, at = _number(self._data, at, end)
+                number, at = read_varint(self._data, at, end)
                 numbers.append(number)
             at += 1  # which instruction
             file, name, line = numbers[:3]
@@ -208,11 +209,11 @@ class _File:
             at += head.size
             count = 1
             if kind == _REPEAT:
-                count, at = _number(data, at, end)
+                count, at = read_varint(data, at, end)
             elif kind > _POP_PUSH:
                 raise FormatError(f"sample byte {begin}: no kind of record has number {kind}")
             for _ in range(count):
-                delta, at = _number(data, at, end)
+                delta, at = read_varint(data, at, end)
                 if at >= end:
                     raise FormatError(f"sample byte {at}: ends in the middle of a record")
                 status, at = data[at], at + 1
@@ -237,17 +238,17 @@ class _File:
         stacks = thread.stacks
         kept = 0
         if kind != _FULL:
-            number, at = _number(data, at, end)
+            number, at = read_varint(data, at, end)
             kept = number if kind == _SUFFIX else max(len(stacks) - number, 0)
             if kept > len(stacks):
                 raise FormatError(f"sample byte {begin}: keeps {kept} of {len(stacks)} frames")
-        size, at = _number(data, at, end)
+        size, at = read_varint(data, at, end)
         if size > end - at:
             raise FormatError(f"sample byte {begin}: {size} frames in {end - at} bytes")
         check_depth(kept + size, f"sample byte {begin}")
         inner_first = []
         for _ in range(size):
-            frame, at = _number(data, at, end)
+            frame, at = read_varint(data, at, end)
             if frame >= len(frames):
                 raise FormatError(f"sample byte {begin}: frame {frame} of {len(frames)}")
             inner_first.append(frames[frame])
@@ -292,16 +293,3 @@ def _state(status: int) -> int:
     if status & _WANTS_GIL:
         return state | WAITING | cause_bits("gil")
     return state if status & (_ON_CPU | _UNKNOWN) else state | WAITING
-
-
-def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """An unsigned LEB128 of at most 64 bits, and where it ends."""
-    result = shift = 0
-    while at < end and shift < 64:
-        byte = data[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, at
-        shift += 7
-    raise FormatError(f"byte {at}: a number without an end")

@@ -188,10 +188,8 @@ def _brought() -> dict[str, Any]:
     if in_notebook():
         script = asset("loader.js").decode("utf-8")
         return {"_esm": script, "front_end": _shared_front_end(), "version": front_end.version()}
-    return {name: asset(f"widget.{kind}").decode("utf-8") for name, kind in _WHOLE}
-
-
-_WHOLE = (("_esm", "js"), ("_css", "css"))
+    script, style = (asset(name).decode("utf-8") for name in ("widget.js", "widget.css"))
+    return {"_esm": script, "_css": style}
 
 
 def _running_cell() -> int | None:
