@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from c_library import library
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals as Linux has them")
 
@@ -56,15 +57,6 @@ def output_of(program: str, *arguments: str) -> list[str]:
     done = run(program, *arguments)
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     return done.stdout.split()
-
-
-def library(folder: Path, source: str) -> str:
-    """Path of a library made of C source."""
-    (folder / "hostile.c").write_text(source)
-    path = folder / "hostile.so"
-    command = ["cc", "-O1", "-shared", "-fPIC", "-o", str(path), str(folder / "hostile.c")]
-    subprocess.run([*command, "-lpthread"], check=True)
-    return str(path)
 
 
 # --- the queue of signals is full ---

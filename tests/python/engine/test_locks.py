@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from c_library import library
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD of glibc and musl")
 
@@ -134,14 +135,11 @@ print(checks > 1000)
 
 
 def test_python_code_never_runs_with_a_lock_of_ours_held(tmp_path: Path) -> None:
-    (tmp_path / "counter.c").write_text(COUNTER)
-    library = tmp_path / "counter.so"
-    command = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "counter.c")]
-    subprocess.run([*command, "-ldl", "-lpthread"], check=True)
+    counter = library(tmp_path, COUNTER)
     program = textwrap.dedent(PROGRAM)
     done = subprocess.run(
-        [sys.executable, "-c", program, str(library)],
-        env={**os.environ, "LD_PRELOAD": str(library)},
+        [sys.executable, "-c", program, counter],
+        env={**os.environ, "LD_PRELOAD": counter},
         capture_output=True,
         text=True,
         timeout=120,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from c_library import library
 
 import spprof
 
@@ -198,12 +199,7 @@ void join(void) { pthread_join(thread, 0); }
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
 def test_a_thread_that_registers_stays_registered(tmp_path: Path, mode: str) -> None:
     """Without Python at first, so left alone; then it says that it is there."""
-    source, library = tmp_path / "late.c", tmp_path / "late.so"
-    source.write_text(LATE)
-    subprocess.run(
-        ["cc", "-O1", "-fPIC", "-shared", "-pthread", str(source), "-o", str(library)], check=True
-    )
-    late = ctypes.CDLL(str(library))
+    late = ctypes.CDLL(library(tmp_path, LATE))
     seen: list[bool] = []
 
     def python_part() -> None:
