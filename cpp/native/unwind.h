@@ -174,30 +174,6 @@ bool step_to_entry(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
     return false;
 }
 
-// Hand-written code comes without information, and keeps little on the stack: the nearest word that
-// is a return address is its own. On aarch64 that is still in its register.
-template <class Architecture, class Memory>
-bool step_nearby(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
-                 const Memory& memory) noexcept {
-    constexpr size_t kWords = Architecture::kCallPushes ? 16 : 1;
-    for (size_t i = 0; i < kWords; ++i) {
-        uintptr_t word = r.value[Architecture::kReturnAddress];
-        const uintptr_t slot = r.sp() + i * sizeof(uintptr_t);
-        if (Architecture::kCallPushes && !memory.load(slot, word)) {
-            return false;
-        }
-        word &= Architecture::kAddressMask;
-        if (code.find(word - 1) != nullptr && follows_call<Architecture>(word, memory)) {
-            if (Architecture::kCallPushes) {
-                r.sp() = slot + sizeof(uintptr_t);
-            }
-            r.pc = word;
-            return true;
-        }
-    }
-    return false;
-}
-
 template <class Architecture, class Memory>
 Step step_frame_pointer(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
                         const Memory& memory) noexcept {
@@ -221,6 +197,37 @@ Step step_frame_pointer(const CodeSnapshot& code, BasicRegisters<Architecture>& 
     r.fp() = caller_fp;
     r.pc = return_address;
     return Step::called;
+}
+
+// Hand-written code comes without information, and keeps little on the stack: the nearest word that
+// is a return address is its own. On aarch64 that is still in its register. Where the frame pointer
+// leads to the same one, a frame is set up already, and holds its caller's.
+template <class Architecture, class Memory>
+bool step_nearby(const CodeSnapshot& code, BasicRegisters<Architecture>& r,
+                 const Memory& memory) noexcept {
+    constexpr size_t kWords = Architecture::kCallPushes ? 16 : 1;
+    for (size_t i = 0; i < kWords; ++i) {
+        uintptr_t word = r.value[Architecture::kReturnAddress];
+        const uintptr_t slot = r.sp() + i * sizeof(uintptr_t);
+        if (Architecture::kCallPushes && !memory.load(slot, word)) {
+            return false;
+        }
+        word &= Architecture::kAddressMask;
+        if (code.find(word - 1) != nullptr && follows_call<Architecture>(word, memory)) {
+            BasicRegisters<Architecture> caller = r;
+            const bool framed =
+                step_frame_pointer(code, caller, memory) == Step::called && caller.pc == word;
+            if (Architecture::kCallPushes) {
+                r.sp() = slot + sizeof(uintptr_t);
+            }
+            r.pc = word;
+            if (framed && (caller.sp() == r.sp() || !Architecture::kCallPushes)) {
+                r = caller;
+            }
+            return true;
+        }
+    }
+    return false;
 }
 
 template <class Architecture, class Memory>

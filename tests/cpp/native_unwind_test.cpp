@@ -356,6 +356,24 @@ TEST_CASE("x86-64: code without information") {
         CHECK(process.walk().size() == 1);
         CHECK(process.end == End::no_info);
     }
+    SUBCASE("a frame that it has set up holds its caller's frame pointer") {
+        const uintptr_t frame = kStack + 64;
+        r.fp() = kStack;
+        process.put(kStack, frame);
+        process.put(kStack + 8, process.at("realigned", 0x19));
+        process.put(frame - 8, frame + 64);  // where its caller's frame is
+        process.put(frame - 16, 0);
+        process.put(frame, 0xb0b);
+        process.put(frame + 56, process.at("outermost", 5));
+        const Addresses whole{process.at("bare"), process.at("realigned", 0x19),
+                              process.at("outermost", 5)};
+        CHECK(process.walk() == whole);
+        CHECK(process.end == End::complete);
+        // Before it has, that is still in its register.
+        r.fp() = frame;
+        CHECK(process.walk() == whole);
+        CHECK(process.end == End::complete);
+    }
     SUBCASE("a frame pointer that leads to code is believed") {
         process.put(kStack, 42);
         r.fp() = kStack + 32;
@@ -521,4 +539,21 @@ TEST_CASE("aarch64: code without information") {
     process.registers.value[30] = process.at("outermost");  // follows no call
     CHECK(process.walk().size() == 1);
     CHECK(process.end == End::no_info);
+
+    // It has set up a frame, which holds its caller's frame pointer.
+    auto& r = process.registers;
+    r.value[30] = process.at("framed", 16);
+    r.fp() = kStack;
+    process.put(kStack, kStack + 16);
+    process.put(kStack + 8, r.value[30]);
+    process.put(kStack + 16, 0);  // the frame of `framed`
+    process.put(kStack + 24, process.at("outermost", 4));
+    process.put(kStack + 32, 0x1919);
+    const Addresses whole{process.at("bare"), process.at("framed", 16), process.at("outermost", 4)};
+    CHECK(process.walk() == whole);
+    CHECK(process.end == End::complete);
+    // Before it has, that is still in its register.
+    r.fp() = kStack + 16;
+    CHECK(process.walk() == whole);
+    CHECK(process.end == End::complete);
 }

@@ -419,12 +419,15 @@ TEST_CASE("no part of a burst is met more often than another") {
     struct Case {
         std::int64_t interval, run, nap;
     };
-    for (const auto [interval, run, nap] :
-         {Case{kMillisecond, kMillisecond, kMillisecond},
-          Case{kMillisecond, kMillisecond, 7 * kMillisecond},
-          Case{kMillisecond, 4 * kMillisecond, kMillisecond},
-          Case{kMillisecond, 4 * kMillisecond, 7 * kMillisecond},
-          Case{10 * kMillisecond, 8 * kMillisecond, 10 * kMillisecond}}) {
+    for (const Case& each : {Case{kMillisecond, kMillisecond, kMillisecond},
+                             Case{kMillisecond, kMillisecond, 7 * kMillisecond},
+                             Case{kMillisecond, 4 * kMillisecond, kMillisecond},
+                             Case{kMillisecond, 4 * kMillisecond, 7 * kMillisecond},
+                             Case{10 * kMillisecond, 8 * kMillisecond, 10 * kMillisecond}}) {
+        // Names that a lambda may take along, which C++17 does not allow of a structured binding.
+        const std::int64_t interval = each.interval;
+        const std::int64_t run = each.run;
+        const std::int64_t nap = each.nap;
         CAPTURE(interval);
         CAPTURE(run);
         CAPTURE(nap);
