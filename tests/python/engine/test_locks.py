@@ -58,10 +58,12 @@ void call_with_lock(void (*python)(void)) {
 """
 
 PROGRAM = """
-import ctypes, gc, sys, threading, time
+import ctypes, faulthandler, gc, sys, threading, time
 import spprof
 from spprof import _native
 
+# Should it hang, it says where.
+faulthandler.dump_traceback_later(100, exit=True)
 counter = ctypes.CDLL(sys.argv[1])
 counter.count_those_of.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 locks_held = counter.locks_held
@@ -144,5 +146,5 @@ def test_python_code_never_runs_with_a_lock_of_ours_held(tmp_path: Path) -> None
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert done.stdout.split() == ["1", "0", "True"]
