@@ -62,6 +62,8 @@ def tables_of(
         meta = meta.with_notes(note)
     if any(found.rows.were_summed for found in waited):
         meta = meta.with_notes("waits of tasks were too many to keep all their times")
+    if any(found.labels.were_left_out for found in waited):
+        meta = meta.with_notes("regions were too many to keep all that tasks waited in")
     tables = Tables.from_bytes(raw["columns"], raw["strings"], threads, meta)
     return causes.refined(_with_tasks(tables, waited) if waited else tables)
 

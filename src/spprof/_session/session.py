@@ -133,8 +133,9 @@ def begin(
                 _forget_children()
             raise
         if state.tasks is not None and options.mode == "wall" and options.tasks:
-            room = 0 if options.aggregate else options.memory_limit_bytes // 10
-            state.tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room)
+            part = options.memory_limit_bytes // 10
+            room = 0 if options.aggregate else part
+            state.tasks.begin(options.interval_ns, engine.stats()["duration_ns"], room, part)
         # Where it was checked: the program may change the directory.
         asked = options.output_path
         state.output_path = None if asked is None else os.path.abspath(asked)

@@ -89,14 +89,25 @@ def leave_names() -> None:
 class TaskLabels:
     """Labels of the regions that tasks were met waiting in, each set once.
 
+    Parameters
+    ----------
+    memory_bytes : int
+        What they may take, about; whoever is met in further ones goes without.
+
     Attributes
     ----------
     sets : list of tuple of (str, str)
         Names and values, outermost first.
+    were_left_out : bool
+        Whether there were more than that.
     """
 
-    def __init__(self) -> None:
+    _BYTES = 200  # of a set and of each of its labels, besides their text
+
+    def __init__(self, memory_bytes: int) -> None:
         self.sets: list[tuple[tuple[str, str], ...]] = []
+        self.were_left_out = False
+        self._bytes_left = memory_bytes
         self._places: dict[tuple[tuple[str, str], ...], int] = {}
 
     def of(self, task: Any) -> int:
@@ -107,6 +118,11 @@ class TaskLabels:
             return -1
         place = self._places.get(labels)
         if place is None:
+            size = self._BYTES + sum(self._BYTES + len(key) + len(value) for key, value in labels)
+            if size > self._bytes_left:
+                self.were_left_out = True
+                return -1
+            self._bytes_left -= size
             place = self._places[labels] = len(self.sets)
             self.sets.append(labels)
         return place

@@ -259,11 +259,13 @@ _LOOPS = ("selector_events", "proactor_events") if sys.platform == "win32" else 
 class _Session:
     """The hooks of one session, and what it has learnt."""
 
-    def __init__(self, interval_ns: int, since_start: int, memory_bytes: int) -> None:
+    def __init__(
+        self, interval_ns: int, since_start: int, memory_bytes: int, label_bytes: int
+    ) -> None:
         self.interval_ns, self.clock = interval_ns, _Clock(since_start)
         self.looking = threading.RLock()
         self._most_rows = memory_bytes // Rows.BYTES
-        self.stacks, self.labels = Stacks(), TaskLabels()
+        self.stacks, self.labels = Stacks(), TaskLabels(label_bytes)
         self.watches: dict[int, _Watch] = {}
         self.found: dict[tuple[int, str], Found] = {}  # by the thread's id and name
         self.failure: Exception | None = None
@@ -384,7 +386,7 @@ class _Session:
 _session: _Session | None = None
 
 
-def begin(interval_ns: int, since_start: int, memory_bytes: int) -> None:
+def begin(interval_ns: int, since_start: int, memory_bytes: int, label_bytes: int) -> None:
     """Look at the tasks of all loops from now on.
 
     Parameters
@@ -395,10 +397,12 @@ def begin(interval_ns: int, since_start: int, memory_bytes: int) -> None:
         How long the session runs already, in ns.
     memory_bytes : int
         For times of waits, a thread that runs loops. Beyond it they are only summed.
+    label_bytes : int
+        For the labels of regions. Beyond it tasks wait in none.
     """
     global _session
     remove()
-    _session = _Session(interval_ns, since_start, memory_bytes)
+    _session = _Session(interval_ns, since_start, memory_bytes, label_bytes)
     _session.install()
 
 

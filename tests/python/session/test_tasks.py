@@ -786,3 +786,21 @@ def test_a_task_waits_in_the_regions_that_it_is_in() -> None:
         assert seconds - 0.02 < own < 1.1 * seconds + 0.03, own
     # Outside of `fetch` both slept for a tenth of a second.
     assert 0.15 < times["all",].own_ns / 1e9 < 0.3
+
+
+def test_regions_of_tasks_take_a_part_of_the_memory_and_no_more() -> None:
+    async def fetch(number: int) -> None:
+        with spprof.region("fetch", number=number, text="x" * 200_000):
+            await nap(0.1)
+
+    async def main() -> None:
+        await asyncio.gather(*(fetch(number) for number in range(20)))
+
+    # A tenth of it holds five such texts.
+    profile = profiled(main, 5, memory_limit_mb=10)
+    waited = profile.filter(thread=TASKS)
+    kept = [region for region in waited.regions() if region.path == ("fetch",)]
+    assert len(kept) == 5
+    assert "regions were too many to keep all that tasks waited in" in profile.notes
+    # Whoever was met in another one waited all the same; tasks that can run do not wait.
+    assert 0.7 * slept["nap"] < sum(waits(profile).values()) < 1.05 * slept["nap"]
