@@ -3,8 +3,8 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <thread>
 
 #include "native/registers_linux.h"
@@ -44,6 +44,22 @@ extern "C" [[gnu::noinline]] void probe_stop_here(const uintptr_t* addresses, si
 
 namespace {
 
+// Whatever was interrupted may hold the lock of the heap: neither these nor the word that leads a
+// thread to its own may come from there.
+constexpr size_t kMostThreads = 64;
+RecentSteps steps_of_threads[kMostThreads];
+std::atomic<size_t> steps_given{0};
+__attribute__((tls_model("initial-exec"))) thread_local RecentSteps* own_steps = nullptr;
+
+// Of the calling thread; null where there are too many.
+RecentSteps* recent_steps() {
+    if (own_steps == nullptr && steps_given.load() < kMostThreads) {
+        const size_t next = steps_given.fetch_add(1);
+        own_steps = next < kMostThreads ? &steps_of_threads[next] : nullptr;
+    }
+    return own_steps;
+}
+
 void on_signal(int, siginfo_t*, void* context) {
     constexpr size_t kMost = 256;
     uintptr_t addresses[kMost];
@@ -52,9 +68,7 @@ void on_signal(int, siginfo_t*, void* context) {
     {
         const CodeMap::Use use(code_map());
         UnwindContext walk(use);
-        static thread_local RecentSteps* recent =
-            static_cast<RecentSteps*>(std::calloc(1, sizeof(RecentSteps)));
-        walk.recent = recent;
+        walk.recent = recent_steps();
         count = unwind(walk, registers_from_ucontext(context), spprof::platform::SafeMemory{},
                        addresses, kMost, &end);
         if (walk.unknown != 0) {
