@@ -540,7 +540,10 @@ def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
     """
     waiting, taken, more = zip(*[iter(map(int, output_of(program)))] * 2)
     assert waiting == (0, 0)
-    assert taken == (1, 0)
+    # One that a thread of ours has taken waits for the main thread; where that was slow, another
+    # one waits for the process.
+    assert taken[0] in (1, 2)
+    assert taken[1] == 0
     assert more[0] > 1
     assert more[1] == 0
 
