@@ -18,7 +18,7 @@ TEST_CASE("functions of the interpreter") {
          {"_PyEval_Vector", "_PyFunction_Vectorcall", "PyObject_Vectorcall", "_PyObject_Call",
           "method_vectorcall", "cfunction_vectorcall_FASTCALL_KEYWORDS", "PyEval_EvalCode",
           "slot_tp_call", "gen_send_ex2", "run_mod", "Py_RunMain", "pymain_run_python.constprop.0",
-          "_start", "_TAIL_CALL_CALL_PY_EXACT_ARGS"}) {
+          "_start", "_TAIL_CALL_CALL_PY_EXACT_ARGS", "py_trampoline_evaluator"}) {
         CAPTURE(name);
         CHECK(kind_of_function(strip_suffixes(name)) == FunctionKind::machinery);
     }
