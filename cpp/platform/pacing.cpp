@@ -184,7 +184,10 @@ Arm OwnTime::vary_pace(std::int64_t now_ns, const Rhythm& rhythm) noexcept {
     turned_ = !turned_;
     std::int64_t shift = 0;
     if (turned_) {
+        // The way back leads between the places of the way there.
         pace_ = -pace_;
+        shift = rhythm.interval_ns / (2 * kSignalsAtOnePace);
+        phase_ += shift;
     } else {
         pace_ = kPaces[random_below(std::size(kPaces))];
         const std::int64_t phase = random_below(rhythm.interval_ns);
