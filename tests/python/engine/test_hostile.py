@@ -642,7 +642,8 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
     signal.signal(signal.SIGINT, on_interrupt)
     def interrupt():
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        # Most come elsewhere; how many do not is chance.
+        while time.monotonic() < end + (20 if interrupts <= 10 else 0):
             time.sleep(random.random() * 0.002)
             signal.pthread_kill(main, signal.SIGINT)
         over.set()
