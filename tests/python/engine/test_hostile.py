@@ -663,6 +663,8 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
                     pass
         except KeyboardInterrupt:
             interrupts += 1
+        except RuntimeError:
+            pass  # a stop() that was interrupted early leaves its session running, for the next one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poke.join()
     if spprof.is_active():
