@@ -186,7 +186,7 @@ Arm OwnTime::vary_pace(std::int64_t now_ns, const Rhythm& rhythm) noexcept {
     if (turned_) {
         // The way back leads between the places of the way there.
         pace_ = -pace_;
-        shift = rhythm.interval_ns / (2 * kSignalsAtOnePace);
+        shift = rhythm.interval_ns / kSignalsAtOnePace / 2;
         phase_ += shift;
     } else {
         pace_ = kPaces[random_below(std::size(kPaces))];
