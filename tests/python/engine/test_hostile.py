@@ -540,10 +540,7 @@ def test_a_fault_that_is_sent_is_handled_by_a_thread_of_the_program(
     """
     waiting, taken, more = zip(*[iter(map(int, output_of(program)))] * 2)
     assert waiting == (0, 0)
-    # One that a thread of ours has taken waits for the main thread; where that was slow, another
-    # one waits for the process.
-    assert taken[0] in (1, 2)
-    assert taken[1] == 0
+    assert taken == (1, 0)
     assert more[0] > 1
     assert more[1] == 0
 
@@ -653,6 +650,9 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
     while not over.is_set():
         try:
             try:
+                # A stop() that was interrupted early leaves its session running.
+                if spprof.is_active():
+                    spprof.stop()
                 spprof.start(1, native=sessions % 2 == 0)
                 time.sleep(0.0005)
             finally:
@@ -663,8 +663,6 @@ def test_a_keyboard_interrupt_in_start_or_stop_leaves_no_hook_behind(seconds: in
                     pass
         except KeyboardInterrupt:
             interrupts += 1
-        except RuntimeError:
-            pass  # a stop() that was interrupted early leaves its session running, for the next one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poke.join()
     if spprof.is_active():

@@ -107,9 +107,7 @@ def test_four_busy_threads_are_each_sampled_at_full_rate(
         # that waits for the GIL, and is found again a little later.
         least = 0.9 if not getattr(sys, "_is_gil_enabled", lambda: True)() else 0.6
         assert thread.samples >= least * cpu * 1000 / interval_ms - 3
-        # Of a thread that waits for a processor so many may be ahead of their rate.
-        ahead = 8
-        assert thread.samples <= 1.02 * cpu * 1000 / interval_ms + ahead
+        assert thread.samples <= 1.02 * cpu * 1000 / interval_ms + 5
     # Nobody's frames are on somebody else's stack.
     allowed = {b.__name__ for b in BODIES}
     for stack in profile.aggregate().stacks:
